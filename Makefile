@@ -1,0 +1,63 @@
+# Everything starts here: `make run` and `make test` do all their own set-up on Debian 12 with a Rust toolchain.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# RocksDB's C++ is compiled into this directory once; it outlives clones of the repository.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/ticklane-target
+VENV ?= $(HOME)/.cache/ticklane-venv
+TICKLANE := $(CARGO_TARGET_DIR)/release/ticklane
+
+# One profile for everything: a second one would compile RocksDB a second time.
+CARGO_FLAGS := --release --locked
+
+.PHONY: help run test test-rust test-python bench fmt clippy build deps deps-test venv clean-data
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Install what is missing, build, start the server with conf/ticklane.toml and ./data
+	@exec "$(TICKLANE)" serve --config conf/ticklane.toml --data-dir ./data
+
+test: test-rust test-python ## Install what is missing and run every test
+
+test-rust: deps-test first-build-notice
+	cargo test $(CARGO_FLAGS)
+
+test-python: build venv
+	TICKLANE_BIN="$(TICKLANE)" "$(VENV)/bin/python" -m pytest -q -p no:cacheprovider tests/python
+
+bench: build deps-test ## Compare with Debian's redis-server and print a table; BENCH_ARGS="--rounds 3" and so on
+	bench/compare --server "$(TICKLANE)" $(BENCH_ARGS)
+
+fmt: ## Format the Rust sources
+	cargo fmt
+
+clippy: deps first-build-notice ## Lint with warnings denied
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+build: deps first-build-notice ## Install what is missing and build the server
+	cargo build $(CARGO_FLAGS)
+
+deps: ## Install the system packages that building and running need
+	@.ci/install-packages run
+
+deps-test: ## Install the system packages that the tests need as well
+	@.ci/install-packages test
+
+# Not before deps-test: without python3-venv there is no venv to make.
+venv: deps-test $(VENV)/.installed
+
+$(VENV)/.installed: tests/python/requirements.txt
+	python3 -m venv "$(VENV)"
+	"$(VENV)/bin/pip" install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+	@touch "$@"
+
+.PHONY: first-build-notice
+first-build-notice:
+	@ls "$(CARGO_TARGET_DIR)"/release/build/*rocksdb-sys-*/out/librocksdb.a >/dev/null 2>&1 \
+		|| echo "First build: RocksDB compiles for about 20 minutes, once, into $(CARGO_TARGET_DIR)."
+
+clean-data: ## Delete ./data, the data of `make run`
+	rm -rf -- ./data

@@ -1,0 +1,189 @@
+//! The directory: prefixes to businesses, slots to partitions, partitions to lanes. Immutable once built.
+
+use std::sync::Arc;
+
+use crate::config::{BusinessConfig, Config};
+use crate::lane::journal::PartitionName;
+use crate::limits::SLOTS;
+
+use super::slot::slot_of;
+
+/// Where a partition lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The lane that owns it.
+    pub lane: usize,
+    /// Its place among that lane's partitions.
+    pub place: usize,
+}
+
+/// Where a key lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index of its business.
+    pub business: usize,
+    /// Index of its partition in the business.
+    pub partition: usize,
+    /// Lane and place of that partition.
+    pub home: Home,
+}
+
+/// One partition that a lane has to open.
+#[derive(Clone, Debug)]
+pub struct PartitionPlan {
+    /// Index of the business.
+    pub business: usize,
+    /// Index of the partition in its business.
+    pub partition: usize,
+    /// As named in batches.
+    pub name: PartitionName,
+}
+
+/// One business as the directory knows it.
+#[derive(Clone, Debug)]
+pub struct BusinessEntry {
+    /// Its configuration.
+    pub config: BusinessConfig,
+    /// Number of partitions, as fixed on disk.
+    pub partitions: usize,
+    homes: Vec<Home>,
+}
+
+/// See the head of the file. Shared by all lanes, replaced whole.
+#[derive(Debug)]
+pub struct Directory {
+    businesses: Vec<BusinessEntry>,
+    /// Prefixes by their first byte, longest first.
+    prefixes: Vec<Vec<(Box<[u8]>, usize)>>,
+    catch_all: Option<usize>,
+    lanes: usize,
+    plans: Vec<Vec<PartitionPlan>>,
+}
+
+impl Directory {
+    /// Builds the directory for `lanes` lanes; `partitions[i]` is the partition count of business `i`.
+    pub fn new(config: &Config, lanes: usize, partitions: &[usize]) -> Arc<Directory> {
+        let mut plans: Vec<Vec<PartitionPlan>> = vec![Vec::new(); lanes];
+        let mut businesses = Vec::new();
+        let mut prefixes: Vec<Vec<(Box<[u8]>, usize)>> = vec![Vec::new(); 256];
+        let mut catch_all = None;
+        for (index, (business, count)) in config.businesses.iter().zip(partitions).enumerate() {
+            let mut homes = Vec::with_capacity(*count);
+            for partition in 0..*count {
+                // One partition alone would always be lane 0's: spread such businesses by their index.
+                let lane = if *count == 1 { index % lanes } else { partition * lanes / count };
+                let plan = plans.get_mut(lane).expect("invariant: lanes are counted");
+                homes.push(Home { lane, place: plan.len() });
+                let name = PartitionName::new(&business.name, partition as u16);
+                plan.push(PartitionPlan { business: index, partition, name });
+            }
+            businesses.push(BusinessEntry { config: business.clone(), partitions: *count, homes });
+            if business.is_catch_all() {
+                catch_all = Some(index);
+                continue;
+            }
+            for prefix in &business.prefixes {
+                let first = prefix.as_bytes().first().copied().unwrap_or(0);
+                if let Some(list) = prefixes.get_mut(usize::from(first)) {
+                    list.push((prefix.as_bytes().into(), index));
+                }
+            }
+        }
+        for list in &mut prefixes {
+            list.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        }
+        Arc::new(Directory { businesses, prefixes, catch_all, lanes, plans })
+    }
+
+    /// Number of lanes.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// All businesses, in the order of the configuration.
+    pub fn businesses(&self) -> &[BusinessEntry] {
+        &self.businesses
+    }
+
+    /// The partitions that `lane` has to open, in the order of their places.
+    pub fn plan(&self, lane: usize) -> &[PartitionPlan] {
+        self.plans.get(lane).map_or(&[], Vec::as_slice)
+    }
+
+    /// The business of `key`; the longest prefix wins. `None` if unknown keys are refused.
+    #[inline]
+    pub fn business_of(&self, key: &[u8]) -> Option<usize> {
+        let first = usize::from(*key.first().unwrap_or(&0));
+        let list = self.prefixes.get(first)?;
+        for (prefix, business) in list {
+            if key.starts_with(prefix) {
+                return Some(*business);
+            }
+        }
+        self.catch_all
+    }
+
+    /// Where `key` lives. `None` if its business is unknown and unknown keys are refused.
+    #[inline]
+    pub fn place(&self, key: &[u8]) -> Option<Place> {
+        let business = self.business_of(key)?;
+        let entry = self.businesses.get(business)?;
+        let partition = if entry.partitions == 1 { 0 } else { partition_of(slot_of(key), entry.partitions) };
+        Some(Place { business, partition, home: *entry.homes.get(partition)? })
+    }
+
+    /// Where partition `partition` of business `business` lives.
+    pub fn home(&self, business: usize, partition: usize) -> Option<Home> {
+        self.businesses.get(business)?.homes.get(partition).copied()
+    }
+
+    /// The lane that serves most keys of a slot: what cluster-aware clients are told.
+    pub fn lane_of_slot(&self, slot: usize) -> usize {
+        slot * self.lanes / SLOTS
+    }
+}
+
+/// The partition of a slot when the business has `count` of them: contiguous ranges.
+fn partition_of(slot: u16, count: usize) -> usize {
+    usize::from(slot) * count / SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(lanes: usize, partitions: usize) -> Arc<Directory> {
+        let config = Config::default();
+        Directory::new(&config, lanes, &vec![partitions; config.businesses.len()])
+    }
+
+    #[test]
+    fn prefixes_name_businesses() {
+        let directory = directory(1, 1);
+        let name = |key: &[u8]| {
+            let business = directory.business_of(key).unwrap();
+            directory.businesses()[business].config.name.clone()
+        };
+        assert_eq!(name(b"stock_SH600519"), "stock_quotes");
+        assert_eq!(name(b"sms_1"), "sms_delivery");
+        assert_eq!(name(b"stock"), "default");
+        assert_eq!(name(b""), "default");
+    }
+
+    #[test]
+    fn with_a_partition_per_lane_the_cluster_view_is_exact() {
+        let directory = directory(4, 4);
+        for key in ["a", "b", "stock_1", "iot_77", "foo{x}"] {
+            let place = directory.place(key.as_bytes()).unwrap();
+            assert_eq!(place.home.lane, directory.lane_of_slot(slot_of(key.as_bytes()).into()));
+            assert_eq!(directory.plan(place.home.lane)[place.home.place].partition, place.partition);
+        }
+    }
+
+    #[test]
+    fn single_partitions_are_spread_over_the_lanes() {
+        let directory = directory(4, 1);
+        assert_ne!(directory.place(b"stock_1").unwrap().home.lane, directory.place(b"iot_1").unwrap().home.lane);
+        assert!((0..4).all(|lane| directory.plan(lane).len() == 2));
+    }
+}

@@ -1,0 +1,124 @@
+//! Running commands on the lane that owns their keys: shared by local turns, hops and batches.
+
+use crate::lane::journal::BatchId;
+use crate::lane::{Handled, Partition, Stop, Wait};
+use crate::refusal::Refusal;
+use crate::resp::{Args, Reply};
+
+use super::{Call, Command, KeyCheck, KeyHandler, Merge, Run};
+
+/// True if a batch other than `batch` holds a key of this command: it has to wait.
+#[inline]
+pub fn is_key_held(partition: &Partition, key: &[u8], batch: Option<BatchId>) -> bool {
+    !partition.batches.holds_nothing() && partition.batches.is_held(key, batch)
+}
+
+/// Runs a single-key command. A refusal is written as the reply; what remains is work for later.
+#[inline]
+pub fn execute_one(
+    partition: &mut Partition,
+    handler: KeyHandler,
+    key: &[u8],
+    call: &Call<'_>,
+    batch: Option<BatchId>,
+    reply: &mut Reply,
+) -> Handled {
+    if is_key_held(partition, key, batch) {
+        return Err(Stop::Wait(Wait::Held));
+    }
+    let start = reply.len();
+    match handler(partition, call, reply) {
+        Ok(()) => Ok(()),
+        Err(stop) => {
+            reply.truncate(start);
+            Err(stop)
+        }
+    }
+}
+
+/// Runs a split command all of whose keys live in `partition`, as one.
+pub fn execute_split(
+    partition: &mut Partition,
+    command: &Command,
+    call: &Call<'_>,
+    batch: Option<BatchId>,
+    reply: &mut Reply,
+) -> Handled {
+    let Run::Split { step, handler, merge, atomic } = command.run else {
+        return Err(Refusal::text("ERR internal: not a split command").into());
+    };
+    let groups = call.args.from(1);
+    let group = |index: usize| Call { args: groups.range(index..index + step), ..*call };
+    if !partition.batches.holds_nothing() {
+        for index in (0..groups.len()).step_by(step) {
+            if partition.batches.is_held(groups.get(index), batch) {
+                return Err(Stop::Wait(Wait::Held));
+            }
+        }
+    }
+    // Every group can run before the first one does: a command that stops halfway would leave a trace.
+    if partition.has_stored_keys() {
+        for index in (0..groups.len()).step_by(step) {
+            partition.warm(groups.get(index))?;
+        }
+    }
+    let start = reply.len();
+    if let Some(check) = atomic {
+        if !check_groups(partition, check, groups, step, call)? {
+            write_outcome(merge, false, reply);
+            return Ok(());
+        }
+    }
+    let mut run = |reply: &mut Reply| -> Handled {
+        let mut sum = 0;
+        if merge == Merge::Array {
+            reply.array(groups.len() / step);
+        }
+        for index in (0..groups.len()).step_by(step) {
+            let before = reply.len();
+            handler(partition, &group(index), reply)?;
+            if merge != Merge::Array {
+                sum += integer_reply(reply, before);
+                reply.truncate(before);
+            }
+        }
+        match merge {
+            Merge::Array => {}
+            Merge::Sum => reply.integer(sum),
+            Merge::Ok | Merge::OneIfDone => write_outcome(merge, true, reply),
+        }
+        Ok(())
+    };
+    run(reply).inspect_err(|_| reply.truncate(start))
+}
+
+/// Checks every group; `Ok(false)` if one of them calls the command off.
+fn check_groups(
+    partition: &mut Partition,
+    check: KeyCheck,
+    groups: Args<'_>,
+    step: usize,
+    call: &Call<'_>,
+) -> Result<bool, Stop> {
+    for index in (0..groups.len()).step_by(step) {
+        if !check(partition, &Call { args: groups.range(index..index + step), ..*call })? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The reply of an atomic split command that was applied, or called off.
+pub fn write_outcome(merge: Merge, done: bool, reply: &mut Reply) {
+    match (merge, done) {
+        (Merge::OneIfDone, done) => reply.integer(i64::from(done)),
+        _ => reply.ok(),
+    }
+}
+
+/// The integer that a group's handler has replied, 0 if it replied something else.
+pub fn integer_reply(reply: &Reply, start: usize) -> i64 {
+    let text = reply.as_bytes().get(start..).and_then(|bytes| bytes.strip_prefix(b":"));
+    let text = text.and_then(|text| text.strip_suffix(b"\r\n"));
+    text.and_then(crate::resp::number::parse_i64).unwrap_or(0)
+}

@@ -1,0 +1,148 @@
+//! What a session handler asks the server to do when it takes more than its own lane.
+
+use crate::lane::KeyFilter;
+
+use super::table::CommandId;
+
+/// A command with its arguments, kept for later.
+#[derive(Clone, Debug)]
+pub struct QueuedCommand {
+    /// Which command.
+    pub id: CommandId,
+    /// Its arguments, the name first.
+    pub args: Vec<Box<[u8]>>,
+}
+
+/// An atomic command cut by keys: every group is checked, then every group is applied.
+#[derive(Clone, Debug)]
+pub struct SplitPlan {
+    /// The command whose groups these are.
+    pub command: QueuedCommand,
+}
+
+/// Asynchronous work of the connection's lane.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// EXEC: these commands, all or nothing; replies as an array.
+    Transaction(Vec<QueuedCommand>),
+    /// BATCH_FLUSH: one atomic TSDB_MSET over these arguments; replies its count.
+    BatchFlush {
+        /// Key, timestamp, value; three after another.
+        triples: Vec<Box<[u8]>>,
+    },
+    /// WATCH these keys.
+    Watch(Vec<Box<[u8]>>),
+    /// UNWATCH.
+    Unwatch,
+    /// RENAME, RENAMENX or COPY between any two keys.
+    Transfer {
+        /// Key to read.
+        source: Box<[u8]>,
+        /// Key to write.
+        target: Box<[u8]>,
+        /// What kind of transfer.
+        kind: TransferKind,
+    },
+    /// One step of SCAN.
+    Scan {
+        /// The client's cursor; 0 begins.
+        cursor: u64,
+        /// About so many keys.
+        count: usize,
+        /// Which keys.
+        filter: KeyFilter,
+    },
+    /// KEYS: every key that matches.
+    Keys(KeyFilter),
+    /// RANDOMKEY.
+    RandomKey,
+    /// FLUSHDB, FLUSHALL.
+    Flush,
+    /// Every lane does this; the reply is made from the sum of their answers.
+    Order {
+        /// What to do.
+        order: Order,
+        /// What to reply.
+        answer: OrderAnswer,
+    },
+    /// SAVE, BGSAVE: a checkpoint of every partition.
+    Save {
+        /// Reply before it is done.
+        background: bool,
+    },
+    /// LATENCY DUMP.
+    DumpLatency,
+    /// SHUTDOWN.
+    Shutdown,
+    /// DEBUG SLEEP: the connection waits.
+    Sleep {
+        /// For so long.
+        milliseconds: u64,
+    },
+}
+
+/// How a transfer treats its two keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferKind {
+    /// RENAME: the source goes away, the target is replaced. Replies `+OK`.
+    Rename,
+    /// RENAMENX: only if the target does not exist. Replies `:1` or `:0`.
+    RenameIfAbsent,
+    /// COPY: the source stays. Replies `:1` or `:0`.
+    Copy {
+        /// Replace an existing target.
+        replace: bool,
+    },
+}
+
+/// Something that every lane does on request.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// CONFIG RESETSTAT.
+    ResetStats,
+    /// LATENCY RESET, by command ids; empty = all. Counts the commands reset.
+    ResetLatency,
+    /// CACHE ON / OFF.
+    EnableCache(bool),
+    /// CACHE CLEAR: counts the entries dropped.
+    ClearCache,
+    /// CLIENT KILL: counts the clients killed.
+    KillClients(ClientFilter),
+    /// CLIENT PAUSE until this time in unix milliseconds (0 = UNPAUSE); only commands that write if `writes_only`.
+    Pause {
+        /// Unix milliseconds.
+        until_ms: i64,
+        /// Reads go on.
+        writes_only: bool,
+    },
+    /// SLOWLOG RESET.
+    ResetSlowlog,
+}
+
+/// What to reply to an [`Order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderAnswer {
+    /// `+OK`.
+    Ok,
+    /// The sum of the lanes' counts.
+    Sum,
+    /// `+OK`, or `ERR No such client` if the sum is 0.
+    OkIfAny,
+}
+
+/// Which clients CLIENT KILL means; all conditions must hold.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFilter {
+    /// This client only.
+    pub id: Option<u64>,
+    /// With this peer address.
+    pub address: Option<String>,
+    /// Connected to this local address.
+    pub local_address: Option<String>,
+    /// Not this client (the caller, unless SKIPME no).
+    pub except: Option<u64>,
+    /// Connected for at least so many seconds.
+    pub age_min_s: Option<i64>,
+    /// No client is of the type asked for (replicas, pubsub).
+    pub none: bool,
+}

@@ -1,0 +1,127 @@
+//! What all lanes know alike: configuration, directory, command table. Never changes, or is replaced whole.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::business::Directory;
+use crate::config::Config;
+
+use super::CommandTable;
+
+/// Settings that CONFIG SET may change while the server runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Empty = no password.
+    pub password: String,
+    /// Connections of the whole process.
+    pub max_connections: usize,
+    /// Seconds after which an idle connection is closed; 0 = never.
+    pub idle_timeout_s: u64,
+    /// Refuse clients from other machines while there is no password.
+    pub protected_mode: bool,
+    /// Bytes of one argument.
+    pub bulk_len_max_bytes: usize,
+    /// Calls slower than this are kept, in microseconds; negative = none.
+    pub slowlog_slower_than_us: i64,
+    /// Calls kept.
+    pub slowlog_entries_max: usize,
+    /// Settings that tools read and set but that have one meaning here: name to value.
+    pub accepted: BTreeMap<String, String>,
+}
+
+/// Counts that the accepting lanes have in common. The one exception to "lanes share nothing that changes": a limit on
+/// connections of the whole process has to count them, and it is touched once per connection.
+#[derive(Debug, Default)]
+pub struct ConnectionCounts {
+    total: AtomicUsize,
+    per_business: Vec<AtomicUsize>,
+    next_client: std::sync::atomic::AtomicU64,
+}
+
+impl ConnectionCounts {
+    /// Counters for so many businesses.
+    pub fn new(businesses: usize) -> ConnectionCounts {
+        ConnectionCounts {
+            per_business: (0..businesses).map(|_| AtomicUsize::new(0)).collect(),
+            ..ConnectionCounts::default()
+        }
+    }
+
+    /// Counts a connection if the limits allow it.
+    pub fn try_add(&self, total_max: usize, business: Option<(usize, usize)>) -> bool {
+        if self.total.fetch_add(1, Ordering::Relaxed) >= total_max {
+            self.total.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        let Some((business, business_max)) = business else { return true };
+        let Some(count) = self.per_business.get(business) else { return true };
+        if count.fetch_add(1, Ordering::Relaxed) >= business_max {
+            count.fetch_sub(1, Ordering::Relaxed);
+            self.total.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// A connection has ended.
+    pub fn remove(&self, business: Option<usize>) {
+        self.total.fetch_sub(1, Ordering::Relaxed);
+        if let Some(count) = business.and_then(|business| self.per_business.get(business)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Connections of the process.
+    pub fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Connections to a business's own port.
+    pub fn of_business(&self, business: usize) -> usize {
+        self.per_business.get(business).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// A number that no other client of this process has.
+    pub fn next_client(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// See the head of the file.
+pub struct Shared {
+    /// As started.
+    pub config: Config,
+    /// Configuration file as given, for INFO.
+    pub config_file: Option<PathBuf>,
+    /// As changed since.
+    pub settings: ArcSwap<Settings>,
+    /// Where keys live.
+    pub directory: Arc<Directory>,
+    /// All commands.
+    pub commands: CommandTable,
+    /// 40 hexadecimal digits, new at every start.
+    pub run_id: String,
+    /// Unix milliseconds of the start.
+    pub started_ms: i64,
+    /// Port that serves all businesses, as bound.
+    pub port: u16,
+    /// First lane port as configured; 0 = none.
+    pub lane_port_base: u16,
+    /// Address that clients are told in CLUSTER replies.
+    pub announced_address: IpAddr,
+    /// Connections of the process.
+    pub connections: ConnectionCounts,
+}
+
+impl Shared {
+    /// The settings in force.
+    #[inline]
+    pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+}

@@ -1,0 +1,6 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+
+use super::Command;
+
+/// The family's table.
+pub const COMMANDS: &[Command] = &[];

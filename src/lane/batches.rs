@@ -1,0 +1,208 @@
+//! Batches of several partitions, as one participant sees them: held keys, gathered parts, and what is not settled.
+//!
+//! Hold → execute → commit → outcome → forget. Between hold and outcome the batch's keys wait for nobody else; what
+//! it changes is gathered apart from the open record and enters it as one marked part at commit. A checkpoint does
+//! not pass a part before the coordinator says that every participant has its outcome on record (forget).
+
+use std::collections::HashMap;
+
+use super::journal::{BatchId, JournalBuffer, PartitionName};
+
+#[derive(Default)]
+struct Part {
+    keys: Vec<Box<[u8]>>,
+    all_keys: bool,
+    operations: JournalBuffer,
+    dropped_series: Vec<u64>,
+    /// Record that holds the part; 0 before it is committed.
+    sequence: u64,
+}
+
+/// See the head of the file.
+#[derive(Default)]
+pub struct Batches {
+    parts: HashMap<BatchId, Part>,
+    holders: HashMap<Box<[u8]>, BatchId>,
+    holder_of_all: Option<BatchId>,
+    /// The batch whose commands run right now.
+    running: Option<BatchId>,
+    /// No new holds: a checkpoint waits for the present ones to end.
+    gated: bool,
+}
+
+impl Batches {
+    /// True if no key is held: the hot path's only check.
+    #[inline]
+    pub fn holds_nothing(&self) -> bool {
+        self.holders.is_empty() && self.holder_of_all.is_none()
+    }
+
+    /// True if a command outside of `batch` may not touch `key` now.
+    pub fn is_held(&self, key: &[u8], batch: Option<BatchId>) -> bool {
+        let held_by_other = |holder: Option<&BatchId>| holder.is_some_and(|holder| Some(*holder) != batch);
+        held_by_other(self.holder_of_all.as_ref()) || held_by_other(self.holders.get(key))
+    }
+
+    /// Holds `keys` (or every key) for `id`, all or none; false if any of them is held by another batch.
+    pub fn try_hold(&mut self, id: BatchId, keys: &[&[u8]], all_keys: bool) -> bool {
+        let is_new = !self.parts.contains_key(&id);
+        if is_new && self.gated {
+            return false;
+        }
+        let others = self.holders.values().any(|holder| *holder != id);
+        if (all_keys && others) || keys.iter().any(|key| self.is_held(key, Some(id))) || self.is_held_whole(id) {
+            return false;
+        }
+        let part = self.parts.entry(id).or_default();
+        for key in keys {
+            if self.holders.insert((*key).into(), id).is_none() {
+                part.keys.push((*key).into());
+            }
+        }
+        if all_keys {
+            part.all_keys = true;
+            self.holder_of_all = Some(id);
+        }
+        true
+    }
+
+    fn is_held_whole(&self, id: BatchId) -> bool {
+        self.holder_of_all.is_some_and(|holder| holder != id)
+    }
+
+    /// Opens or closes the gate for new batches.
+    pub fn set_gate(&mut self, closed: bool) {
+        self.gated = closed;
+    }
+
+    /// Diverts what commands write into the part of `id` until [`Batches::leave`].
+    pub fn enter(&mut self, id: BatchId, journal: &mut JournalBuffer) {
+        if let Some(part) = self.parts.get_mut(&id) {
+            std::mem::swap(&mut part.operations, journal);
+            self.running = Some(id);
+        }
+    }
+
+    /// Ends the diversion.
+    pub fn leave(&mut self, journal: &mut JournalBuffer) {
+        if let Some(part) = self.running.take().and_then(|id| self.parts.get_mut(&id)) {
+            std::mem::swap(&mut part.operations, journal);
+        }
+    }
+
+    /// Remembers a dropped series: with the open record, or with the running batch's outcome.
+    pub fn drop_series(&mut self, series_id: u64, with_record: &mut Vec<u64>) {
+        match self.running.and_then(|id| self.parts.get_mut(&id)) {
+            Some(part) => part.dropped_series.push(series_id),
+            None => with_record.push(series_id),
+        }
+    }
+
+    /// Adds the part of `id` to the open record of number `sequence`. False if the batch is unknown here.
+    pub fn commit(
+        &mut self,
+        id: BatchId,
+        participants: &[PartitionName],
+        journal: &mut JournalBuffer,
+        sequence: u64,
+    ) -> bool {
+        let Some(part) = self.parts.get_mut(&id) else { return false };
+        journal.batch_part(id, participants, &part.operations);
+        part.operations.clear();
+        part.sequence = sequence;
+        true
+    }
+
+    /// The batch is complete everywhere: lets its keys go and hands over the series it dropped.
+    pub fn outcome(&mut self, id: BatchId, journal: &mut JournalBuffer, dropped_series: &mut Vec<u64>) {
+        self.release_keys(id);
+        if let Some(part) = self.parts.get_mut(&id) {
+            journal.batch_outcome(id, true);
+            dropped_series.append(&mut part.dropped_series);
+        }
+    }
+
+    /// Nothing was committed anywhere: the batch never happened. Only for batches that wrote nothing here.
+    pub fn release(&mut self, id: BatchId) {
+        self.release_keys(id);
+        self.parts.remove(&id);
+    }
+
+    /// True if commands of `id` have written something that is not committed.
+    pub fn has_uncommitted(&self, id: BatchId) -> bool {
+        self.parts.get(&id).is_some_and(|part| part.sequence == 0 && !part.operations.is_empty())
+    }
+
+    fn release_keys(&mut self, id: BatchId) {
+        if let Some(part) = self.parts.get_mut(&id) {
+            for key in std::mem::take(&mut part.keys) {
+                self.holders.remove(&key);
+            }
+            if std::mem::take(&mut part.all_keys) {
+                self.holder_of_all = None;
+            }
+        }
+    }
+
+    /// Every participant has the outcome on record: a checkpoint may pass the part.
+    pub fn forget(&mut self, id: BatchId) {
+        self.release_keys(id);
+        self.parts.remove(&id);
+    }
+
+    /// True if a batch has begun and has no committed part yet: memory holds what no record holds.
+    pub fn any_uncommitted(&self) -> bool {
+        self.parts.values().any(|part| part.sequence == 0)
+    }
+
+    /// True if a part in a record up to `sequence` is not forgotten yet.
+    pub fn any_unsettled_up_to(&self, sequence: u64) -> bool {
+        self.parts.values().any(|part| part.sequence != 0 && part.sequence <= sequence)
+    }
+
+    /// Batches under way here.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// True if no batch is under way here.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_held_by_one_batch_at_a_time() {
+        let mut batches = Batches::default();
+        assert!(batches.try_hold(1, &[b"a", b"b"], false));
+        assert!(!batches.try_hold(2, &[b"c", b"b"], false));
+        assert!(!batches.is_held(b"c", None), "a refused hold leaves nothing");
+        assert!(batches.is_held(b"a", None) && !batches.is_held(b"a", Some(1)));
+        assert!(!batches.try_hold(3, &[], true));
+        batches.release(1);
+        assert!(batches.holds_nothing() && batches.try_hold(3, &[], true));
+        assert!(batches.is_held(b"z", None));
+    }
+
+    #[test]
+    fn a_part_enters_the_record_once_and_settles_late() {
+        let mut batches = Batches::default();
+        let mut journal = JournalBuffer::default();
+        assert!(batches.try_hold(7, &[b"a"], false));
+        batches.enter(7, &mut journal);
+        journal.set(b"a", b"1", 0);
+        batches.leave(&mut journal);
+        assert!(journal.is_empty() && batches.has_uncommitted(7) && batches.any_uncommitted());
+        assert!(batches.commit(7, &[PartitionName::new("x", 0)], &mut journal, 42));
+        assert!(!journal.is_empty() && !batches.any_uncommitted());
+        let mut dropped = Vec::new();
+        batches.outcome(7, &mut journal, &mut dropped);
+        assert!(batches.holds_nothing() && batches.any_unsettled_up_to(42) && !batches.any_unsettled_up_to(41));
+        batches.forget(7);
+        assert!(batches.is_empty());
+    }
+}

@@ -1,0 +1,256 @@
+//! Checkpoints: writing dirty keys back and sealing old heads, so that the journal up to a point can be dropped.
+//!
+//! A checkpoint closes an epoch, gathers what that epoch changed in slices between turns, waits until the batches in
+//! it are settled everywhere, lets the blocking pool write and flush the rows, and then moves the low-water mark with
+//! the next commit. An entry changed again meanwhile is skipped: its newer operation is in the journal above the mark.
+
+use crate::store::layout::{KvRow, TYPE_SERIES, TYPE_STRING};
+use crate::store::{CheckpointRows, StoredKey};
+
+use super::keys::Value;
+use super::partition::{Partition, encode_series_member};
+
+/// Places of the key table and series visited per slice: tens of microseconds.
+const SLICE_PLACES: usize = 2048;
+const SLICE_SEALS: usize = 64;
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Idle,
+    /// Waits for batches that have begun to commit; new ones are held off.
+    Gating,
+    Gathering(Gathering),
+    /// Gathered; waits for batches up to the mark to settle.
+    Settling(Gathering),
+    /// The blocking pool has the rows.
+    Writing(Mark),
+    /// The rows are on disk: the next commit moves the mark.
+    Moving(Mark),
+}
+
+/// Up to where this checkpoint goes.
+#[derive(Clone, Copy)]
+struct Mark {
+    sequence: u64,
+    epoch: u32,
+    next_deadline_ms: i64,
+}
+
+struct Gathering {
+    mark: Mark,
+    rows: CheckpointRows,
+    /// Size of the table when the walk began: growth moves entries, the walk then begins again.
+    places: usize,
+    next_place: usize,
+    next_series: usize,
+    next_deadline_ms: i64,
+}
+
+/// State of the partition's checkpoint.
+#[derive(Default)]
+pub struct Checkpoint {
+    phase: Phase,
+    journal_bytes: usize,
+    /// Bytes of the journal when the running checkpoint began: they go away with it.
+    journal_bytes_at_start: usize,
+    last_completed_ms: i64,
+    /// Completed since start.
+    pub completed: u64,
+}
+
+impl Checkpoint {
+    /// True from the start of a checkpoint until its mark has moved.
+    pub fn is_running(&self) -> bool {
+        !matches!(self.phase, Phase::Idle)
+    }
+
+    /// The mark to be written with the next commit.
+    pub fn low_water_due(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Moving(mark) => Some(mark.sequence),
+            _ => None,
+        }
+    }
+
+    /// Journal bytes above the low-water mark.
+    pub fn journal_bytes(&self) -> usize {
+        self.journal_bytes
+    }
+
+    /// A commit of `journal_bytes` has succeeded.
+    pub(super) fn committed(&mut self, journal_bytes: usize) {
+        self.journal_bytes += journal_bytes;
+        if matches!(self.phase, Phase::Moving(_)) {
+            self.phase = Phase::Idle;
+            self.journal_bytes = self.journal_bytes.saturating_sub(self.journal_bytes_at_start);
+            self.completed += 1;
+        }
+    }
+
+    /// Accounts for a journal found at recovery.
+    pub(super) fn recovered(&mut self, journal_bytes: usize) {
+        self.journal_bytes = journal_bytes;
+    }
+}
+
+/// What the caller of [`Partition::checkpoint_step`] has to do.
+pub enum CheckpointStep {
+    /// Nothing now.
+    Rest,
+    /// Call again soon: there is more to gather.
+    More,
+    /// Run [`CheckpointRows::write`] on the blocking pool and report with [`Partition::checkpoint_written`].
+    Write(CheckpointRows),
+}
+
+impl Partition {
+    /// The checkpoint's state.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Does a bounded piece of checkpoint work, starting one when it is due or `forced`.
+    pub fn checkpoint_step(&mut self, now_ms: i64, forced: bool) -> CheckpointStep {
+        match std::mem::take(&mut self.checkpoint.phase) {
+            Phase::Idle => {
+                if !forced && !self.checkpoint_is_due(now_ms) {
+                    return CheckpointStep::Rest;
+                }
+                self.batches.set_gate(true);
+                self.checkpoint.phase = Phase::Gating;
+                self.checkpoint_step(now_ms, forced)
+            }
+            // The mark lies between two records, so the open one must be empty: called right after a commit it is.
+            Phase::Gating if self.batches.any_uncommitted() || !self.journal.is_empty() => {
+                self.checkpoint.phase = Phase::Gating;
+                CheckpointStep::Rest
+            }
+            Phase::Gating => {
+                self.batches.set_gate(false);
+                self.checkpoint.phase = Phase::Gathering(self.begin_gathering());
+                CheckpointStep::More
+            }
+            Phase::Gathering(mut gathering) => {
+                let done = self.gather_slice(&mut gathering);
+                self.checkpoint.phase =
+                    if done { Phase::Settling(gathering) } else { Phase::Gathering(gathering) };
+                CheckpointStep::More
+            }
+            Phase::Settling(gathering) => {
+                let sealed_later = self.has_unsealed_up_to(gathering.mark.sequence);
+                if sealed_later || self.batches.any_unsettled_up_to(gathering.mark.sequence) {
+                    self.checkpoint.phase = Phase::Settling(gathering);
+                    return CheckpointStep::Rest;
+                }
+                let mark = Mark { next_deadline_ms: gathering.next_deadline_ms, ..gathering.mark };
+                self.checkpoint.phase = Phase::Writing(mark);
+                self.checkpoint.last_completed_ms = now_ms;
+                CheckpointStep::Write(gathering.rows)
+            }
+            busy @ (Phase::Writing(_) | Phase::Moving(_)) => {
+                self.checkpoint.phase = busy;
+                CheckpointStep::Rest
+            }
+        }
+    }
+
+    fn checkpoint_is_due(&mut self, now_ms: i64) -> bool {
+        if self.checkpoint.last_completed_ms == 0 {
+            self.checkpoint.last_completed_ms = now_ms;
+        }
+        let waited_ms = now_ms - self.checkpoint.last_completed_ms;
+        self.checkpoint.journal_bytes >= self.settings.checkpoint_journal_bytes
+            || (self.checkpoint.journal_bytes > 0 && waited_ms >= self.settings.checkpoint_interval_ms)
+    }
+
+    fn begin_gathering(&mut self) -> Gathering {
+        let mark = Mark { sequence: self.sequence - 1, epoch: self.epoch, next_deadline_ms: i64::MAX };
+        self.epoch += 1;
+        self.counters.changes = 0;
+        self.checkpoint.journal_bytes_at_start = self.checkpoint.journal_bytes;
+        Gathering {
+            mark,
+            rows: CheckpointRows::new(self.stored_keys),
+            places: self.keys.places(),
+            next_place: 0,
+            next_series: 0,
+            next_deadline_ms: i64::MAX,
+        }
+    }
+
+    /// Gathers some dirty keys and requests some seals; true when all are done.
+    fn gather_slice(&mut self, gathering: &mut Gathering) -> bool {
+        if self.keys.places() != gathering.places {
+            gathering.places = self.keys.places();
+            gathering.next_place = 0;
+        }
+        let end = gathering.places.min(gathering.next_place + SLICE_PLACES);
+        for place in gathering.next_place..end {
+            self.gather(place, gathering);
+        }
+        gathering.next_place = end;
+        let mut seals = 0;
+        while gathering.next_series < self.series.len() && seals < SLICE_SEALS {
+            let member = gathering.next_series as u32;
+            let unsealed = self.series.get(gathering.next_series).and_then(Option::as_ref);
+            if unsealed.is_some_and(|s| s.first_unsealed_sequence != 0 && s.first_unsealed_sequence <= gathering.mark.sequence)
+            {
+                self.request_seal(member);
+                seals += 1;
+            }
+            gathering.next_series += 1;
+        }
+        gathering.next_place >= gathering.places && gathering.next_series >= self.series.len()
+    }
+
+    fn gather(&mut self, place: usize, gathering: &mut Gathering) {
+        let Some(entry) = self.keys.get(place) else { return };
+        let epoch = gathering.mark.epoch;
+        let due = entry.dirty_epoch > self.completed_epoch && entry.dirty_epoch <= epoch;
+        if !due || entry.gathered_epoch == epoch {
+            return;
+        }
+        let mut members = Vec::new();
+        let row = match &entry.value {
+            Value::Absent => None,
+            Value::String(value) => Some((TYPE_STRING, &**value)),
+            Value::Series(series) => {
+                for (data_type, member) in series {
+                    encode_series_member(*data_type, self.series_at(*member).id, &mut members);
+                }
+                Some((TYPE_SERIES, &*members))
+            }
+        };
+        let expire_at_ms = entry.expire_at_ms;
+        let row = row.map(|(type_byte, payload)| KvRow { type_byte, expire_at_ms, payload });
+        let stored = StoredKey { exists: row.is_some(), expire_at_ms: row.map_or(0, |row| row.expire_at_ms) };
+        if row.is_some() || entry.stored.exists {
+            gathering.rows.push(entry.key(), row, entry.stored);
+        }
+        if stored.expire_at_ms != 0 {
+            gathering.next_deadline_ms = gathering.next_deadline_ms.min(stored.expire_at_ms);
+        }
+        // From here on `kv` is as good as written: if writing fails, the partition is opened anew.
+        if let Some(entry) = self.keys.get_mut(place) {
+            entry.stored = stored;
+            entry.gathered_epoch = epoch;
+        }
+    }
+
+    fn has_unsealed_up_to(&self, sequence: u64) -> bool {
+        self.series
+            .iter()
+            .flatten()
+            .any(|series| series.first_unsealed_sequence != 0 && series.first_unsealed_sequence <= sequence)
+    }
+
+    /// The rows are on disk, `stored_keys` keys in all.
+    pub fn checkpoint_written(&mut self, stored_keys: u64) {
+        let Phase::Writing(mark) = std::mem::take(&mut self.checkpoint.phase) else { return };
+        self.stored_keys = stored_keys;
+        self.next_stored_deadline_ms = self.next_stored_deadline_ms.min(mark.next_deadline_ms);
+        self.completed_epoch = mark.epoch;
+        self.checkpoint.phase = Phase::Moving(mark);
+    }
+}

@@ -1,0 +1,69 @@
+//! Turning the open record into one atomic batch and, once it is written, into the past.
+
+use crate::series::EncodeScratch;
+use crate::store::{CommitError, StoreError, layout};
+
+use super::partition::Partition;
+
+/// What a commit did.
+#[derive(Debug)]
+pub enum Committed {
+    /// Everything up to the record is in the log.
+    Written {
+        /// Bytes handed to RocksDB.
+        bytes: usize,
+    },
+    /// RocksDB would have had to wait: nothing changed, try again soon.
+    Stalled,
+    /// The outcome is unknown: the partition must be closed and opened again.
+    Failed(StoreError),
+}
+
+impl Partition {
+    /// Writes everything that has changed since the last commit as one batch.
+    pub fn commit(&mut self, scratch: &mut EncodeScratch) -> Committed {
+        let mut batch = self.store.batch();
+        if self.flushed {
+            // The open record begins with the flush: replay starts there.
+            batch.delete_everything();
+            batch.low_water(self.sequence - 1);
+            batch.meta_u64(layout::META_NEXT_SERIES_ID, self.next_series_id);
+        }
+        for id in &self.dropped_series {
+            batch.delete_series(*id);
+        }
+        for member in &self.changed_series {
+            if let Some(Some(series)) = self.series.get(*member as usize) {
+                batch.put_series(series.id, &series.sealed.encode(series.data_type, &series.key));
+            }
+        }
+        let seals = self.write_seals(&mut batch, scratch);
+        if let Some(low_water) = self.checkpoint.low_water_due() {
+            batch.low_water(low_water);
+            batch.meta_u64(layout::META_NEXT_SERIES_ID, self.next_series_id);
+        }
+        if !self.journal.is_empty() {
+            batch.journal(self.sequence, self.journal.bytes());
+        }
+        let bytes = batch.len_bytes();
+        match self.store.commit(batch) {
+            Ok(()) => {
+                self.finish_seals(seals);
+                self.dropped_series.clear();
+                self.changed_series.clear();
+                self.flushed = false;
+                self.checkpoint.committed(self.journal.bytes().len());
+                if !self.journal.is_empty() {
+                    self.sequence += 1;
+                    self.journal.clear();
+                }
+                Committed::Written { bytes }
+            }
+            Err(CommitError::Stalled) => {
+                self.retry_seals(seals);
+                Committed::Stalled
+            }
+            Err(CommitError::Failed(error)) => Committed::Failed(error),
+        }
+    }
+}

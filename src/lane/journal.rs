@@ -1,0 +1,401 @@
+//! The operations of a turn as one journal record: encoding, decoding, and what makes replay safe.
+//!
+//! Every operation states a result, not a step (a value, not "add one"), so replaying a suffix of the journal over
+//! rows that a checkpoint has already written ends in the same state. Samples are the exception: a series' row
+//! remembers up to which record its samples are sealed, and replay skips those.
+//!
+//! Numbers of operations are part of the format and are never reused. Integers are LEB128 varints.
+
+/// Names one cross-partition batch: random, drawn by the coordinating lane.
+pub type BatchId = u128;
+
+/// One partition of one business, as named inside a batch: CRC32C of the business name, partition index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionName {
+    /// CRC32C of the business name.
+    pub business: u32,
+    /// Index of the partition in its business.
+    pub partition: u16,
+}
+
+impl PartitionName {
+    /// The name of a partition.
+    pub fn new(business: &str, partition: u16) -> PartitionName {
+        PartitionName { business: crc32c::crc32c(business.as_bytes()), partition }
+    }
+}
+
+const SET: u8 = 1;
+const SET_WITH_EXPIRY: u8 = 2;
+const DELETE: u8 = 3;
+const EXPIRE: u8 = 4;
+const PATCH: u8 = 5;
+const CREATE_SERIES: u8 = 6;
+const SAMPLE: u8 = 7;
+const SAMPLE_WITH_QUALITY: u8 = 8;
+const FLUSH: u8 = 9;
+const BATCH_BEGIN: u8 = 10;
+const BATCH_END: u8 = 11;
+const BATCH_OUTCOME: u8 = 12;
+const RENAME: u8 = 13;
+
+/// One operation as read back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation<'a> {
+    /// The key holds this string; 0 = it never expires.
+    Set { key: &'a [u8], value: &'a [u8], expire_at_ms: i64 },
+    /// The key holds nothing.
+    Delete { key: &'a [u8] },
+    /// The key expires then; 0 = never.
+    Expire { key: &'a [u8], expire_at_ms: i64 },
+    /// The string at the key has these bytes at `offset`, zero bytes before them if it was shorter.
+    Patch { key: &'a [u8], offset: usize, bytes: &'a [u8] },
+    /// The key has a series of this data type with this id.
+    CreateSeries { key: &'a [u8], data_type: u8, series_id: u64 },
+    /// A sample was added.
+    Sample { series_id: u64, timestamp: i64, value: f64, quality: u8 },
+    /// Everything was deleted.
+    Flush,
+    /// The operations up to the matching end belong to a batch of several partitions.
+    BatchBegin { id: BatchId, participants: Vec<PartitionName> },
+    /// End of a batch's part.
+    BatchEnd,
+    /// The batch is known to be complete everywhere, or to be void everywhere.
+    BatchOutcome { id: BatchId, committed: bool },
+    /// A series key has another name.
+    Rename { from: &'a [u8], to: &'a [u8] },
+}
+
+/// The record under construction.
+#[derive(Default)]
+pub struct JournalBuffer {
+    bytes: Vec<u8>,
+    /// Timestamp of the sample before: samples store the difference.
+    last_timestamp: i64,
+}
+
+/// A buffer that grew beyond this is given back after the commit.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+impl JournalBuffer {
+    /// True if nothing happened.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The record so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Starts the next record.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+        self.last_timestamp = 0;
+    }
+
+    /// Adds [`Operation::Set`].
+    #[inline]
+    pub fn set(&mut self, key: &[u8], value: &[u8], expire_at_ms: i64) {
+        self.bytes.push(if expire_at_ms == 0 { SET } else { SET_WITH_EXPIRY });
+        self.push_bytes(key);
+        if expire_at_ms != 0 {
+            self.push_varint(zigzag(expire_at_ms));
+        }
+        self.push_bytes(value);
+    }
+
+    /// Adds [`Operation::Delete`].
+    pub fn delete(&mut self, key: &[u8]) {
+        self.bytes.push(DELETE);
+        self.push_bytes(key);
+    }
+
+    /// Adds [`Operation::Expire`].
+    pub fn expire(&mut self, key: &[u8], expire_at_ms: i64) {
+        self.bytes.push(EXPIRE);
+        self.push_bytes(key);
+        self.push_varint(zigzag(expire_at_ms));
+    }
+
+    /// Adds [`Operation::Patch`].
+    pub fn patch(&mut self, key: &[u8], offset: usize, bytes: &[u8]) {
+        self.bytes.push(PATCH);
+        self.push_bytes(key);
+        self.push_varint(offset as u64);
+        self.push_bytes(bytes);
+    }
+
+    /// Adds [`Operation::CreateSeries`].
+    pub fn create_series(&mut self, key: &[u8], data_type: u8, series_id: u64) {
+        self.bytes.push(CREATE_SERIES);
+        self.push_bytes(key);
+        self.bytes.push(data_type);
+        self.push_varint(series_id);
+    }
+
+    /// Adds [`Operation::Sample`].
+    #[inline]
+    pub fn sample(&mut self, series_id: u64, timestamp: i64, value: f64, quality: u8) {
+        self.bytes.push(if quality == 0 { SAMPLE } else { SAMPLE_WITH_QUALITY });
+        self.push_varint(series_id);
+        self.push_varint(zigzag(timestamp.wrapping_sub(self.last_timestamp)));
+        self.last_timestamp = timestamp;
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+        if quality != 0 {
+            self.bytes.push(quality);
+        }
+    }
+
+    /// Adds [`Operation::Flush`].
+    pub fn flush(&mut self) {
+        self.bytes.push(FLUSH);
+    }
+
+    /// Adds [`Operation::Rename`].
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) {
+        self.bytes.push(RENAME);
+        self.push_bytes(from);
+        self.push_bytes(to);
+    }
+
+    /// Adds a batch's part, gathered apart, between its begin and end marks.
+    pub fn batch_part(&mut self, id: BatchId, participants: &[PartitionName], part: &JournalBuffer) {
+        self.bytes.push(BATCH_BEGIN);
+        self.bytes.extend_from_slice(&id.to_le_bytes());
+        self.push_varint(participants.len() as u64);
+        for participant in participants {
+            self.bytes.extend_from_slice(&participant.business.to_le_bytes());
+            self.bytes.extend_from_slice(&participant.partition.to_le_bytes());
+        }
+        self.bytes.extend_from_slice(&part.bytes);
+        self.bytes.push(BATCH_END);
+        // The reader starts the differences anew at both marks.
+        self.last_timestamp = 0;
+    }
+
+    /// Adds [`Operation::BatchOutcome`].
+    pub fn batch_outcome(&mut self, id: BatchId, committed: bool) {
+        self.bytes.push(BATCH_OUTCOME);
+        self.bytes.extend_from_slice(&id.to_le_bytes());
+        self.bytes.push(u8::from(committed));
+    }
+
+    #[inline]
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.push_varint(bytes.len() as u64);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn push_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+/// A record cannot be read: at which byte, and what was expected there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalDamage {
+    /// Offset in the record.
+    pub offset: usize,
+    /// What could not be read.
+    pub expected: &'static str,
+}
+
+impl std::fmt::Display for JournalDamage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "expected {} at byte {}", self.expected, self.offset)
+    }
+}
+
+/// Reads the operations of one record in order.
+pub struct JournalReader<'a> {
+    record: &'a [u8],
+    offset: usize,
+    last_timestamp: i64,
+}
+
+impl<'a> JournalReader<'a> {
+    /// Starts at the first operation.
+    pub fn new(record: &'a [u8]) -> JournalReader<'a> {
+        JournalReader { record, offset: 0, last_timestamp: 0 }
+    }
+
+    fn damage(&self, expected: &'static str) -> JournalDamage {
+        JournalDamage { offset: self.offset, expected }
+    }
+
+    fn take(&mut self, len: usize, expected: &'static str) -> Result<&'a [u8], JournalDamage> {
+        let end = self.offset.checked_add(len).filter(|end| *end <= self.record.len());
+        let end = end.ok_or_else(|| self.damage(expected))?;
+        let bytes = self.record.get(self.offset..end).ok_or_else(|| self.damage(expected))?;
+        self.offset = end;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self, expected: &'static str) -> Result<[u8; N], JournalDamage> {
+        let bytes = self.take(N, expected)?;
+        bytes.try_into().map_err(|_| self.damage(expected))
+    }
+
+    fn byte(&mut self, expected: &'static str) -> Result<u8, JournalDamage> {
+        self.array::<1>(expected).map(|[byte]| byte)
+    }
+
+    fn varint(&mut self, expected: &'static str) -> Result<u64, JournalDamage> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte(expected)?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(self.damage(expected))
+    }
+
+    fn bytes(&mut self, expected: &'static str) -> Result<&'a [u8], JournalDamage> {
+        let len = usize::try_from(self.varint(expected)?).map_err(|_| self.damage(expected))?;
+        self.take(len, expected)
+    }
+
+    /// The next operation, `None` at the end.
+    ///
+    /// # Errors
+    /// Where the record is damaged.
+    pub fn next_operation(&mut self) -> Result<Option<Operation<'a>>, JournalDamage> {
+        if self.offset == self.record.len() {
+            return Ok(None);
+        }
+        let number = self.byte("an operation")?;
+        let operation = match number {
+            SET | SET_WITH_EXPIRY => {
+                let key = self.bytes("a key")?;
+                let expire_at_ms = if number == SET { 0 } else { unzigzag(self.varint("a deadline")?) };
+                Operation::Set { key, value: self.bytes("a value")?, expire_at_ms }
+            }
+            DELETE => Operation::Delete { key: self.bytes("a key")? },
+            EXPIRE => Operation::Expire {
+                key: self.bytes("a key")?,
+                expire_at_ms: unzigzag(self.varint("a deadline")?),
+            },
+            PATCH => Operation::Patch {
+                key: self.bytes("a key")?,
+                offset: usize::try_from(self.varint("an offset")?).map_err(|_| self.damage("an offset"))?,
+                bytes: self.bytes("bytes")?,
+            },
+            CREATE_SERIES => Operation::CreateSeries {
+                key: self.bytes("a key")?,
+                data_type: self.byte("a data type")?,
+                series_id: self.varint("a series id")?,
+            },
+            SAMPLE | SAMPLE_WITH_QUALITY => self.sample(number)?,
+            FLUSH => Operation::Flush,
+            BATCH_BEGIN => self.batch_begin()?,
+            BATCH_END => {
+                self.last_timestamp = 0;
+                Operation::BatchEnd
+            }
+            BATCH_OUTCOME => Operation::BatchOutcome {
+                id: u128::from_le_bytes(self.array("a batch id")?),
+                committed: self.byte("an outcome")? == 1,
+            },
+            RENAME => Operation::Rename { from: self.bytes("a key")?, to: self.bytes("a key")? },
+            _ => return Err(self.damage("a known operation")),
+        };
+        Ok(Some(operation))
+    }
+
+    fn sample(&mut self, number: u8) -> Result<Operation<'a>, JournalDamage> {
+        let series_id = self.varint("a series id")?;
+        let timestamp = self.last_timestamp.wrapping_add(unzigzag(self.varint("a timestamp")?));
+        self.last_timestamp = timestamp;
+        let value = f64::from_le_bytes(self.array("a value")?);
+        let quality = if number == SAMPLE { 0 } else { self.byte("a quality")? };
+        Ok(Operation::Sample { series_id, timestamp, value, quality })
+    }
+
+    fn batch_begin(&mut self) -> Result<Operation<'a>, JournalDamage> {
+        let id = u128::from_le_bytes(self.array("a batch id")?);
+        let count = self.varint("a participant count")?;
+        let mut participants = Vec::new();
+        for _ in 0..count {
+            let business = u32::from_le_bytes(self.array("a participant")?);
+            let partition = u16::from_le_bytes(self.array("a participant")?);
+            participants.push(PartitionName { business, partition });
+        }
+        self.last_timestamp = 0;
+        Ok(Operation::BatchBegin { id, participants })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(record: &[u8]) -> Result<Vec<Operation<'_>>, JournalDamage> {
+        let mut reader = JournalReader::new(record);
+        std::iter::from_fn(|| reader.next_operation().transpose()).collect()
+    }
+
+    fn example() -> JournalBuffer {
+        let mut part = JournalBuffer::default();
+        part.sample(9, 100, 0.5, 3);
+        let mut buffer = JournalBuffer::default();
+        buffer.set(b"k", b"v", 0);
+        buffer.set(b"k", b"v", -7);
+        buffer.delete(b"k");
+        buffer.expire(b"k", i64::MAX);
+        buffer.patch(b"k", 300, b"xy");
+        buffer.create_series(b"s", 255, 1 << 40);
+        buffer.sample(1, i64::MIN, 1.0, 0);
+        buffer.sample(1, i64::MAX, f64::NAN, 0);
+        buffer.batch_part(7, &[PartitionName::new("a", 1)], &part);
+        buffer.sample(1, 5, 2.0, 0);
+        buffer.batch_outcome(7, true);
+        buffer.rename(b"s", b"t");
+        buffer.flush();
+        buffer
+    }
+
+    #[test]
+    fn operations_come_back() {
+        let buffer = example();
+        let operations = all(buffer.bytes()).unwrap();
+        assert_eq!(operations.len(), 15);
+        assert_eq!(operations[1], Operation::Set { key: b"k", value: b"v", expire_at_ms: -7 });
+        assert_eq!(operations[4], Operation::Patch { key: b"k", offset: 300, bytes: b"xy" });
+        assert_eq!(operations[6], Operation::Sample { series_id: 1, timestamp: i64::MIN, value: 1.0, quality: 0 });
+        assert!(matches!(operations[7], Operation::Sample { timestamp: i64::MAX, .. }));
+        assert_eq!(operations[9], Operation::Sample { series_id: 9, timestamp: 100, value: 0.5, quality: 3 });
+        assert_eq!(operations[11], Operation::Sample { series_id: 1, timestamp: 5, value: 2.0, quality: 0 });
+        assert_eq!(operations[12], Operation::BatchOutcome { id: 7, committed: true });
+    }
+
+    #[test]
+    fn a_cut_record_is_damage_or_a_prefix() {
+        let buffer = example();
+        let whole = all(buffer.bytes()).unwrap().len();
+        for cut in 0..buffer.bytes().len() {
+            match all(&buffer.bytes()[..cut]) {
+                Ok(operations) => assert!(operations.len() < whole),
+                Err(damage) => assert!(damage.offset <= cut),
+            }
+        }
+        assert_eq!(all(&[99]).unwrap_err().expected, "a known operation");
+    }
+}

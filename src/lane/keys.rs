@@ -1,0 +1,243 @@
+//! The key table of one partition: every dirty key, and the clean ones that the read cache has room for.
+//!
+//! An entry is dirty from the turn that changed it until a checkpoint that started later has written it to `kv`.
+//! Epochs count checkpoints: an entry is clean when its epoch is not newer than the last completed one, so a
+//! checkpoint never has to visit an entry twice.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::store::StoredKey;
+
+/// What a key holds.
+#[derive(Debug)]
+pub enum Value {
+    /// Nothing: deleted, but `kv` may still hold a row until the next checkpoint.
+    Absent,
+    /// A plain value.
+    String(Box<[u8]>),
+    /// A time series per data type: (data type, place in the partition's series slab).
+    Series(Vec<(u8, u32)>),
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Entry {
+    key: Box<[u8]>,
+    /// What the key holds.
+    pub value: Value,
+    /// Unix milliseconds; 0 = never.
+    pub expire_at_ms: i64,
+    /// What `kv` holds of this key.
+    pub stored: StoredKey,
+    /// Number of the checkpoint that will write this entry; clean when not above the last completed one.
+    pub dirty_epoch: u32,
+    /// Last checkpoint that gathered this entry, so that a walk that begins again does not gather it twice.
+    pub gathered_epoch: u32,
+    /// Unix seconds at which the entry was read from `kv`; 0 if a command created it. SCAN needs it.
+    pub loaded_at_s: u32,
+    /// Set at every use, cleared by the eviction clock.
+    pub referenced: bool,
+}
+
+/// Fixed memory of an entry beside its key and value.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 2;
+
+impl Entry {
+    /// The key's bytes.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// True if the key exists, expired or not.
+    pub fn is_present(&self) -> bool {
+        !matches!(self.value, Value::Absent)
+    }
+
+    /// True if the deadline has passed.
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        self.expire_at_ms != 0 && self.expire_at_ms <= now_ms
+    }
+
+    /// Memory of this entry.
+    pub fn memory_bytes(&self) -> usize {
+        let value = match &self.value {
+            Value::Absent => 0,
+            Value::String(value) => value.len(),
+            Value::Series(series) => series.capacity() * size_of::<(u8, u32)>(),
+        };
+        ENTRY_BYTES + self.key.len() + value
+    }
+}
+
+/// Hash table of entries; see the head of the file.
+pub struct KeyTable {
+    entries: HashTable<Entry>,
+    hasher: DefaultHashBuilder,
+    memory_bytes: usize,
+    clock_hand: usize,
+}
+
+impl Default for KeyTable {
+    fn default() -> Self {
+        KeyTable {
+            entries: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            memory_bytes: 0,
+            clock_hand: 0,
+        }
+    }
+}
+
+impl KeyTable {
+    /// Place of `key`, valid until the next insertion or removal.
+    #[inline]
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        let hash = self.hasher.hash_one(key);
+        self.entries.find_bucket_index(hash, |entry| *entry.key == *key)
+    }
+
+    /// The entry at `place`.
+    #[inline]
+    pub fn at(&self, place: usize) -> &Entry {
+        self.entries.get_bucket(place).expect("invariant: a place is used before the table changes")
+    }
+
+    /// The entry at `place`. Changes of its size go through [`KeyTable::set_value`].
+    #[inline]
+    pub fn at_mut(&mut self, place: usize) -> &mut Entry {
+        self.entries.get_bucket_mut(place).expect("invariant: a place is used before the table changes")
+    }
+
+    /// Adds a key that is not in the table and returns its place.
+    pub fn insert(&mut self, key: &[u8], value: Value, expire_at_ms: i64, stored: StoredKey) -> usize {
+        let entry =
+            Entry { key: key.into(), value, expire_at_ms, stored, dirty_epoch: 0, gathered_epoch: 0, loaded_at_s: 0, referenced: true };
+        self.memory_bytes += entry.memory_bytes();
+        let hash = self.hasher.hash_one(key);
+        let hasher = &self.hasher;
+        self.entries.insert_unique(hash, entry, |entry| hasher.hash_one(&*entry.key)).bucket_index()
+    }
+
+    /// Replaces the value at `place` by a string, in the old one's memory when the length is the same.
+    #[inline]
+    pub fn set_string(&mut self, place: usize, bytes: &[u8]) {
+        let entry = self.at_mut(place);
+        if let Value::String(old) = &mut entry.value {
+            if old.len() == bytes.len() {
+                old.copy_from_slice(bytes);
+                return;
+            }
+        }
+        self.set_value(place, Value::String(bytes.into()));
+    }
+
+    /// Replaces the value at `place`, and returns the old one.
+    pub fn set_value(&mut self, place: usize, value: Value) -> Value {
+        let entry = self.at_mut(place);
+        let before = entry.memory_bytes();
+        let old = std::mem::replace(&mut entry.value, value);
+        let after = entry.memory_bytes();
+        self.memory_bytes = self.memory_bytes + after - before;
+        old
+    }
+
+    /// Takes the entry at `place` out.
+    pub fn remove(&mut self, place: usize) -> Option<Entry> {
+        let entry = self.entries.get_bucket_entry(place).ok()?.remove().0;
+        self.memory_bytes -= entry.memory_bytes();
+        Some(entry)
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.entries = HashTable::new();
+        self.memory_bytes = 0;
+        self.clock_hand = 0;
+    }
+
+    /// Entries in memory, deleted ones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if nothing is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Memory of all entries.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Number of places; it changes only when the table grows.
+    pub fn places(&self) -> usize {
+        self.entries.num_buckets()
+    }
+
+    /// The entry at a place that may be empty.
+    pub fn get(&self, place: usize) -> Option<&Entry> {
+        self.entries.get_bucket(place)
+    }
+
+    /// As [`KeyTable::get`], to change marks but not the size.
+    pub fn get_mut(&mut self, place: usize) -> Option<&mut Entry> {
+        self.entries.get_bucket_mut(place)
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Moves the clock hand over `steps` places and returns the places of entries that were not used since it last
+    /// passed and that `may_go` lets go.
+    pub fn clock(&mut self, steps: usize, mut may_go: impl FnMut(&Entry) -> bool) -> Vec<usize> {
+        let places = self.places();
+        let mut victims = Vec::new();
+        for _ in 0..steps.min(places) {
+            self.clock_hand = (self.clock_hand + 1) % places.max(1);
+            let place = self.clock_hand;
+            let Some(entry) = self.entries.get_bucket_mut(place) else { continue };
+            if entry.referenced {
+                entry.referenced = false;
+            } else if may_go(entry) {
+                victims.push(place);
+            }
+        }
+        victims
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_accounted_for() {
+        let mut table = KeyTable::default();
+        let place = table.insert(b"key", Value::String(b"abc"[..].into()), 0, StoredKey::default());
+        table.set_string(place, b"xyz");
+        table.set_string(place, b"longer");
+        assert_eq!(table.memory_bytes(), ENTRY_BYTES + 3 + 6);
+        assert_eq!(table.find(b"key"), Some(place));
+        assert!(matches!(&table.remove(place).unwrap().value, Value::String(v) if &**v == b"longer"));
+        assert_eq!((table.memory_bytes(), table.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_clock_spares_what_was_used() {
+        let mut table = KeyTable::default();
+        for key in [b"a", b"b", b"c"] {
+            table.insert(key, Value::Absent, 0, StoredKey::default());
+        }
+        assert!(table.clock(table.places(), |_| true).is_empty());
+        let used = table.find(b"b").unwrap();
+        table.at_mut(used).referenced = true;
+        let victims = table.clock(table.places(), |_| true);
+        assert_eq!(victims.len(), 2);
+        assert!(!victims.contains(&used));
+    }
+}

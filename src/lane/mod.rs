@@ -1,0 +1,94 @@
+//! The state that one core owns: its partitions, its counters, its histograms.
+//!
+//! Knows nothing of sockets, threads or commands. Everything here is synchronous and runs to completion.
+
+mod batches;
+mod checkpoint;
+mod commit;
+mod housekeeping;
+pub mod journal;
+pub mod keys;
+mod partition;
+mod range;
+mod recovery;
+mod samples;
+mod scan;
+mod series_state;
+mod stop;
+mod watches;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::metrics::{LaneCounters, LatencyTable};
+use crate::refusal::Refusal;
+use crate::series::EncodeScratch;
+
+pub use batches::Batches;
+pub use checkpoint::CheckpointStep;
+pub use commit::Committed;
+pub use housekeeping::{MemoryBudget, SeriesSweep};
+pub use partition::{LoadedKey, Partition, PartitionCounters, PartitionSettings};
+pub use range::{RangeJob, RangeQuery, RangeRead};
+pub use recovery::{Evidence, OpenedPartition, void_batches};
+pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};
+pub use series_state::{SealedState, Series};
+pub use stop::{Handled, Job, Stop, Wait};
+pub use watches::ClientId;
+
+/// Number of a lane, 0 to lanes - 1.
+pub type LaneId = usize;
+
+/// A partition that serves, or the reason why it does not.
+pub enum PartitionSlot {
+    /// Serves.
+    Open(Box<Partition>),
+    /// Closed after a failure; the supervisor opens it again.
+    Closed {
+        /// What failed, for clients and operators.
+        cause: Arc<str>,
+        /// Unix milliseconds.
+        since_ms: i64,
+    },
+}
+
+/// See the head of the file.
+pub struct Lane {
+    /// Which lane this is.
+    pub id: LaneId,
+    /// Partitions that this lane owns, by their place in the directory.
+    pub partitions: Vec<PartitionSlot>,
+    /// The only reader of time.
+    pub clock: Clock,
+    /// What happened on this lane since start.
+    pub counters: LaneCounters,
+    /// Latency per command.
+    pub latency: LatencyTable,
+    /// Buffers of the chunk encoder.
+    pub scratch: EncodeScratch,
+}
+
+impl Lane {
+    /// The open partition at `place`.
+    ///
+    /// # Errors
+    /// A refusal that says why it is closed.
+    #[inline]
+    pub fn partition(&mut self, place: usize) -> Result<&mut Partition, Refusal> {
+        match self.partitions.get_mut(place) {
+            Some(PartitionSlot::Open(partition)) => Ok(partition),
+            Some(PartitionSlot::Closed { cause, .. }) => {
+                Err(Refusal::text(format!("ERR partition unavailable, it is being recovered: {cause}")))
+            }
+            None => Err(Refusal::text("ERR partition unavailable: it does not live here")),
+        }
+    }
+
+    /// All partitions that serve.
+    pub fn open_partitions(&mut self) -> impl Iterator<Item = (usize, &mut Partition)> {
+        self.partitions.iter_mut().enumerate().filter_map(|(place, slot)| match slot {
+            PartitionSlot::Open(partition) => Some((place, &mut **partition)),
+            PartitionSlot::Closed { .. } => None,
+        })
+    }
+}

@@ -1,0 +1,536 @@
+//! One partition of one business: its key table, its series, its open journal record and its database.
+//!
+//! Lives on the lane that owns it; nothing else touches it. Handlers change memory and append to the open record;
+//! the commit that follows makes the record durable before any reply leaves (DESIGN: the life of a command).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::config::TimeUnit;
+use crate::refusal::Refusal;
+use crate::store::layout::{self, KvRow};
+use crate::store::{Database, Reach, Read, StoreError, StoredKey};
+
+use super::batches::Batches;
+use super::checkpoint::Checkpoint;
+use super::journal::{JournalBuffer, PartitionName};
+use super::keys::{Entry, KeyTable, Value};
+use super::series_state::{SealedState, Series};
+use super::stop::{Stop, Wait};
+use super::watches::Watches;
+
+/// Settings of a partition, from its business and from `[storage]`.
+#[derive(Clone, Debug)]
+pub struct PartitionSettings {
+    /// Index of the business in the configuration.
+    pub business: usize,
+    /// Unit of `*` and of retention.
+    pub time_unit: TimeUnit,
+    /// Samples older than the newest by more than this are not shown; 0 = kept for ever. In `time_unit`.
+    pub retention: i64,
+    /// Samples at which a head is sealed.
+    pub head_samples_max: usize,
+    /// A head without writes for this long is sealed.
+    pub head_idle_ms: i64,
+    /// Journal bytes after which a checkpoint starts.
+    pub checkpoint_journal_bytes: usize,
+    /// Time after which a checkpoint starts if there is anything to write.
+    pub checkpoint_interval_ms: i64,
+    /// Bytes of a value.
+    pub value_len_max_bytes: usize,
+}
+
+/// Late samples held in memory per series before they are written to `late`.
+pub(super) const LATE_SAMPLES_MAX: usize = 256;
+
+/// Counts since start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PartitionCounters {
+    /// Look-ups that found a key.
+    pub keyspace_hits: u64,
+    /// Look-ups that found none.
+    pub keyspace_misses: u64,
+    /// Look-ups answered by the key table.
+    pub cache_hits: u64,
+    /// Look-ups that had to ask the database.
+    pub cache_misses: u64,
+    /// Keys deleted because their time had come.
+    pub expired_keys: u64,
+    /// Entries dropped by the read cache.
+    pub evicted_entries: u64,
+    /// Samples added.
+    pub samples_added: u64,
+    /// Changes of the data since the last checkpoint.
+    pub changes: u64,
+}
+
+impl PartitionCounters {
+    /// Adds the counts of another partition.
+    pub fn add(&mut self, other: &PartitionCounters) {
+        self.keyspace_hits += other.keyspace_hits;
+        self.keyspace_misses += other.keyspace_misses;
+        self.cache_hits += other.cache_hits;
+        self.cache_misses += other.cache_misses;
+        self.expired_keys += other.expired_keys;
+        self.evicted_entries += other.evicted_entries;
+        self.samples_added += other.samples_added;
+        self.changes += other.changes;
+    }
+}
+
+/// See the head of the file.
+pub struct Partition {
+    /// As named inside batches.
+    pub name: PartitionName,
+    /// Configuration.
+    pub settings: Arc<PartitionSettings>,
+    /// Counts since start.
+    pub counters: PartitionCounters,
+    /// Batches of several partitions that are under way here.
+    pub batches: Batches,
+    /// Keys that clients WATCH.
+    pub watches: Watches,
+    pub(super) store: Database,
+    pub(super) keys: KeyTable,
+    pub(super) series: Vec<Option<Box<Series>>>,
+    pub(super) free_series: Vec<u32>,
+    pub(super) series_places: HashMap<u64, u32>,
+    pub(super) journal: JournalBuffer,
+    /// Sequence of the open record.
+    pub(super) sequence: u64,
+    /// Epoch that changes belong to, and the last one that is written back.
+    pub(super) epoch: u32,
+    pub(super) completed_epoch: u32,
+    /// Keys that exist, expired ones included.
+    pub(super) key_count: u64,
+    /// Keys in the `kv` family.
+    pub(super) stored_keys: u64,
+    pub(super) next_series_id: u64,
+    /// Series whose row is to be written with the open record.
+    pub(super) changed_series: Vec<u32>,
+    /// Series to seal with the open record.
+    pub(super) seal_due: Vec<u32>,
+    /// Ids whose rows are to be deleted with the open record.
+    pub(super) dropped_series: Vec<u64>,
+    /// Everything is to be deleted before the open record.
+    pub(super) flushed: bool,
+    /// Deadlines of keys in the table.
+    pub(super) deadlines: BTreeSet<(i64, Box<[u8]>)>,
+    /// Earliest deadline among the rows of `kv`; `i64::MAX` = none.
+    pub(super) next_stored_deadline_ms: i64,
+    pub(super) checkpoint: Checkpoint,
+    /// Memory of loaded series, refreshed by housekeeping.
+    pub(super) series_memory_bytes: usize,
+    /// The read cache keeps clean entries.
+    pub cache_enabled: bool,
+}
+
+impl Partition {
+    /// `business/partition`.
+    pub fn label(&self) -> &str {
+        self.store.name()
+    }
+
+    /// The database, for the blocking pool.
+    pub fn database(&self) -> &Database {
+        &self.store
+    }
+
+    /// Keys that exist; a key whose time has come counts until it is deleted, as in Redis.
+    pub fn key_count(&self) -> u64 {
+        self.key_count
+    }
+
+    /// Keys with a deadline that are in memory.
+    pub fn deadline_count(&self) -> u64 {
+        self.deadlines.len() as u64
+    }
+
+    /// Series in memory.
+    pub fn loaded_series(&self) -> usize {
+        self.series_places.len()
+    }
+
+    /// Memory of keys and series.
+    pub fn memory_bytes(&self) -> usize {
+        self.keys.memory_bytes() + self.series_memory_bytes
+    }
+
+    /// Entries of the key table, and their bytes.
+    pub fn table_size(&self) -> (usize, usize) {
+        (self.keys.len(), self.keys.memory_bytes())
+    }
+
+    /// True if the open record has something to write.
+    pub fn has_changes(&self) -> bool {
+        !self.journal.is_empty()
+            || self.flushed
+            || !self.seal_due.is_empty()
+            || !self.dropped_series.is_empty()
+            || !self.changed_series.is_empty()
+            || self.checkpoint.low_water_due().is_some()
+    }
+
+    /// Place of a key that exists and has not expired.
+    ///
+    /// # Errors
+    /// `Wait::Load` if the key has to be read from the disk.
+    #[inline]
+    pub fn find(&mut self, key: &[u8], now_ms: i64) -> Result<Option<usize>, Stop> {
+        let Some(place) = self.locate(key)? else {
+            self.counters.keyspace_misses += 1;
+            return Ok(None);
+        };
+        let entry = self.keys.at_mut(place);
+        entry.referenced = true;
+        if !entry.is_present() {
+            self.counters.keyspace_misses += 1;
+            return Ok(None);
+        }
+        if entry.is_expired(now_ms) {
+            self.expire_at(place);
+            self.counters.keyspace_misses += 1;
+            return Ok(None);
+        }
+        self.counters.keyspace_hits += 1;
+        Ok(Some(place))
+    }
+
+    /// Place of the key in the table, whether it exists or not, or `None` if it exists nowhere.
+    fn locate(&mut self, key: &[u8]) -> Result<Option<usize>, Stop> {
+        if let Some(place) = self.keys.find(key) {
+            self.counters.cache_hits += 1;
+            return Ok(Some(place));
+        }
+        if self.stored_keys == 0 {
+            return Ok(None);
+        }
+        self.counters.cache_misses += 1;
+        match load_key(&self.store, key, Reach::Memory)? {
+            Read::Cold => Err(Stop::Wait(Wait::Load(key.into()))),
+            Read::Known(None) => Ok(None),
+            Read::Known(Some(loaded)) => Ok(Some(self.insert_loaded(key, loaded))),
+        }
+    }
+
+    /// Makes sure that looking `key` up will not have to wait for the disk.
+    ///
+    /// # Errors
+    /// `Wait::Load` if it would.
+    #[inline]
+    pub fn warm(&mut self, key: &[u8]) -> Result<(), Stop> {
+        if self.stored_keys > 0 { self.locate(key).map(|_| ()) } else { Ok(()) }
+    }
+
+    /// Puts what was read of `key` into the table.
+    pub(super) fn insert_loaded(&mut self, key: &[u8], loaded: LoadedKey) -> usize {
+        let LoadedKey { value, expire_at_ms } = loaded;
+        let stored = StoredKey { exists: true, expire_at_ms };
+        let value = match value {
+            LoadedValue::String(bytes) => Value::String(bytes),
+            LoadedValue::Series(rows) => Value::Series(
+                rows.into_iter()
+                    .map(|(id, data_type, sealed)| (data_type, self.add_series(Series::new(id, data_type, key, sealed))))
+                    .collect(),
+            ),
+        };
+        let place = self.keys.insert(key, value, expire_at_ms, stored);
+        let entry = self.keys.at_mut(place);
+        entry.dirty_epoch = self.completed_epoch;
+        place
+    }
+
+    /// Takes in a key that the blocking pool has read, unless the table or the family changed meanwhile.
+    pub fn finish_load(&mut self, key: &[u8], loaded: Option<LoadedKey>, completed_epoch: u32) {
+        if completed_epoch != self.completed_epoch || self.keys.find(key).is_some() {
+            return;
+        }
+        match loaded {
+            Some(loaded) => {
+                self.insert_loaded(key, loaded);
+            }
+            None => {
+                let place = self.keys.insert(key, Value::Absent, 0, StoredKey::default());
+                let entry = self.keys.at_mut(place);
+        entry.dirty_epoch = self.completed_epoch;
+            }
+        }
+    }
+
+    /// Number of the last completed checkpoint, to be handed back to [`Partition::finish_load`].
+    pub fn completed_epoch(&self) -> u32 {
+        self.completed_epoch
+    }
+
+    /// The entry at `place`.
+    #[inline]
+    pub fn entry(&self, place: usize) -> &Entry {
+        self.keys.at(place)
+    }
+
+    /// The string at `key`, `None` if the key does not exist.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if it holds something else.
+    #[inline]
+    pub fn string(&mut self, key: &[u8], now_ms: i64) -> Result<Option<&[u8]>, Stop> {
+        match self.find(key, now_ms)? {
+            None => Ok(None),
+            Some(place) => match &self.keys.at(place).value {
+                Value::String(value) => Ok(Some(value)),
+                _ => Err(Refusal::WrongType.into()),
+            },
+        }
+    }
+
+    /// Place to write `key` at: existing, expired (then deleted first) or new.
+    #[inline]
+    pub(super) fn place_to_write(&mut self, key: &[u8], now_ms: i64) -> Result<usize, Stop> {
+        match self.locate(key)? {
+            Some(place) => {
+                if self.keys.at(place).is_present() && self.keys.at(place).is_expired(now_ms) {
+                    self.expire_at(place);
+                }
+                Ok(place)
+            }
+            None => {
+                if key.len() > crate::limits::KEY_LEN_MAX_BYTES {
+                    let max = crate::limits::KEY_LEN_MAX_BYTES;
+                    return Err(Refusal::text(format!("ERR key is longer than {max} bytes")).into());
+                }
+                Ok(self.keys.insert(key, Value::Absent, 0, StoredKey::default()))
+            }
+        }
+    }
+
+    /// Marks the entry at `place` as changed in the open record.
+    #[inline]
+    pub(super) fn touch(&mut self, place: usize) {
+        let epoch = self.epoch;
+        let entry = self.keys.at_mut(place);
+        entry.dirty_epoch = epoch;
+        entry.referenced = true;
+        self.counters.changes += 1;
+        if !self.watches.is_empty() {
+            self.watches.touch(self.keys.at(place).key());
+        }
+    }
+
+    /// Sets `key` to a string; `expire_at_ms` 0 = never.
+    ///
+    /// # Errors
+    /// `Wait::Load`, or a key that is too long.
+    #[inline]
+    pub fn set_string(&mut self, key: &[u8], value: &[u8], expire_at_ms: i64, now_ms: i64) -> Result<(), Stop> {
+        let place = self.place_to_write(key, now_ms)?;
+        self.journal.set(key, value, expire_at_ms);
+        self.apply_string(place, value, expire_at_ms);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn apply_string(&mut self, place: usize, value: &[u8], expire_at_ms: i64) {
+        match &self.keys.at(place).value {
+            Value::Absent => self.key_count += 1,
+            Value::Series(_) => self.drop_value(place),
+            Value::String(_) => {}
+        }
+        self.keys.set_string(place, value);
+        self.set_deadline(place, expire_at_ms);
+        self.touch(place);
+    }
+
+    /// Overwrites part of the string at `key` (created if absent), zero bytes filling a gap. Returns the new length.
+    ///
+    /// # Errors
+    /// `WRONGTYPE`, `Wait::Load`, or a value that would be too long.
+    pub fn patch_string(&mut self, key: &[u8], offset: usize, bytes: &[u8], now_ms: i64) -> Result<usize, Stop> {
+        let place = self.place_to_write(key, now_ms)?;
+        if matches!(self.keys.at(place).value, Value::Series(_)) {
+            return Err(Refusal::WrongType.into());
+        }
+        let len = offset.saturating_add(bytes.len());
+        if len > self.settings.value_len_max_bytes {
+            let text = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+            return Err(Refusal::text(text).into());
+        }
+        self.journal.patch(key, offset, bytes);
+        Ok(self.apply_patch(place, offset, bytes))
+    }
+
+    pub(super) fn apply_patch(&mut self, place: usize, offset: usize, bytes: &[u8]) -> usize {
+        let old = match self.keys.set_value(place, Value::Absent) {
+            Value::String(old) => old,
+            _ => {
+                self.key_count += 1;
+                Box::default()
+            }
+        };
+        let mut value = Vec::from(old);
+        let end = offset + bytes.len();
+        if value.len() < end {
+            value.resize(end, 0);
+        }
+        if let Some(target) = value.get_mut(offset..end) {
+            target.copy_from_slice(bytes);
+        }
+        let len = value.len();
+        self.keys.set_value(place, Value::String(value.into_boxed_slice()));
+        self.touch(place);
+        len
+    }
+
+    /// Sets the deadline of the existing key at `place`; 0 = never.
+    pub fn set_expiry(&mut self, place: usize, expire_at_ms: i64) {
+        self.journal.expire(self.keys.at(place).key(), expire_at_ms);
+        self.set_deadline(place, expire_at_ms);
+        self.touch(place);
+    }
+
+    #[inline]
+    pub(super) fn set_deadline(&mut self, place: usize, expire_at_ms: i64) {
+        let entry = self.keys.at_mut(place);
+        let before = std::mem::replace(&mut entry.expire_at_ms, expire_at_ms);
+        if before == expire_at_ms {
+            return;
+        }
+        let key = self.keys.at(place).key();
+        if before != 0 {
+            self.deadlines.remove(&(before, Box::from(key)));
+        }
+        if expire_at_ms != 0 {
+            self.deadlines.insert((expire_at_ms, key.into()));
+        }
+    }
+
+    /// Deletes the existing key at `place`.
+    pub fn delete(&mut self, place: usize) {
+        self.journal.delete(self.keys.at(place).key());
+        self.apply_delete(place);
+    }
+
+    pub(super) fn apply_delete(&mut self, place: usize) {
+        if !self.keys.at(place).is_present() {
+            return;
+        }
+        self.drop_value(place);
+        self.set_deadline(place, 0);
+        self.key_count -= 1;
+        self.touch(place);
+    }
+
+    fn expire_at(&mut self, place: usize) {
+        self.counters.expired_keys += 1;
+        self.delete(place);
+    }
+
+    /// Empties the entry at `place` and schedules the rows of its series for deletion.
+    fn drop_value(&mut self, place: usize) {
+        if let Value::Series(members) = self.keys.set_value(place, Value::Absent) {
+            for (_, member) in members {
+                if let Some(series) = self.remove_series(member) {
+                    self.batches.drop_series(series.id, &mut self.dropped_series);
+                }
+            }
+        }
+    }
+
+    /// Deletes everything.
+    ///
+    /// # Errors
+    /// `Wait::Checkpoint` while one is running: it would write deleted keys back.
+    pub fn flush_everything(&mut self) -> Result<(), Stop> {
+        if self.checkpoint.is_running() {
+            return Err(Stop::Wait(Wait::Checkpoint));
+        }
+        // What the open record says so far is void; the batch begins with deleting every row.
+        self.journal.clear();
+        self.journal.flush();
+        self.apply_flush();
+        Ok(())
+    }
+
+    pub(super) fn apply_flush(&mut self) {
+        for entry in self.keys.iter() {
+            if !self.watches.is_empty() && entry.is_present() {
+                self.watches.touch(entry.key());
+            }
+        }
+        self.keys.clear();
+        self.series.clear();
+        self.free_series.clear();
+        self.series_places.clear();
+        self.changed_series.clear();
+        self.seal_due.clear();
+        self.dropped_series.clear();
+        self.deadlines.clear();
+        self.next_stored_deadline_ms = i64::MAX;
+        (self.key_count, self.stored_keys) = (0, 0);
+        self.counters.changes += 1;
+        self.flushed = true;
+    }
+}
+
+/// A key as read from the database.
+#[derive(Debug)]
+pub struct LoadedKey {
+    value: LoadedValue,
+    expire_at_ms: i64,
+}
+
+#[derive(Debug)]
+enum LoadedValue {
+    String(Box<[u8]>),
+    /// (series id, data type, what is sealed).
+    Series(Vec<(u64, u8, SealedState)>),
+}
+
+/// Reads a key and, for a series key, the rows of its series.
+///
+/// # Errors
+/// If a row cannot be read or is damaged.
+pub fn load_key(store: &Database, key: &[u8], reach: Reach) -> Result<Read<Option<LoadedKey>>, StoreError> {
+    let found = store.kv(key, reach, |row| {
+        row.map(|KvRow { type_byte, expire_at_ms, payload }| (type_byte, expire_at_ms, Box::<[u8]>::from(payload)))
+    })?;
+    let (type_byte, expire_at_ms, payload) = match found {
+        Read::Cold => return Ok(Read::Cold),
+        Read::Known(None) => return Ok(Read::Known(None)),
+        Read::Known(Some(row)) => row,
+    };
+    if type_byte == layout::TYPE_STRING {
+        return Ok(Read::Known(Some(LoadedKey { value: LoadedValue::String(payload), expire_at_ms })));
+    }
+    let mut rows = Vec::new();
+    for member in payload.chunks_exact(SERIES_MEMBER_BYTES) {
+        let Some((data_type, id)) = decode_series_member(member) else { continue };
+        match store.series(id, reach)? {
+            Read::Cold => return Ok(Read::Cold),
+            Read::Known(row) => {
+                let sealed = match row.as_deref() {
+                    None => SealedState::default(),
+                    Some(row) => SealedState::decode(row).ok_or_else(|| damaged_series(store, id))?.0,
+                };
+                rows.push((id, data_type, sealed));
+            }
+        }
+    }
+    Ok(Read::Known(Some(LoadedKey { value: LoadedValue::Series(rows), expire_at_ms })))
+}
+
+pub(super) fn damaged_series(store: &Database, id: u64) -> StoreError {
+    StoreError::new(crate::store::StoreOperation::Decode, store.name(), format!("the row of series {id} is damaged"))
+}
+
+/// Bytes of one (data type, series id) in the payload of a series key's `kv` row.
+pub(super) const SERIES_MEMBER_BYTES: usize = 9;
+
+pub(super) fn encode_series_member(data_type: u8, id: u64, out: &mut Vec<u8>) {
+    out.push(data_type);
+    out.extend_from_slice(&id.to_le_bytes());
+}
+
+fn decode_series_member(member: &[u8]) -> Option<(u8, u64)> {
+    let (data_type, id) = member.split_first()?;
+    Some((*data_type, u64::from_le_bytes(id.try_into().ok()?)))
+}

@@ -1,0 +1,379 @@
+//! Opening a partition: reading the low-water mark, settling batches with the other partitions, replaying the journal.
+//!
+//! Two passes over the journal. The first only collects evidence about batches of several partitions; when every
+//! partition has been heard, [`void_batches`] decides which of them never happened; the second replays all others.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::store::{Database, JournalRecord, Reach, Read, StoreError, StoreOperation, StoredKey, layout};
+
+use super::batches::Batches;
+use super::checkpoint::Checkpoint;
+use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
+use super::keys::{KeyTable, Value};
+use super::partition::{LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key};
+use super::series_state::{SealedState, Series};
+use super::watches::Watches;
+
+/// What one partition's journal says about batches.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The partition.
+    pub name: PartitionName,
+    /// Batches that have their part here, with all their participants.
+    pub parts: HashMap<BatchId, Vec<PartitionName>>,
+    /// Batches whose outcome is on record here.
+    pub outcomes: HashMap<BatchId, bool>,
+}
+
+/// Batches that never happened: some participant has no part, and nobody has their outcome on record.
+///
+/// A participant whose business is not configured any more counts as having its part: what was acknowledged stays.
+pub fn void_batches(evidence: &[Evidence]) -> HashSet<BatchId> {
+    let known: HashSet<PartitionName> = evidence.iter().map(|e| e.name).collect();
+    let mut holders: HashMap<BatchId, HashSet<PartitionName>> = HashMap::new();
+    let mut outcomes: HashMap<BatchId, bool> = HashMap::new();
+    for partition in evidence {
+        for id in partition.parts.keys() {
+            holders.entry(*id).or_default().insert(partition.name);
+        }
+        outcomes.extend(&partition.outcomes);
+    }
+    let parts = evidence.iter().flat_map(|partition| &partition.parts);
+    parts
+        .filter(|(id, participants)| match outcomes.get(id) {
+            Some(committed) => !committed,
+            None => participants
+                .iter()
+                .any(|name| known.contains(name) && !holders.get(id).is_some_and(|have| have.contains(name))),
+        })
+        .map(|(id, _)| *id)
+        .collect()
+}
+
+/// A database that has been opened and not replayed yet.
+pub struct OpenedPartition {
+    store: Database,
+    name: PartitionName,
+    low_water: u64,
+}
+
+impl OpenedPartition {
+    /// Reads the marks of an opened database. Blocks.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn new(store: Database, name: PartitionName) -> Result<OpenedPartition, StoreError> {
+        let low_water = store.meta_u64(layout::META_LOW_WATER)?;
+        Ok(OpenedPartition { store, name, low_water })
+    }
+
+    /// First pass: what the journal says about batches. Blocks.
+    ///
+    /// # Errors
+    /// If a record cannot be read or is damaged.
+    pub fn evidence(&self) -> Result<Evidence, StoreError> {
+        let mut evidence = Evidence { name: self.name, parts: HashMap::new(), outcomes: HashMap::new() };
+        self.store.replay(self.low_water, |record| {
+            each_operation(&self.store, &record, |operation| {
+                match operation {
+                    Operation::BatchBegin { id, participants } => {
+                        evidence.parts.insert(id, participants);
+                    }
+                    Operation::BatchOutcome { id, committed } => {
+                        evidence.outcomes.insert(id, committed);
+                    }
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(evidence)
+    }
+
+    /// Second pass: replays everything but the parts of `void` batches. Blocks.
+    ///
+    /// # Errors
+    /// If a record or a row cannot be read or is damaged.
+    pub fn replay(
+        self,
+        settings: Arc<PartitionSettings>,
+        evidence: &Evidence,
+        void: &HashSet<BatchId>,
+    ) -> Result<Partition, StoreError> {
+        let (store, low_water) = (self.store.clone(), self.low_water);
+        let mut partition = self.empty_partition(settings)?;
+        let mut replayed_bytes = 0;
+        store.replay(low_water, |record| {
+            partition.sequence = record.sequence;
+            replayed_bytes += record.operations.len();
+            let mut skipping = false;
+            each_operation(&store, &record, |operation| {
+                match &operation {
+                    Operation::BatchBegin { id, .. } => skipping = void.contains(id),
+                    Operation::BatchEnd => skipping = false,
+                    Operation::CreateSeries { series_id, .. } if skipping => {
+                        partition.next_series_id = partition.next_series_id.max(series_id.saturating_add(1));
+                    }
+                    _ if skipping => {}
+                    _ => partition.apply(&operation)?,
+                }
+                Ok(())
+            })?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        partition.sequence = partition.sequence.max(low_water) + 1;
+        partition.counters = PartitionCounters::default();
+        partition.checkpoint.recovered(replayed_bytes);
+        // On record from the first commit on, so that a later recovery decides the same.
+        for id in evidence.parts.keys().filter(|id| !evidence.outcomes.contains_key(id)) {
+            partition.journal.batch_outcome(*id, !void.contains(id));
+        }
+        Ok(partition)
+    }
+
+    fn empty_partition(self, settings: Arc<PartitionSettings>) -> Result<Partition, StoreError> {
+        let stored_keys = self.store.kv_key_count()?;
+        let next_stored_deadline_ms = match self.store.expired_rows(i64::MAX - 1, Reach::Disk).current()? {
+            Read::Known(Some((row, _))) => layout::decode_deadline_key(row).map_or(i64::MAX, |(deadline, _)| deadline),
+            _ => i64::MAX,
+        };
+        Ok(Partition {
+            name: self.name,
+            settings,
+            counters: PartitionCounters::default(),
+            batches: Batches::default(),
+            watches: Watches::default(),
+            keys: KeyTable::default(),
+            series: Vec::new(),
+            free_series: Vec::new(),
+            series_places: HashMap::new(),
+            journal: JournalBuffer::default(),
+            sequence: 0,
+            epoch: 1,
+            completed_epoch: 0,
+            key_count: stored_keys,
+            stored_keys,
+            next_series_id: self.store.meta_u64(layout::META_NEXT_SERIES_ID)?.max(1),
+            changed_series: Vec::new(),
+            seal_due: Vec::new(),
+            dropped_series: Vec::new(),
+            flushed: false,
+            deadlines: BTreeSet::new(),
+            next_stored_deadline_ms,
+            checkpoint: Checkpoint::default(),
+            series_memory_bytes: 0,
+            cache_enabled: true,
+            store: self.store,
+        })
+    }
+}
+
+fn each_operation(
+    store: &Database,
+    record: &JournalRecord<'_>,
+    mut visit: impl FnMut(Operation<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut reader = JournalReader::new(record.operations);
+    loop {
+        match reader.next_operation() {
+            Ok(Some(operation)) => visit(operation)?,
+            Ok(None) => return Ok(()),
+            Err(damage) => {
+                let what = format!("journal record {} is damaged: {damage}", record.sequence);
+                return Err(StoreError::new(StoreOperation::Decode, store.name(), what));
+            }
+        }
+    }
+}
+
+impl Partition {
+    /// Place of `key`, read from the disk if needed; `None` if it exists nowhere.
+    fn locate_for_replay(&mut self, key: &[u8]) -> Result<Option<usize>, StoreError> {
+        if let Some(place) = self.keys.find(key) {
+            return Ok(Some(place));
+        }
+        if self.stored_keys == 0 {
+            return Ok(None);
+        }
+        match load_key(&self.store, key, Reach::Disk)? {
+            Read::Known(Some(loaded)) => Ok(Some(self.insert_loaded(key, loaded))),
+            _ => Ok(None),
+        }
+    }
+
+    fn place_for_replay(&mut self, key: &[u8]) -> Result<usize, StoreError> {
+        Ok(match self.locate_for_replay(key)? {
+            Some(place) => place,
+            None => self.keys.insert(key, Value::Absent, 0, StoredKey::default()),
+        })
+    }
+
+    fn apply(&mut self, operation: &Operation<'_>) -> Result<(), StoreError> {
+        match operation {
+            Operation::Set { key, value, expire_at_ms } => {
+                let place = self.place_for_replay(key)?;
+                self.apply_string(place, value, *expire_at_ms);
+            }
+            Operation::Delete { key } => {
+                if let Some(place) = self.locate_for_replay(key)? {
+                    self.apply_delete(place);
+                }
+            }
+            Operation::Expire { key, expire_at_ms } => {
+                if let Some(place) = self.locate_for_replay(key)?.filter(|place| self.keys.at(*place).is_present()) {
+                    self.set_deadline(place, *expire_at_ms);
+                    self.touch_replayed(place);
+                }
+            }
+            Operation::Patch { key, offset, bytes } => {
+                let place = self.place_for_replay(key)?;
+                self.apply_patch(place, *offset, bytes);
+            }
+            Operation::CreateSeries { key, data_type, series_id } => {
+                self.replay_create_series(key, *data_type, *series_id)?;
+            }
+            Operation::Sample { series_id, timestamp, value, quality } => {
+                let sample =
+                    crate::series::Sample { timestamp: *timestamp, value: *value, quality: *quality };
+                self.replay_sample(*series_id, sample)?;
+            }
+            Operation::Rename { from, to } => self.replay_rename(from, to)?,
+            // Replay starts at the record that begins with the flush, whose batch has deleted every row: what `kv`
+            // holds now was written later.
+            Operation::Flush => {
+                let (stored, deadline) = (self.stored_keys, self.next_stored_deadline_ms);
+                self.apply_flush();
+                (self.key_count, self.stored_keys, self.next_stored_deadline_ms) = (stored, stored, deadline);
+                self.flushed = false;
+            }
+            Operation::BatchBegin { .. } | Operation::BatchEnd | Operation::BatchOutcome { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn touch_replayed(&mut self, place: usize) {
+        let epoch = self.epoch;
+        self.keys.at_mut(place).dirty_epoch = epoch;
+    }
+
+    fn replay_create_series(&mut self, key: &[u8], data_type: u8, series_id: u64) -> Result<(), StoreError> {
+        let place = self.place_for_replay(key)?;
+        self.next_series_id = self.next_series_id.max(series_id.saturating_add(1));
+        if self.series_places.contains_key(&series_id) {
+            // A checkpoint that did not complete has written the key's row already.
+            self.touch_replayed(place);
+            return Ok(());
+        }
+        let member = self.apply_create_series(place, data_type, series_id);
+        if let (Some((sealed, _, _)), Some(Some(series))) =
+            (self.series_row(series_id)?, self.series.get_mut(member as usize))
+        {
+            series.sealed = sealed;
+        }
+        Ok(())
+    }
+
+    fn series_row(&self, series_id: u64) -> Result<Option<(SealedState, u8, Vec<u8>)>, StoreError> {
+        let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else { return Ok(None) };
+        let (sealed, data_type, key) =
+            SealedState::decode(&row).ok_or_else(|| damaged_series(&self.store, series_id))?;
+        Ok(Some((sealed, data_type, key.to_vec())))
+    }
+
+    fn replay_sample(&mut self, series_id: u64, sample: crate::series::Sample) -> Result<(), StoreError> {
+        if !self.series_places.contains_key(&series_id) {
+            // Created before the low-water mark: its row names its key, whose row names the series.
+            if let Some((_, _, key)) = self.series_row(series_id)? {
+                self.locate_for_replay(&key)?;
+            }
+        }
+        // A series that is not found was deleted further on.
+        let Some(member) = self.series_places.get(&series_id).copied() else { return Ok(()) };
+        if self.sequence > self.series_at(member).sealed.sequence {
+            let sequence = self.sequence;
+            self.apply_sample(member, sample, sequence);
+        }
+        Ok(())
+    }
+
+    fn replay_rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        let target = self.place_for_replay(to)?;
+        self.apply_delete(target);
+        // A checkpoint that did not complete may have written the new name already; then there is no old one.
+        if let Some(source) = self.locate_for_replay(from)? {
+            self.apply_rename(source, to);
+        }
+        Ok(())
+    }
+
+    /// Moves a series key; the target does not exist.
+    pub(super) fn apply_rename(&mut self, source: usize, to: &[u8]) {
+        let expire_at_ms = self.keys.at(source).expire_at_ms;
+        let Value::Series(members) = self.keys.set_value(source, Value::Absent) else { return };
+        self.set_deadline(source, 0);
+        self.touch_replayed(source);
+        for (_, member) in &members {
+            if let Some(Some(series)) = self.series.get_mut(*member as usize) {
+                series.key = to.into();
+            }
+            self.changed_series.push(*member);
+        }
+        let target = match self.keys.find(to) {
+            Some(target) => target,
+            None => self.keys.insert(to, Value::Absent, 0, StoredKey::default()),
+        };
+        self.keys.set_value(target, Value::Series(members));
+        self.set_deadline(target, expire_at_ms);
+        self.touch_replayed(target);
+    }
+
+    /// Reads `key` from the disk, for the blocking pool.
+    ///
+    /// # Errors
+    /// If a row cannot be read or is damaged.
+    pub fn load_from_disk(store: &Database, key: &[u8]) -> Result<Option<LoadedKey>, StoreError> {
+        match load_key(store, key, Reach::Disk)? {
+            Read::Known(loaded) => Ok(loaded),
+            Read::Cold => Ok(None),
+        }
+    }
+
+    /// Series by id, for tests and reports.
+    pub fn series_by_id(&self, series_id: u64) -> Option<&Series> {
+        self.series_places.get(&series_id).map(|member| self.series_at(*member))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(partition: u16) -> PartitionName {
+        PartitionName { business: 1, partition }
+    }
+
+    fn evidence(partition: u16, parts: &[BatchId], outcomes: &[(BatchId, bool)]) -> Evidence {
+        Evidence {
+            name: name(partition),
+            parts: parts.iter().map(|id| (*id, vec![name(0), name(1)])).collect(),
+            outcomes: outcomes.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn a_batch_needs_every_part_or_an_outcome() {
+        let both = [evidence(0, &[1], &[]), evidence(1, &[1], &[])];
+        assert!(void_batches(&both).is_empty());
+        let one = [evidence(0, &[1], &[]), evidence(1, &[], &[])];
+        assert_eq!(void_batches(&one), HashSet::from([1]));
+        let decided = [evidence(0, &[1], &[(1, true)]), evidence(1, &[], &[])];
+        assert!(void_batches(&decided).is_empty());
+        let voided = [evidence(0, &[1], &[(1, false)]), evidence(1, &[1], &[])];
+        assert_eq!(void_batches(&voided), HashSet::from([1]));
+        assert!(void_batches(&one[..1]).is_empty(), "a participant that is not configured has its part");
+    }
+}

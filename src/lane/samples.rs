@@ -1,0 +1,201 @@
+//! Samples of a partition: adding them, sealing heads into chunks, and the series slab.
+
+use crate::refusal::Refusal;
+use crate::series::{self, EncodeScratch, Sample};
+use crate::store::Batch;
+
+use super::keys::Value;
+use super::partition::{LATE_SAMPLES_MAX, Partition};
+use super::series_state::{SealedState, Series};
+use super::stop::Stop;
+
+impl Partition {
+    /// Adds a sample to the series of `key` and `data_type`, creating both if needed. An equal timestamp is replaced.
+    ///
+    /// # Errors
+    /// `WRONGTYPE`, `Wait::Load`, or a key that is too long.
+    #[inline]
+    pub fn add_sample(&mut self, key: &[u8], data_type: u8, sample: Sample, now_ms: i64) -> Result<(), Stop> {
+        let member = match self.find(key, now_ms)? {
+            Some(place) => match &self.keys.at(place).value {
+                Value::Series(members) => members.iter().find(|member| member.0 == data_type).map(|member| member.1),
+                _ => return Err(Refusal::WrongType.into()),
+            },
+            None => None,
+        };
+        let member = match member {
+            Some(member) => member,
+            None => self.create_series(key, data_type, now_ms)?,
+        };
+        let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
+        let series = series.expect("invariant: entries name living series");
+        self.journal.sample(series.id, sample.timestamp, sample.value, sample.quality);
+        series.touched_ms = now_ms;
+        let sequence = self.sequence;
+        self.apply_sample(member, sample, sequence);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn apply_sample(&mut self, member: u32, sample: Sample, sequence: u64) {
+        let head_samples_max = self.settings.head_samples_max;
+        let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
+        let series = series.expect("invariant: entries name living series");
+        series.add(sample, sequence);
+        let full = series.head.len() >= head_samples_max || series.late.len() >= LATE_SAMPLES_MAX;
+        if full && !series.seal_due {
+            series.seal_due = true;
+            self.seal_due.push(member);
+        }
+        self.counters.samples_added += 1;
+        self.counters.changes += 1;
+        if !self.watches.is_empty() {
+            let key = self.series_at(member).key.clone();
+            self.watches.touch(&key);
+        }
+    }
+
+    fn create_series(&mut self, key: &[u8], data_type: u8, now_ms: i64) -> Result<u32, Stop> {
+        let place = self.place_to_write(key, now_ms)?;
+        let id = self.next_series_id;
+        self.journal.create_series(key, data_type, id);
+        Ok(self.apply_create_series(place, data_type, id))
+    }
+
+    pub(super) fn apply_create_series(&mut self, place: usize, data_type: u8, id: u64) -> u32 {
+        self.next_series_id = self.next_series_id.max(id.saturating_add(1));
+        let key: Box<[u8]> = self.keys.at(place).key().into();
+        let member = self.add_series(Series::new(id, data_type, &key, SealedState::default()));
+        let mut members = match self.keys.set_value(place, Value::Absent) {
+            Value::Series(members) => members,
+            _ => {
+                self.key_count += 1;
+                Vec::with_capacity(1)
+            }
+        };
+        members.push((data_type, member));
+        self.keys.set_value(place, Value::Series(members));
+        self.changed_series.push(member);
+        self.touch(place);
+        member
+    }
+
+    pub(super) fn add_series(&mut self, series: Series) -> u32 {
+        let id = series.id;
+        let member = match self.free_series.pop() {
+            Some(member) => member,
+            None => {
+                self.series.push(None);
+                u32::try_from(self.series.len() - 1).expect("invariant: memory holds fewer than 2^32 series")
+            }
+        };
+        if let Some(slot) = self.series.get_mut(member as usize) {
+            *slot = Some(Box::new(series));
+        }
+        self.series_places.insert(id, member);
+        member
+    }
+
+    pub(super) fn remove_series(&mut self, member: u32) -> Option<Box<Series>> {
+        let series = self.series.get_mut(member as usize)?.take()?;
+        self.series_places.remove(&series.id);
+        self.free_series.push(member);
+        Some(series)
+    }
+
+    /// The living series at `member`.
+    pub fn series_at(&self, member: u32) -> &Series {
+        let series = self.series.get(member as usize).and_then(Option::as_ref);
+        series.expect("invariant: entries name living series")
+    }
+
+    /// Place in the slab of the series of `key` and `data_type`, `None` if there is none.
+    ///
+    /// # Errors
+    /// `WRONGTYPE`, `Wait::Load`.
+    pub fn find_series(&mut self, key: &[u8], data_type: u8, now_ms: i64) -> Result<Option<u32>, Stop> {
+        let Some(place) = self.find(key, now_ms)? else { return Ok(None) };
+        match &self.keys.at(place).value {
+            Value::Series(members) => Ok(members.iter().find(|member| member.0 == data_type).map(|member| member.1)),
+            _ => Err(Refusal::WrongType.into()),
+        }
+    }
+
+    /// Puts the series at `member` on the list to be sealed with the open record.
+    pub(super) fn request_seal(&mut self, member: u32) {
+        if let Some(Some(series)) = self.series.get_mut(member as usize) {
+            if !series.seal_due && !series.is_sealed() {
+                series.seal_due = true;
+                self.seal_due.push(member);
+            }
+        }
+    }
+
+    /// Adds the chunks, late rows and state rows of every series that is due to `batch`. Memory is left as it is:
+    /// [`Partition::finish_seals`] lets it go once the batch is committed. A series held by a batch waits.
+    pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
+        let mut seals = Vec::with_capacity(self.seal_due.len());
+        let due = std::mem::take(&mut self.seal_due);
+        let mut waiting = Vec::new();
+        let mut chunk = Vec::new();
+        for member in due {
+            let Some(Some(series)) = self.series.get(member as usize) else { continue };
+            if self.batches.is_held(&series.key, None) {
+                waiting.push(member);
+                continue;
+            }
+            let mut sealed = series.sealed.clone();
+            sealed.sequence = self.sequence;
+            let len = series.head.len();
+            let mut start = 0;
+            while start < len {
+                let end = len.min(start + self.settings.head_samples_max);
+                chunk.clear();
+                series::encode(&series.head, start..end, scratch, &mut chunk);
+                let first = series.head.get(start).timestamp;
+                batch.put_chunk(series.id, first, &chunk);
+                sealed.first_timestamp = sealed.first_timestamp.min(first);
+                sealed.last_timestamp = series.head.get(end - 1).timestamp;
+                sealed.chunk_samples += (end - start) as u64;
+                sealed.chunk_bytes += chunk.len() as u64;
+                start = end;
+            }
+            for late in &series.late {
+                batch.put_late(series.id, late.timestamp, series.data_type, late.value, late.quality);
+                sealed.first_timestamp = sealed.first_timestamp.min(late.timestamp);
+            }
+            sealed.late_rows += series.late.len() as u64;
+            batch.put_series(series.id, &sealed.encode(series.data_type, &series.key));
+            seals.push(Seal { member, id: series.id, sealed });
+        }
+        self.seal_due = waiting;
+        seals
+    }
+
+    /// Lets go of what a committed batch has sealed.
+    pub(super) fn finish_seals(&mut self, seals: Vec<Seal>) {
+        for Seal { member, id, sealed } in seals {
+            let Some(Some(series)) = self.series.get_mut(member as usize) else { continue };
+            if series.id != id {
+                continue;
+            }
+            series.sealed = sealed;
+            series.head.clear();
+            series.late.clear();
+            series.first_unsealed_sequence = 0;
+            series.seal_due = false;
+        }
+    }
+
+    /// Puts series whose seal was not committed back on the list.
+    pub(super) fn retry_seals(&mut self, seals: Vec<Seal>) {
+        self.seal_due.extend(seals.into_iter().map(|seal| seal.member));
+    }
+}
+
+/// A series whose samples are in a batch that is not committed yet.
+pub(super) struct Seal {
+    member: u32,
+    id: u64,
+    sealed: SealedState,
+}

@@ -1,0 +1,180 @@
+//! One series in memory: its head, its late samples, and what is known of its sealed chunks.
+
+use crate::series::{Columns, Sample};
+
+/// What is stored of a series beside its chunks; its row in the `series` family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedState {
+    /// Newest sealed timestamp; `i64::MIN` before the first seal.
+    pub last_timestamp: i64,
+    /// Oldest sealed timestamp; `i64::MAX` before the first seal.
+    pub first_timestamp: i64,
+    /// Samples of this series in journal records up to this sequence are in `chunks` or `late`.
+    pub sequence: u64,
+    /// Samples in chunks.
+    pub chunk_samples: u64,
+    /// Bytes of chunks.
+    pub chunk_bytes: u64,
+    /// Rows written to `late`, equal timestamps counted again.
+    pub late_rows: u64,
+}
+
+impl Default for SealedState {
+    fn default() -> Self {
+        SealedState {
+            last_timestamp: i64::MIN,
+            first_timestamp: i64::MAX,
+            sequence: 0,
+            chunk_samples: 0,
+            chunk_bytes: 0,
+            late_rows: 0,
+        }
+    }
+}
+
+const ROW_VERSION: u8 = 1;
+const ROW_HEADER_BYTES: usize = 2 + 6 * 8;
+
+impl SealedState {
+    /// Encodes the row of a series: version, data type, six 64-bit integers (little-endian), key.
+    pub fn encode(&self, data_type: u8, key: &[u8]) -> Vec<u8> {
+        let mut row = Vec::with_capacity(ROW_HEADER_BYTES + key.len());
+        row.extend_from_slice(&[ROW_VERSION, data_type]);
+        for word in [
+            self.last_timestamp as u64,
+            self.first_timestamp as u64,
+            self.sequence,
+            self.chunk_samples,
+            self.chunk_bytes,
+            self.late_rows,
+        ] {
+            row.extend_from_slice(&word.to_le_bytes());
+        }
+        row.extend_from_slice(key);
+        row
+    }
+
+    /// Splits a row into state, data type and key; `None` if it is damaged.
+    pub fn decode(row: &[u8]) -> Option<(SealedState, u8, &[u8])> {
+        let (header, key) = row.split_at_checked(ROW_HEADER_BYTES)?;
+        let [version, data_type] = *header.first_chunk()?;
+        if version != ROW_VERSION {
+            return None;
+        }
+        let mut words = header.get(2..)?.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or([0; 8])));
+        let mut word = || words.next();
+        let state = SealedState {
+            last_timestamp: word()? as i64,
+            first_timestamp: word()? as i64,
+            sequence: word()?,
+            chunk_samples: word()?,
+            chunk_bytes: word()?,
+            late_rows: word()?,
+        };
+        Some((state, data_type, key))
+    }
+}
+
+/// A series that has been touched.
+#[derive(Debug)]
+pub struct Series {
+    /// Never reused.
+    pub id: u64,
+    /// 0 unless said.
+    pub data_type: u8,
+    /// The key it belongs to.
+    pub key: Box<[u8]>,
+    /// Newest samples, ascending; all newer than everything sealed.
+    pub head: Columns,
+    /// Samples not newer than everything sealed, in order of arrival.
+    pub late: Vec<Sample>,
+    /// What is sealed.
+    pub sealed: SealedState,
+    /// Journal record that holds the oldest sample still in memory; 0 = none.
+    pub first_unsealed_sequence: u64,
+    /// Unix milliseconds of the last write.
+    pub touched_ms: i64,
+    /// Already on the list of series to seal.
+    pub seal_due: bool,
+}
+
+impl Series {
+    /// A series without samples in memory.
+    pub fn new(id: u64, data_type: u8, key: &[u8], sealed: SealedState) -> Series {
+        Series {
+            id,
+            data_type,
+            key: key.into(),
+            head: Columns::default(),
+            late: Vec::new(),
+            sealed,
+            first_unsealed_sequence: 0,
+            touched_ms: 0,
+            seal_due: false,
+        }
+    }
+
+    /// Adds a sample; an equal timestamp is replaced. O(1) in order, O(head) inside the head, O(1) when late.
+    #[inline]
+    pub fn add(&mut self, sample: Sample, sequence: u64) {
+        if self.first_unsealed_sequence == 0 {
+            self.first_unsealed_sequence = sequence;
+        }
+        match self.head.timestamps.last() {
+            Some(last) if sample.timestamp > *last => self.head.push(sample),
+            None if self.is_newer_than_sealed(sample.timestamp) => self.head.push(sample),
+            _ if self.is_newer_than_sealed(sample.timestamp) => {
+                self.head.upsert(sample);
+            }
+            _ => self.late.push(sample),
+        }
+    }
+
+    fn is_newer_than_sealed(&self, timestamp: i64) -> bool {
+        self.sealed.chunk_samples == 0 || timestamp > self.sealed.last_timestamp
+    }
+
+    /// True if nothing would be lost by forgetting the series.
+    pub fn is_sealed(&self) -> bool {
+        self.head.is_empty() && self.late.is_empty()
+    }
+
+    /// Samples, rows of `late` with equal timestamps counted again.
+    pub fn sample_count(&self) -> u64 {
+        self.sealed.chunk_samples + self.sealed.late_rows + (self.head.len() + self.late.len()) as u64
+    }
+
+    /// Memory held.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Series>() + self.key.len() + self.head.memory_bytes() + self.late.capacity() * size_of::<Sample>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(timestamp: i64) -> Sample {
+        Sample { timestamp, value: timestamp as f64, quality: 0 }
+    }
+
+    #[test]
+    fn samples_go_where_they_belong() {
+        let sealed = SealedState { last_timestamp: 10, chunk_samples: 1, ..SealedState::default() };
+        let mut series = Series::new(1, 0, b"k", sealed);
+        for timestamp in [20, 30, 25, 30, 10, 5] {
+            series.add(sample(timestamp), 7);
+        }
+        assert_eq!(series.head.timestamps, [20, 25, 30]);
+        assert_eq!(series.late.iter().map(|s| s.timestamp).collect::<Vec<_>>(), [10, 5]);
+        assert_eq!(series.first_unsealed_sequence, 7);
+    }
+
+    #[test]
+    fn rows_come_back() {
+        let state = SealedState { last_timestamp: -1, sequence: 9, ..SealedState::default() };
+        let row = state.encode(3, b"key");
+        assert_eq!(SealedState::decode(&row), Some((state, 3, &b"key"[..])));
+        assert_eq!(SealedState::decode(&row[..10]), None);
+    }
+}

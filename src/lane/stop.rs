@@ -1,0 +1,46 @@
+//! How a handler ends when it has no reply yet: refused, not yet possible, or to be finished elsewhere.
+
+use crate::refusal::Refusal;
+use crate::resp::Reply;
+use crate::store::StoreError;
+
+/// A handler that stops has left no trace and may be run again from its start.
+pub enum Stop {
+    /// The reply is this error.
+    Refused(Refusal),
+    /// Run the command again when this has happened.
+    Wait(Wait),
+    /// The rest reads the disk or computes for long: run it on the blocking pool, it writes the reply.
+    Offload(Job),
+}
+
+/// Work for the blocking pool that writes one reply.
+pub type Job = Box<dyn FnOnce(&mut Reply) + Send>;
+
+/// What a command waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// This key has to be read from the disk into the key table.
+    Load(Box<[u8]>),
+    /// A running checkpoint has to end.
+    Checkpoint,
+    /// A batch of several partitions holds the key.
+    Held,
+}
+
+/// What handlers return: the reply is written, or see [`Stop`].
+pub type Handled = Result<(), Stop>;
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Stop {
+        // Logged here: this is the border at which a read error becomes a client's answer.
+        log::error!("{error}");
+        Stop::Refused(Refusal::text(format!("ERR storage: {error}")))
+    }
+}

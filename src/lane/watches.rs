@@ -1,0 +1,73 @@
+//! WATCH: which clients look at which keys of this partition, and which of them have been overtaken.
+
+use std::collections::{HashMap, HashSet};
+
+/// Process-wide number of a client.
+pub type ClientId = u64;
+
+/// Optimistic locks of clients on keys of one partition.
+#[derive(Default)]
+pub struct Watches {
+    by_key: HashMap<Box<[u8]>, Vec<ClientId>>,
+    overtaken: HashSet<ClientId>,
+}
+
+impl Watches {
+    /// True if nobody watches anything: the hot path's only check.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// `client` wants to know of changes of `key` from now on.
+    pub fn watch(&mut self, client: ClientId, key: &[u8]) {
+        let clients = self.by_key.entry(key.into()).or_default();
+        if !clients.contains(&client) {
+            clients.push(client);
+        }
+    }
+
+    /// A key has changed.
+    pub fn touch(&mut self, key: &[u8]) {
+        if let Some(clients) = self.by_key.get(key) {
+            self.overtaken.extend(clients);
+        }
+    }
+
+    /// True if a key that `client` watches has changed since.
+    pub fn is_overtaken(&self, client: ClientId) -> bool {
+        self.overtaken.contains(&client)
+    }
+
+    /// Keys that `client` watches.
+    pub fn keys_of(&self, client: ClientId) -> Vec<Box<[u8]>> {
+        self.by_key.iter().filter(|(_, clients)| clients.contains(&client)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// `client` watches nothing any more.
+    pub fn unwatch(&mut self, client: ClientId) {
+        self.overtaken.remove(&client);
+        self.by_key.retain(|_, clients| {
+            clients.retain(|other| *other != client);
+            !clients.is_empty()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_watchers_of_the_key_are_overtaken() {
+        let mut watches = Watches::default();
+        watches.watch(1, b"a");
+        watches.watch(2, b"b");
+        watches.touch(b"a");
+        assert!(watches.is_overtaken(1) && !watches.is_overtaken(2));
+        watches.unwatch(1);
+        assert!(!watches.is_overtaken(1));
+        watches.unwatch(2);
+        assert!(watches.is_empty());
+    }
+}

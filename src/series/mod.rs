@@ -1,0 +1,25 @@
+//! The mathematics of time series: samples, columns, chunks and their codecs. Bytes and numbers only, no I/O.
+//!
+//! A head collects samples in [`Columns`]; [`encode`] turns a run of them into a chunk, [`decode`] and its
+//! column-at-a-time relatives turn a chunk back, [`summary`] answers without decoding, and [`merge_newer`] lays late
+//! samples over older ones.
+
+pub mod chunk;
+pub mod codec;
+pub mod columns;
+pub mod error;
+pub mod merge;
+pub mod sample;
+pub mod summary;
+
+#[cfg(test)]
+mod format_tests;
+
+pub use chunk::{
+    CHUNK_SAMPLES_MAX, EncodeScratch, decode, decode_timestamps, decode_values, encode, encode_cold, summary,
+};
+pub use columns::{Columns, Qualities};
+pub use error::ChunkError;
+pub use merge::merge_newer;
+pub use sample::{DEFAULT_QUALITY, Sample};
+pub use summary::{ChunkSummary, ValueSummary};

@@ -1,0 +1,199 @@
+//! One open database: opening, committing a turn, forcing it to the disk, replaying the journal.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::{ColumnFamily, DB, ErrorKind, FlushOptions, ReadOptions, WriteOptions};
+
+use super::batch::{Batch, CommitError};
+use super::error::{StoreError, StoreOperation};
+use super::layout;
+use super::options::{self, DatabaseOptions, SharedResources};
+
+/// A handle that is cheap to clone and may be sent to the blocking pool.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: DB,
+    /// `business/partition`, for messages.
+    name: String,
+    path: PathBuf,
+}
+
+/// One record of the journal as read back at recovery.
+pub struct JournalRecord<'a> {
+    /// Position in the journal.
+    pub sequence: u64,
+    /// The turn's operations.
+    pub operations: &'a [u8],
+}
+
+impl Database {
+    /// Opens or creates the database at `path`. `name` is `business/partition`.
+    ///
+    /// # Errors
+    /// What RocksDB says: locked by another process, damaged, not permitted, no space.
+    pub fn open(
+        path: &Path,
+        name: &str,
+        options: &DatabaseOptions,
+        shared: &SharedResources,
+    ) -> Result<Database, StoreError> {
+        let open_error = |e: &dyn std::fmt::Display| StoreError::new(StoreOperation::Open, name, e);
+        std::fs::create_dir_all(path).map_err(|e| open_error(&format!("{}: {e}", path.display())))?;
+        let families = options::families(options, shared);
+        let db = DB::open_cf_descriptors(&options::database(options, shared), path, families)
+            .map_err(|e| open_error(&e))?;
+        Ok(Database { inner: Arc::new(Inner { db, name: name.to_string(), path: path.to_path_buf() }) })
+    }
+
+    /// `business/partition`.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Where the database lives.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    pub(super) fn db(&self) -> &DB {
+        &self.inner.db
+    }
+
+    pub(super) fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.inner.db.cf_handle(name).expect("invariant: every family of the layout is opened")
+    }
+
+    pub(super) fn error(&self, operation: StoreOperation, cause: impl std::fmt::Display) -> StoreError {
+        StoreError::new(operation, self.name(), cause)
+    }
+
+    /// An empty batch for this database.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// Writes `batch` atomically to the log and the memtables; it reaches the page cache, not necessarily the disk.
+    ///
+    /// # Errors
+    /// `Stalled` if RocksDB would have to wait: nothing was written, the same batch may be tried again later.
+    /// `Failed` otherwise: the outcome is unknown.
+    pub fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        let mut write = WriteOptions::default();
+        write.set_no_slowdown(true);
+        match self.inner.db.write_opt(batch.into_rocksdb(), &write) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::Incomplete => Err(CommitError::Stalled),
+            Err(e) => Err(CommitError::Failed(self.error(StoreOperation::Commit, e))),
+        }
+    }
+
+    /// Forces everything committed so far to the disk. Blocks: for the blocking pool only.
+    ///
+    /// # Errors
+    /// A failed fsync; it must never be retried and acknowledged.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.inner.db.flush_wal(true).map_err(|e| self.error(StoreOperation::Sync, e))
+    }
+
+    /// Reads a little-endian integer of the `meta` family; 0 if absent.
+    ///
+    /// # Errors
+    /// If the row cannot be read or has another length.
+    pub fn meta_u64(&self, key: &[u8]) -> Result<u64, StoreError> {
+        let row = self
+            .inner
+            .db
+            .get_cf(self.family(layout::META), key)
+            .map_err(|e| self.error(StoreOperation::Read, e))?;
+        let Some(row) = row else { return Ok(0) };
+        let bytes: [u8; 8] = row.as_slice().try_into().map_err(|_| {
+            let what = format!("meta row {} has {} bytes, expected 8", String::from_utf8_lossy(key), row.len());
+            self.error(StoreOperation::Decode, what)
+        })?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Visits every journal record above `low_water`, oldest first, until `visit` breaks. Blocks.
+    ///
+    /// # Errors
+    /// If the journal cannot be read, or what `visit` returned.
+    pub fn replay(
+        &self,
+        low_water: u64,
+        mut visit: impl FnMut(JournalRecord<'_>) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut read = ReadOptions::default();
+        read.set_readahead_size(2 << 20);
+        let mut rows = self.inner.db.raw_iterator_cf_opt(self.family(layout::JOURNAL), read);
+        rows.seek(low_water.saturating_add(1).to_be_bytes());
+        while let Some((key, operations)) = rows.item() {
+            let sequence: [u8; 8] = key
+                .try_into()
+                .map_err(|_| self.error(StoreOperation::Decode, "a journal key is not 8 bytes long"))?;
+            let record = JournalRecord { sequence: u64::from_be_bytes(sequence), operations };
+            if visit(record)?.is_break() {
+                return Ok(());
+            }
+            rows.next();
+        }
+        rows.status().map_err(|e| self.error(StoreOperation::Read, e))
+    }
+
+    /// Raises the write buffers from their idle size to `journal_bytes` for the journal and `other_bytes` elsewhere.
+    /// Writes RocksDB's option file: for the blocking pool only.
+    ///
+    /// # Errors
+    /// What RocksDB says.
+    pub fn grow_buffers(&self, journal_bytes: usize, other_bytes: usize) -> Result<(), StoreError> {
+        for (family, bytes) in [
+            (layout::JOURNAL, journal_bytes),
+            (layout::KV, other_bytes),
+            (layout::CHUNKS, other_bytes),
+            (layout::LATE, other_bytes),
+        ] {
+            self.inner
+                .db
+                .set_options_cf(self.family(family), &[("write_buffer_size", &bytes.to_string())])
+                .map_err(|e| self.error(StoreOperation::Open, e))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the memtables of `families` to table files and waits for it. Blocks.
+    ///
+    /// # Errors
+    /// What RocksDB says.
+    pub(super) fn flush_families(&self, families: &[&'static str]) -> Result<(), StoreError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        let handles: Vec<&ColumnFamily> = families.iter().map(|name| self.family(name)).collect();
+        self.inner.db.flush_cfs_opt(&handles, &options).map_err(|e| self.error(StoreOperation::Checkpoint, e))
+    }
+
+    /// Flushes the journal family so that its part of the log can be dropped. Blocks.
+    ///
+    /// # Errors
+    /// What RocksDB says.
+    pub fn flush_journal(&self) -> Result<(), StoreError> {
+        self.flush_families(&[layout::META, layout::JOURNAL, layout::SERIES, layout::CHUNKS, layout::LATE])
+    }
+
+    /// Bytes of the live table files and memtables of all families, for CLUSTER_INFO.
+    pub fn live_bytes(&self) -> u64 {
+        let property = |family: &'static str, name: &str| {
+            self.inner.db.property_int_value_cf(self.family(family), name).ok().flatten().unwrap_or(0)
+        };
+        layout::FAMILIES
+            .iter()
+            .map(|family| {
+                property(family, "rocksdb.live-sst-files-size") + property(family, "rocksdb.cur-size-all-mem-tables")
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,176 @@
+//! The layout on disk: families, keys and row headers. Numbers here are part of the format and are never reused.
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | `meta` | a name of this file | little-endian integers |
+//! | `journal` | sequence, 8 bytes big-endian | the turn's operations, see `lane::journal` |
+//! | `kv` | 0x00, then a name | little-endian integer: [`KV_ROWS`] |
+//! | `kv` | 0x01, then the key | [`KvRow`] |
+//! | `kv` | 0x02, then the deadline in ms (8 bytes, sortable), then the key | nothing |
+//! | `series` | series id, 8 bytes big-endian | series state, see `lane::series_row` |
+//! | `chunks` | series id, then first timestamp with its sign bit flipped, both 8 bytes big-endian | encoded chunk |
+//! | `late` | series id, timestamp as above, data type byte | value (8 bytes little-endian), quality byte |
+//!
+//! Key count, keys and deadlines share one family because it is written without the log: a crash keeps a prefix of
+//! that family's writes, so rows that are written together stay consistent only inside one family.
+
+/// Version of this layout; a data directory of another version is refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Family names, in the order in which they are opened.
+pub const META: &str = "meta";
+/// Append-only operations that are not yet in their family.
+pub const JOURNAL: &str = "journal";
+/// Keys and plain values.
+pub const KV: &str = "kv";
+/// Series state by id.
+pub const SERIES: &str = "series";
+/// Sealed chunks.
+pub const CHUNKS: &str = "chunks";
+/// Rows older than their series' newest chunk.
+pub const LATE: &str = "late";
+/// All of them.
+pub const FAMILIES: [&str; 6] = [META, JOURNAL, KV, SERIES, CHUNKS, LATE];
+
+/// `meta` key: every journal record up to and including this sequence is reflected in the families.
+pub const META_LOW_WATER: &[u8] = b"low_water";
+/// `meta` key: the next series id to hand out.
+pub const META_NEXT_SERIES_ID: &[u8] = b"next_series_id";
+
+/// `kv` row: how many keys the family holds.
+pub const KV_ROWS: &[u8] = b"\x00rows";
+/// First byte of a key's row in `kv`.
+pub const KV_KEY_TAG: u8 = 1;
+/// First byte of a deadline's row in `kv`.
+pub const KV_DEADLINE_TAG: u8 = 2;
+
+/// Type byte of a plain string value in a [`KvRow`].
+pub const TYPE_STRING: u8 = 1;
+/// Type byte of a time series key in a [`KvRow`]: its payload lists (data type, series id).
+pub const TYPE_SERIES: u8 = 2;
+
+const KV_HEADER_BYTES: usize = 9;
+
+/// A row of `kv`: type byte, expiry (8 bytes little-endian, unix milliseconds, 0 = never), payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvRow<'a> {
+    /// One of the `TYPE_*` numbers.
+    pub type_byte: u8,
+    /// Unix milliseconds; 0 = never.
+    pub expire_at_ms: i64,
+    /// The value itself, by type.
+    pub payload: &'a [u8],
+}
+
+impl<'a> KvRow<'a> {
+    /// Splits a stored row; `None` if it is too short or of an unknown type.
+    pub fn decode(row: &'a [u8]) -> Option<KvRow<'a>> {
+        let (head, payload) = row.split_at_checked(KV_HEADER_BYTES)?;
+        let type_byte = *head.first()?;
+        let expire_at_ms = i64::from_le_bytes(head.get(1..9)?.try_into().ok()?);
+        matches!(type_byte, TYPE_STRING | TYPE_SERIES).then_some(KvRow { type_byte, expire_at_ms, payload })
+    }
+
+    /// Appends the row's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.type_byte);
+        out.extend_from_slice(&self.expire_at_ms.to_le_bytes());
+        out.extend_from_slice(self.payload);
+    }
+}
+
+/// Big-endian bytes that sort as the signed integer does.
+pub fn sortable_i64(value: i64) -> [u8; 8] {
+    ((value as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+/// Inverse of [`sortable_i64`].
+pub fn from_sortable_i64(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
+}
+
+/// Key in `chunks`.
+pub fn chunk_key(series_id: u64, first_timestamp: i64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&series_id.to_be_bytes());
+    key[8..].copy_from_slice(&sortable_i64(first_timestamp));
+    key
+}
+
+/// Key in `late`.
+pub fn late_key(series_id: u64, timestamp: i64, data_type: u8) -> [u8; 17] {
+    let mut key = [0; 17];
+    key[..16].copy_from_slice(&chunk_key(series_id, timestamp));
+    key[16] = data_type;
+    key
+}
+
+/// The timestamp inside a `chunks` or `late` key; `None` if the key is too short.
+pub fn key_timestamp(key: &[u8]) -> Option<i64> {
+    Some(from_sortable_i64(key.get(8..16)?.try_into().ok()?))
+}
+
+/// Value in `late`.
+pub fn late_value(value: f64, quality: u8) -> [u8; 9] {
+    let mut row = [0; 9];
+    row[..8].copy_from_slice(&value.to_le_bytes());
+    row[8] = quality;
+    row
+}
+
+/// Inverse of [`late_value`]; `None` if the row has another length.
+pub fn decode_late_value(row: &[u8]) -> Option<(f64, u8)> {
+    let row: [u8; 9] = row.try_into().ok()?;
+    let [bits @ .., quality] = row;
+    Some((f64::from_le_bytes(bits), quality))
+}
+
+/// Row key of `key` in `kv`.
+pub fn kv_key(key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + key.len());
+    row.push(KV_KEY_TAG);
+    row.extend_from_slice(key);
+    row
+}
+
+/// Row key of a deadline in `kv`.
+pub fn deadline_key(deadline_ms: i64, key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(9 + key.len());
+    row.push(KV_DEADLINE_TAG);
+    row.extend_from_slice(&sortable_i64(deadline_ms));
+    row.extend_from_slice(key);
+    row
+}
+
+/// Splits a deadline's row key into deadline and key; `None` if it is something else.
+pub fn decode_deadline_key(row: &[u8]) -> Option<(i64, &[u8])> {
+    let (deadline, key) = row.strip_prefix(&[KV_DEADLINE_TAG])?.split_at_checked(8)?;
+    Some((from_sortable_i64(deadline.try_into().ok()?), key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_timestamps_sort_as_bytes() {
+        let values = [i64::MIN, -5, -1, 0, 1, 7, i64::MAX];
+        for pair in values.windows(2) {
+            assert!(sortable_i64(pair[0]) < sortable_i64(pair[1]));
+        }
+        assert!(values.iter().all(|v| from_sortable_i64(sortable_i64(*v)) == *v));
+    }
+
+    #[test]
+    fn rows_come_back() {
+        let mut out = Vec::new();
+        let row = KvRow { type_byte: TYPE_STRING, expire_at_ms: 5, payload: b"abc" };
+        row.encode(&mut out);
+        assert_eq!(KvRow::decode(&out), Some(row));
+        assert_eq!(KvRow::decode(&out[..5]), None);
+        assert_eq!(decode_late_value(&late_value(1.5, 7)), Some((1.5, 7)));
+        assert_eq!(key_timestamp(&late_key(3, -9, 0)), Some(-9));
+        assert_eq!(decode_deadline_key(&deadline_key(9, b"k")), Some((9, &b"k"[..])));
+        assert_eq!(decode_deadline_key(&kv_key(b"12345678k")), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! Persistence: the only module that names RocksDB. One database per (business, partition).
+//!
+//! It stores bytes under the layout of [`layout`] and knows neither commands nor what a series means.
+
+mod batch;
+mod checkpoint;
+mod data_dir;
+mod database;
+mod error;
+pub mod layout;
+mod options;
+mod read;
+
+pub use batch::{Batch, CommitError};
+pub use checkpoint::{CheckpointRows, StoredKey};
+pub use data_dir::{BusinessIdentity, open_business_dir};
+pub use database::{Database, JournalRecord};
+pub use error::{StoreError, StoreOperation};
+pub use options::{Compression, DatabaseOptions, SharedResources};
+pub use read::{ChunkCursor, Reach, Read, RowCursor};

@@ -1,0 +1,159 @@
+//! RocksDB options: what every database shares, and what each family needs. tuning.md says how the numbers were found.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Env, LogLevel, Options,
+    SliceTransform, WriteBufferManager,
+};
+
+use super::error::{StoreError, StoreOperation};
+use super::layout;
+
+/// What all databases of the process share: one block cache, one write-buffer budget, one pool of threads.
+#[derive(Clone)]
+pub struct SharedResources {
+    pub(super) cache: Cache,
+    pub(super) write_buffers: WriteBufferManager,
+    pub(super) env: Env,
+}
+
+impl SharedResources {
+    /// Creates the shared cache (bytes), write-buffer budget (bytes) and background threads.
+    ///
+    /// # Errors
+    /// If RocksDB cannot create its environment.
+    pub fn new(cache: usize, write_buffers: usize, threads: usize) -> Result<SharedResources, StoreError> {
+        let mut env = Env::new().map_err(|e| StoreError::new(StoreOperation::Open, "environment", e))?;
+        let threads = i32::try_from(threads).unwrap_or(i32::MAX);
+        env.set_background_threads(threads);
+        env.set_high_priority_background_threads(threads.div_euclid(2).max(1));
+        let cache = Cache::new_lru_cache(cache);
+        // Never stalls writers by itself: a lane answers a full budget with back-pressure, not with a frozen thread.
+        let write_buffers = WriteBufferManager::new_write_buffer_manager(write_buffers, false);
+        Ok(SharedResources { cache, write_buffers, env })
+    }
+
+    /// Bytes of the shared block cache in use.
+    pub fn cache_used_bytes(&self) -> usize {
+        self.cache.get_usage()
+    }
+
+    /// Bytes of memtables of all databases.
+    pub fn write_buffers_used_bytes(&self) -> usize {
+        self.write_buffers.get_usage()
+    }
+}
+
+/// Settings of one database.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    /// Compression of rows; chunks are compressed by our own codecs already.
+    pub compression: Compression,
+    /// Journal bytes between two checkpoints; its memtable holds twice as much so that it is rarely flushed.
+    pub checkpoint_journal_bytes: usize,
+    /// Open table files kept per database.
+    pub max_open_files: i32,
+    /// The kernel is asked to start writing the log out every so many bytes.
+    pub wal_bytes_per_sync: u64,
+    /// Threads for flush and compaction, of the shared pool.
+    pub background_jobs: i32,
+}
+
+/// Block compression of the families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Stored as is.
+    None,
+    /// LZ4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    fn rocksdb(self) -> DBCompressionType {
+        match self {
+            Compression::None => DBCompressionType::None,
+            Compression::Lz4 => DBCompressionType::Lz4,
+            Compression::Zstd => DBCompressionType::Zstd,
+        }
+    }
+}
+
+/// A database starts with small buffers so that one never written costs little: RocksDB preallocates its log by the
+/// largest of them. [`super::Database::grow_buffers`] raises them at the first real load.
+pub(super) const IDLE_WRITE_BUFFER_BYTES: usize = 256 << 10;
+
+pub(super) fn database(options: &DatabaseOptions, shared: &SharedResources) -> Options {
+    let mut db = Options::default();
+    db.create_if_missing(true);
+    db.create_missing_column_families(true);
+    db.set_env(&shared.env);
+    db.set_write_buffer_manager(&shared.write_buffers);
+    db.set_max_background_jobs(options.background_jobs.max(2));
+    db.set_max_open_files(options.max_open_files);
+    db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    db.set_track_and_verify_wals_in_manifest(true);
+    // Checkpoints bound the log well below this; it is the last resort against a log that cannot be dropped.
+    db.set_max_total_wal_size((options.checkpoint_journal_bytes as u64).saturating_mul(8));
+    db.set_wal_bytes_per_sync(options.wal_bytes_per_sync);
+    db.set_bytes_per_sync(1 << 20);
+    // One lane writes; the checkpoint thread joins now and then. Serial memtable writes cost less.
+    db.set_allow_concurrent_memtable_write(false);
+    db.set_enable_write_thread_adaptive_yield(false);
+    db.set_avoid_unnecessary_blocking_io(true);
+    db.set_skip_stats_update_on_db_open(true);
+    db.set_stats_dump_period_sec(0);
+    db.set_stats_persist_period_sec(0);
+    db.set_manifest_preallocation_size(64 << 10);
+    db.set_keep_log_file_num(2);
+    db.set_max_log_file_size(4 << 20);
+    db.set_log_level(LogLevel::Warn);
+    db
+}
+
+pub(super) fn families(options: &DatabaseOptions, shared: &SharedResources) -> Vec<ColumnFamilyDescriptor> {
+    layout::FAMILIES
+        .iter()
+        .map(|name| ColumnFamilyDescriptor::new(*name, family(name, options, shared)))
+        .collect()
+}
+
+fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Options {
+    let mut cf = Options::default();
+    cf.set_write_buffer_size(IDLE_WRITE_BUFFER_BYTES);
+    cf.set_max_write_buffer_number(4);
+    cf.set_level_compaction_dynamic_level_bytes(true);
+    cf.set_compression_type(options.compression.rocksdb());
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&shared.cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(6);
+    match name {
+        layout::KV | layout::SERIES => {
+            table.set_bloom_filter(10.0, false);
+            table.set_block_size(4 << 10);
+            cf.set_memtable_whole_key_filtering(true);
+            cf.set_memtable_prefix_bloom_ratio(0.02);
+        }
+        layout::CHUNKS => {
+            table.set_block_size(16 << 10);
+            cf.set_prefix_extractor(SliceTransform::create_fixed_prefix(8));
+            cf.set_compression_type(DBCompressionType::None);
+        }
+        layout::LATE => {
+            table.set_block_size(16 << 10);
+            cf.set_prefix_extractor(SliceTransform::create_fixed_prefix(8));
+        }
+        layout::JOURNAL => {
+            cf.set_compression_type(DBCompressionType::None);
+            table.set_block_size(64 << 10);
+            // Records are deleted by range soon after; compaction only has to drop what is covered.
+            cf.set_level_zero_slowdown_writes_trigger(64);
+            cf.set_level_zero_stop_writes_trigger(128);
+        }
+        _ => {}
+    }
+    cf.set_block_based_table_factory(&table);
+    cf
+}

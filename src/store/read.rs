@@ -1,0 +1,223 @@
+//! Reading rows: from memory only, so that a lane never waits for the disk, or from anywhere on the blocking pool.
+
+use rocksdb::{DBRawIterator, ErrorKind, ReadOptions, ReadTier};
+
+use super::database::Database;
+use super::error::{StoreError, StoreOperation};
+use super::layout;
+
+/// How far a read may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Memtables and block cache; what is not there comes back as [`Read::Cold`].
+    Memory,
+    /// The disk too: for the blocking pool only.
+    Disk,
+}
+
+/// Result of a read that may not be allowed to touch the disk.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read<T> {
+    /// The answer is known.
+    Known(T),
+    /// The disk would have to be read.
+    Cold,
+}
+
+fn options(reach: Reach) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if reach == Reach::Memory {
+        options.set_read_tier(ReadTier::BlockCache);
+    }
+    options
+}
+
+impl Database {
+    /// Looks up a row by its whole key and hands its bytes to `decode`.
+    fn row<T>(
+        &self,
+        family: &'static str,
+        key: &[u8],
+        reach: Reach,
+        decode: impl FnOnce(Option<&[u8]>) -> Result<T, StoreError>,
+    ) -> Result<Read<T>, StoreError> {
+        match self.db().get_pinned_cf_opt(self.family(family), key, &options(reach)) {
+            Ok(row) => decode(row.as_deref()).map(Read::Known),
+            Err(e) if e.kind() == ErrorKind::Incomplete => Ok(Read::Cold),
+            Err(e) => Err(self.error(StoreOperation::Read, e)),
+        }
+    }
+
+    /// Looks up `key` in `kv`.
+    ///
+    /// # Errors
+    /// If the row cannot be read, or is damaged.
+    pub fn kv<T>(
+        &self,
+        key: &[u8],
+        reach: Reach,
+        found: impl FnOnce(Option<layout::KvRow<'_>>) -> T,
+    ) -> Result<Read<T>, StoreError> {
+        self.row(layout::KV, &layout::kv_key(key), reach, |row| {
+            let Some(row) = row else { return Ok(found(None)) };
+            let row = layout::KvRow::decode(row).ok_or_else(|| {
+                let what = format!("damaged kv row of key {:?}", String::from_utf8_lossy(key));
+                self.error(StoreOperation::Decode, what)
+            })?;
+            Ok(found(Some(row)))
+        })
+    }
+
+    /// Looks up the state row of a series.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn series(&self, series_id: u64, reach: Reach) -> Result<Read<Option<Vec<u8>>>, StoreError> {
+        self.row(layout::SERIES, &series_id.to_be_bytes(), reach, |row| Ok(row.map(<[u8]>::to_vec)))
+    }
+
+    /// Number of keys in `kv`. Blocks.
+    ///
+    /// # Errors
+    /// If the row cannot be read.
+    pub fn kv_key_count(&self) -> Result<u64, StoreError> {
+        let counted = self.row(layout::KV, layout::KV_ROWS, Reach::Disk, |row| {
+            let bytes: Option<[u8; 8]> = row.map_or(Some([0; 8]), |row| row.try_into().ok());
+            bytes.map(u64::from_le_bytes).ok_or_else(|| self.error(StoreOperation::Decode, "damaged key count"))
+        })?;
+        match counted {
+            Read::Known(count) => Ok(count),
+            Read::Cold => Err(self.error(StoreOperation::Read, "the key count cannot be read")),
+        }
+    }
+
+    /// Keys of `kv` from `start` (inclusive) in key order; each comes with its tag byte in front.
+    pub fn kv_rows(&self, start: &[u8], reach: Reach) -> RowCursor<'_> {
+        self.tagged_rows(&layout::kv_key(start), &[layout::KV_KEY_TAG + 1], reach)
+    }
+
+    /// Deadlines of stored keys up to `until_ms`, earliest first: see [`layout::decode_deadline_key`].
+    pub fn expired_rows(&self, until_ms: i64, reach: Reach) -> RowCursor<'_> {
+        let end = layout::deadline_key(until_ms.saturating_add(1), b"");
+        self.tagged_rows(&[layout::KV_DEADLINE_TAG], &end, reach)
+    }
+
+    fn tagged_rows(&self, start: &[u8], end: &[u8], reach: Reach) -> RowCursor<'_> {
+        let mut options = options(reach);
+        options.set_iterate_upper_bound(end);
+        let mut rows = self.db().raw_iterator_cf_opt(self.family(layout::KV), options);
+        rows.seek(start);
+        RowCursor { database: self, rows }
+    }
+
+    /// Chunks of a series that may hold samples in `from..=to`: positioned at the first of them, or at the last when
+    /// `reverse`.
+    pub fn chunks(&self, series_id: u64, from: i64, to: i64, reverse: bool, reach: Reach) -> ChunkCursor<'_> {
+        self.series_rows(layout::CHUNKS, series_id, (from, to), true, reverse, reach)
+    }
+
+    /// Late rows of a series in `from..=to`, ascending.
+    pub fn late_rows(&self, series_id: u64, from: i64, to: i64, reach: Reach) -> ChunkCursor<'_> {
+        self.series_rows(layout::LATE, series_id, (from, to), false, false, reach)
+    }
+
+    fn series_rows(
+        &self,
+        family: &'static str,
+        series_id: u64,
+        (from, to): (i64, i64),
+        step_back: bool,
+        reverse: bool,
+        reach: Reach,
+    ) -> ChunkCursor<'_> {
+        let mut options = options(reach);
+        options.set_iterate_lower_bound(series_id.to_be_bytes());
+        options.set_iterate_upper_bound(upper_bound(series_id, to));
+        let mut rows = self.db().raw_iterator_cf_opt(self.family(family), options);
+        let first = layout::chunk_key(series_id, from);
+        if reverse {
+            rows.seek_for_prev(layout::late_key(series_id, to, u8::MAX));
+        } else if step_back {
+            // The chunk that starts before `from` may reach into the range.
+            rows.seek_for_prev(first);
+            if !rows.valid() && rows.status().is_ok() {
+                rows.seek(first);
+            }
+        } else {
+            rows.seek(first);
+        }
+        ChunkCursor { database: self, rows, reverse }
+    }
+}
+
+/// The smallest key above every row of the series with a timestamp up to `to`.
+fn upper_bound(series_id: u64, to: i64) -> Vec<u8> {
+    match to.checked_add(1) {
+        Some(next) => layout::chunk_key(series_id, next).to_vec(),
+        None => series_id.saturating_add(1).to_be_bytes().to_vec(),
+    }
+}
+
+/// A walk over rows that are read whole.
+pub struct RowCursor<'a> {
+    database: &'a Database,
+    rows: DBRawIterator<'a>,
+}
+
+impl RowCursor<'_> {
+    /// The current row, `None` at the end; `Cold` if the disk would have to be read.
+    ///
+    /// # Errors
+    /// If reading failed.
+    pub fn current(&self) -> Result<Read<Option<(&[u8], &[u8])>>, StoreError> {
+        current(self.database, &self.rows)
+    }
+
+    /// Moves on.
+    pub fn advance(&mut self) {
+        self.rows.next();
+    }
+}
+
+/// A walk over the chunks or late rows of one series.
+pub struct ChunkCursor<'a> {
+    database: &'a Database,
+    rows: DBRawIterator<'a>,
+    reverse: bool,
+}
+
+impl ChunkCursor<'_> {
+    /// The current first timestamp and bytes, `None` at the end; `Cold` if the disk would have to be read.
+    ///
+    /// # Errors
+    /// If reading failed or the key is damaged.
+    pub fn current(&self) -> Result<Read<Option<(i64, &[u8])>>, StoreError> {
+        match current(self.database, &self.rows)? {
+            Read::Cold => Ok(Read::Cold),
+            Read::Known(None) => Ok(Read::Known(None)),
+            Read::Known(Some((key, value))) => match layout::key_timestamp(key) {
+                Some(timestamp) => Ok(Read::Known(Some((timestamp, value)))),
+                None => Err(self.database.error(StoreOperation::Decode, "a series row's key is too short")),
+            },
+        }
+    }
+
+    /// Moves on, in the direction of the walk.
+    pub fn advance(&mut self) {
+        if self.reverse { self.rows.prev() } else { self.rows.next() }
+    }
+}
+
+fn current<'a>(
+    database: &Database,
+    rows: &'a DBRawIterator<'_>,
+) -> Result<Read<Option<(&'a [u8], &'a [u8])>>, StoreError> {
+    if let Some(item) = rows.item() {
+        return Ok(Read::Known(Some(item)));
+    }
+    match rows.status() {
+        Ok(()) => Ok(Read::Known(None)),
+        Err(e) if e.kind() == ErrorKind::Incomplete => Ok(Read::Cold),
+        Err(e) => Err(database.error(StoreOperation::Read, e)),
+    }
+}

@@ -1,0 +1,48 @@
+"""Fixtures: servers that live for the whole run, emptied before every test that uses them."""
+
+import pytest
+import redis
+from server import TESTS_REDIS, Server
+
+
+def pytest_collection_modifyitems(items):
+    """Leaves out what Redis does not have when Redis is what runs."""
+    for item in items:
+        if TESTS_REDIS and item.get_closest_marker("ticklane_only"):
+            item.add_marker(pytest.mark.skip(reason="not a Redis feature"))
+
+
+@pytest.fixture(scope="session", params=[1, 4], ids=["1lane", "4lanes"])
+def running_server(request):
+    """A server with one lane, then one with four."""
+    server = Server(lanes=request.param)
+    yield server
+    assert server.stop() == 0, "exit code after SIGTERM"
+
+
+@pytest.fixture
+def server(running_server):
+    """The same server, with an empty keyspace."""
+    with redis.Redis(port=running_server.port) as client:
+        client.flushall()
+    return running_server
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+def client(request, server):
+    """A redis-py client, once per protocol version."""
+    with redis.Redis(port=server.port, protocol=request.param, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def lane_server():
+    """A server with four lanes, each of them a cluster node on its own port."""
+    server = Server(lanes=4, lane_ports=True)
+    if TESTS_REDIS:
+        with redis.Redis(port=server.port) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            while b"cluster_state:ok" not in client.execute_command("CLUSTER INFO", NEVER_DECODE=True):
+                pass
+    yield server
+    assert server.stop() == 0, "exit code after SIGTERM"

@@ -26,7 +26,7 @@ test-rust: deps-test first-build-notice
 	cargo test $(CARGO_FLAGS)
 
 test-python: build venv
-	TICKLANE_BIN="$(TICKLANE)" "$(VENV)/bin/python" -m pytest -q -p no:cacheprovider tests/python
+	PYTHONDONTWRITEBYTECODE=1 TICKLANE_BIN="$(TICKLANE)" "$(VENV)/bin/python" -m pytest -q -p no:cacheprovider tests/python
 
 bench: build deps-test ## Compare with Debian's redis-server and print a table; BENCH_ARGS="--rounds 3" and so on
 	bench/compare --server "$(TICKLANE)" $(BENCH_ARGS)

@@ -1,4 +1,4 @@
-//! Chunk codecs measured: nanoseconds to encode and decode a sample, and bytes per sample, by data and chunk size.
+//! Chunk codecs measured: nanoseconds a sample to encode and decode, bytes a sample, by data and chunk size.
 //!
 //! Run it with nothing else running; every time is the minimum of several rounds.
 

@@ -1,7 +1,7 @@
 //! Kills the server (SIGKILL) under load at random moments, restarts it and checks what it promised.
 //!
-//! Every acknowledged write is there, a write of several keys that was not acknowledged is there whole or not at
-//! all, and no value is there that was never written. `TICKLANE_CRASH_CYCLES` sets the number of kills.
+//! Every acknowledged write is there, a write of several keys that was not acknowledged is there whole or not
+//! at all, and no value is there that was never written. `TICKLANE_CRASH_CYCLES` sets the number of kills.
 
 mod support;
 

@@ -43,8 +43,8 @@ const VALUES: [&str; 12] = [
     "01",
 ];
 
-/// Points in time for options: far ahead, or refused. None is relative to now, and none lies in the past, since
-/// whether Redis still counts a key that was born expired depends on its background work.
+/// Points in time for options: far ahead, or refused. None is relative to now, and none lies in the past,
+/// since whether Redis still counts a key that was born expired depends on its background work.
 const POINTS: [&str; 5] = ["0", "-1", "abc", "33177117420123", "33177117420500"];
 
 /// Increments whose sums are exact, whatever the width of the floating-point type.
@@ -52,7 +52,8 @@ const INCREMENTS: [&str; 6] = ["0.5", "1.25", "-3", "1e2", "-0.125", "abc"];
 
 type Arguments = Vec<Vec<u8>>;
 
-/// `{k}` in a template is a random key, `{v}` a random value, `{p}` a point in time, `{f}` an increment, `{i}` a small integer.
+/// `{k}` in a template is a random key, `{v}` a random value, `{p}` a point in time, `{f}` an
+/// increment, `{i}` a small integer.
 const TEMPLATES: [&str; 58] = [
     "SET {k} {v}",
     "SET {k} {v} NX",

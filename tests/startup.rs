@@ -119,10 +119,9 @@ fn bad_files_are_refused_by_file_and_key() {
         "[wire]\nbulk_len_max = \"1 furlong\"\n",
         &["bulk_len_max", "1 furlong"],
     );
-    check(
-        "[[business]]\nname = \"a\"\nprefixes = [\"stock_\"]\n",
-        &["stock_"],
-    );
+    let twice =
+        "[[business]]\nname = \"a\"\nprefixes = [\"x_\"]\n[[business]]\nname = \"b\"\nprefixes = [\"x_\"]\n";
+    check(twice, &["x_"]);
     check("[server\n", &["1"]);
     let missing = run_to_exit(&["check-config", "/nonexistent/ticklane.toml"]);
     assert_eq!(

@@ -9,7 +9,12 @@ pub mod plan;
 pub mod report;
 pub mod session;
 pub mod shared;
+mod subcommand;
 mod table;
+#[cfg(test)]
+mod test_run;
+#[cfg(test)]
+mod test_support;
 
 mod business;
 mod cluster;
@@ -26,12 +31,14 @@ use crate::lane::{ClientId, Handled, Partition, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
+pub use connection::{REDIS_VERSION, client_line};
 pub use execute::{execute_one, execute_split, is_key_held, write_outcome};
 pub use keyspec::KeySpec;
-pub use plan::{Order, Plan, QueuedCommand, SplitPlan};
+pub use plan::{Order, Plan, QueuedCommand, Render, SplitPlan};
 pub use report::{ClientReport, LaneReport, PartitionReport, ReportKinds, Reports};
 pub use session::{PortKind, Session, SessionContext, SessionStop};
 pub use shared::{Settings, Shared};
+pub use subcommand::subcommand_name;
 pub use table::{CommandId, CommandTable};
 
 /// A call of one command, as its owner's handler sees it.

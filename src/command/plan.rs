@@ -1,8 +1,15 @@
 //! What a session handler asks the server to do when it takes more than its own lane.
 
 use crate::lane::KeyFilter;
+use crate::refusal::Refusal;
+use crate::resp::{Args, Reply};
 
+use super::report::{ReportKinds, Reports};
+use super::session::SessionContext;
 use super::table::CommandId;
+
+/// Makes a reply from what all lanes have reported; sees the arguments of the command once more.
+pub type Render = fn(&mut SessionContext<'_>, Args<'_>, &Reports, &mut Reply) -> Result<(), Refusal>;
 
 /// A command with its arguments, kept for later.
 #[derive(Clone, Debug)]
@@ -70,6 +77,22 @@ pub enum Plan {
         /// Reply before it is done.
         background: bool,
     },
+    /// Every lane reports, then the reply is made.
+    Report {
+        /// What lanes have to report.
+        kinds: ReportKinds,
+        /// Makes the reply.
+        render: Render,
+    },
+    /// CLUSTER COUNTKEYSINSLOT (`count_max` is `None`, replies the count) and GETKEYSINSLOT (replies the keys).
+    KeysInSlot {
+        /// Slot of the Redis Cluster specification, below `SLOTS`.
+        slot: u16,
+        /// At most so many keys.
+        count_max: Option<usize>,
+    },
+    /// RESET of a client with keys under WATCH: forgets them. Replies `+RESET`.
+    Reset,
     /// LATENCY DUMP.
     DumpLatency,
     /// SHUTDOWN.
@@ -101,7 +124,7 @@ pub enum Order {
     /// CONFIG RESETSTAT.
     ResetStats,
     /// LATENCY RESET, by command ids; empty = all. Counts the commands reset.
-    ResetLatency,
+    ResetLatency(Vec<CommandId>),
     /// CACHE ON / OFF.
     EnableCache(bool),
     /// CACHE CLEAR: counts the entries dropped.

@@ -82,6 +82,10 @@ pub struct Session {
     pub readonly: bool,
     /// Close the connection once the reply is written (QUIT, protocol errors).
     pub closing: bool,
+    /// File descriptor of the socket, for CLIENT LIST; -1 until the connection sets it.
+    pub file_descriptor: i32,
+    /// Commands of the EXEC that is running, for CLIENT LIST; `None` = no EXEC runs.
+    pub executing: Option<usize>,
 }
 
 impl Session {
@@ -106,6 +110,8 @@ impl Session {
             no_touch: false,
             readonly: false,
             closing: false,
+            file_descriptor: -1,
+            executing: None,
         }
     }
 }

@@ -34,6 +34,24 @@ pub struct Settings {
     pub accepted: BTreeMap<String, String>,
 }
 
+impl Settings {
+    /// What the configuration says, before any CONFIG SET.
+    pub fn from_config(config: &Config) -> Settings {
+        let server = &config.server;
+        let slower_than_us = config.slowlog.log_slower_than.as_micros();
+        Settings {
+            password: server.password.0.clone(),
+            max_connections: server.max_connections,
+            idle_timeout_s: server.idle_timeout.as_secs(),
+            protected_mode: server.protected_mode,
+            bulk_len_max_bytes: config.wire.bulk_len_max_bytes,
+            slowlog_slower_than_us: i64::try_from(slower_than_us).unwrap_or(i64::MAX),
+            slowlog_entries_max: config.slowlog.entries_max,
+            accepted: BTreeMap::new(),
+        }
+    }
+}
+
 /// Counts that the accepting lanes have in common. The one exception to "lanes share nothing that changes": a limit on
 /// connections of the whole process has to count them, and it is touched once per connection.
 #[derive(Debug, Default)]

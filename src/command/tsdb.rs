@@ -1,6 +1,242 @@
-//! TSDB_SET, TSDB_GET, TSDB_MSET and the BATCH commands.
+//! TSDB_SET, TSDB_GET, TSDB_MSET and the BATCH commands: samples in the words of the original requirement.
 
-use super::Command;
+use crate::config::TimeUnit;
+use crate::lane::{Handled, Partition, RangeQuery, RangeRead, Stop};
+use crate::refusal::Refusal;
+use crate::resp::number::{parse_f64, parse_i64, parse_u64};
+use crate::resp::{Args, Reply};
+use crate::series::{Columns, DEFAULT_QUALITY, Sample};
+
+use super::plan::Plan;
+use super::session::{SessionContext, SessionStop};
+use super::{Call, Command, Flags, KeySpec, Merge, Run};
 
 /// The family's table.
-pub const COMMANDS: &[Command] = &[];
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "TSDB_SET",
+        arity: -4,
+        flags: Flags::WRITE.and(Flags::DENY_ON_FULL).and(Flags::FAST),
+        keys: KeySpec::FIRST,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "key timestamp|* value [data_type] [quality]",
+        summary: "Stores one sample; an equal timestamp is overwritten.",
+        run: Run::Owner { key: 1, handler: set },
+    },
+    Command {
+        name: "TSDB_GET",
+        arity: -4,
+        flags: Flags::READONLY,
+        keys: KeySpec::FIRST,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "key start|- end|+ [limit] [TYPE data_type] [REV]",
+        summary: "Returns the samples between two timestamps, both included, oldest first.",
+        run: Run::Owner { key: 1, handler: get },
+    },
+    Command {
+        name: "TSDB_MSET",
+        arity: -4,
+        flags: Flags::WRITE.and(Flags::DENY_ON_FULL),
+        keys: KeySpec::every(3),
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "key timestamp|* value [key timestamp|* value ...]",
+        summary: "Stores samples of any keys, all or nothing.",
+        run: Run::Split { step: 3, handler: set_group, merge: Merge::Ok, atomic: Some(check_group) },
+    },
+    Command {
+        name: "BATCH_SET",
+        arity: 4,
+        flags: Flags::WRITE.and(Flags::FAST),
+        keys: KeySpec::FIRST,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "key value timestamp|*",
+        summary: "Collects a sample on this connection until BATCH_FLUSH.",
+        run: Run::Session(batch_set),
+    },
+    Command {
+        name: "BATCH_FLUSH",
+        arity: 1,
+        flags: Flags::WRITE.and(Flags::DENY_ON_FULL).and(Flags::NO_MULTI),
+        keys: KeySpec::NONE,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "",
+        summary: "Stores the collected samples, all or nothing, and returns their number.",
+        run: Run::Session(batch_flush),
+    },
+    Command {
+        name: "BATCH_DISCARD",
+        arity: 1,
+        flags: Flags::FAST,
+        keys: KeySpec::NONE,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "",
+        summary: "Drops the collected samples and returns their number.",
+        run: Run::Session(batch_discard),
+    },
+];
+
+/// Time now in a business's unit.
+pub fn now_in(unit: TimeUnit, call: &Call<'_>) -> i64 {
+    let nanoseconds = i128::from(call.now_us) * 1_000 / i128::from(unit.nanoseconds());
+    i64::try_from(nanoseconds).unwrap_or(i64::MAX)
+}
+
+fn parse_timestamp(text: &[u8], unit: TimeUnit, call: &Call<'_>) -> Result<i64, Refusal> {
+    if text == b"*" {
+        return Ok(now_in(unit, call));
+    }
+    parse_i64(text).ok_or_else(|| Refusal::text("ERR invalid timestamp, must be a 64-bit integer or *"))
+}
+
+fn parse_value(text: &[u8]) -> Result<f64, Refusal> {
+    parse_f64(text).ok_or_else(|| Refusal::text("ERR invalid value, must be a floating-point number"))
+}
+
+/// 0 to 255, or two hexadecimal digits after 0x.
+fn parse_data_type(text: &[u8]) -> Result<u8, Refusal> {
+    let number = match text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X")) {
+        Some(digits) if digits.len() == 2 => {
+            std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok())
+        }
+        Some(_) => None,
+        None => parse_u64(text).and_then(|number| u8::try_from(number).ok()),
+    };
+    number.ok_or_else(|| Refusal::text("ERR invalid data type, must be 0 to 255 or 0x00 to 0xff"))
+}
+
+fn parse_quality(text: &[u8]) -> Result<u8, Refusal> {
+    let quality = parse_u64(text).and_then(|number| u8::try_from(number).ok());
+    quality.ok_or_else(|| Refusal::text("ERR invalid quality, must be 0 to 255"))
+}
+
+fn set(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args;
+    if args.len() > 6 {
+        return Err(Refusal::Arity("tsdb_set".into()).into());
+    }
+    let timestamp = parse_timestamp(args.get(2), partition.settings.time_unit, call)?;
+    let value = parse_value(args.get(3))?;
+    let data_type = args.try_get(4).map_or(Ok(0), parse_data_type)?;
+    let quality = args.try_get(5).map_or(Ok(DEFAULT_QUALITY), parse_quality)?;
+    partition.add_sample(args.get(1), data_type, Sample { timestamp, value, quality }, call.now_ms)?;
+    reply.ok();
+    Ok(())
+}
+
+/// One (key, timestamp, value) of TSDB_MSET.
+fn parse_group(partition: &Partition, call: &Call<'_>) -> Result<Sample, Refusal> {
+    let timestamp = parse_timestamp(call.args.get(1), partition.settings.time_unit, call)?;
+    Ok(Sample { timestamp, value: parse_value(call.args.get(2))?, quality: DEFAULT_QUALITY })
+}
+
+fn check_group(partition: &mut Partition, call: &Call<'_>) -> Result<bool, Stop> {
+    parse_group(partition, call)?;
+    partition.check_key(call.args.get(0))?;
+    partition.find_series(call.args.get(0), 0, call.now_ms)?;
+    Ok(true)
+}
+
+fn set_group(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let sample = parse_group(partition, call)?;
+    partition.add_sample(call.args.get(0), 0, sample, call.now_ms)?;
+    reply.integer(1);
+    Ok(())
+}
+
+fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args;
+    let bound = |text: &[u8], open: &[u8], at_open: i64| {
+        if text == open {
+            return Ok(at_open);
+        }
+        parse_i64(text).ok_or_else(|| Refusal::text("ERR invalid timestamp, must be a 64-bit integer, - or +"))
+    };
+    let from = bound(args.get(2), b"-", i64::MIN)?;
+    let to = bound(args.get(3), b"+", i64::MAX)?;
+    let (mut limit, mut data_type, mut reverse) = (usize::MAX, 0, false);
+    let mut options = args.cursor(4);
+    if let Some(count) = options.peek().and_then(parse_i64) {
+        options.next();
+        let refusal = || Refusal::text("ERR invalid limit, must be a positive integer");
+        limit = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(refusal)?;
+    }
+    while !options.is_done() {
+        if options.take_flag(b"REV") {
+            reverse = true;
+        } else if options.take_flag(b"TYPE") {
+            data_type = parse_data_type(options.next().ok_or(Refusal::Syntax)?)?;
+        } else {
+            return Err(Refusal::Syntax.into());
+        }
+    }
+    let Some(member) = partition.find_series(args.get(1), data_type, call.now_ms)? else {
+        reply.array(0);
+        return Ok(());
+    };
+    match partition.read_range(member, RangeQuery { from, to, limit, reverse })? {
+        RangeRead::Ready(columns) => write_samples(&columns, reverse, reply),
+        RangeRead::Offload(job) => {
+            return Err(Stop::Offload(Box::new(move |reply| match job.run() {
+                Ok(columns) => write_samples(&columns, reverse, reply),
+                Err(error) => {
+                    log::error!("{error}");
+                    reply.error(format_args!("ERR storage: {error}"));
+                }
+            })));
+        }
+    }
+    Ok(())
+}
+
+/// Writes an array of `[timestamp, value, quality]`.
+fn write_samples(columns: &Columns, reverse: bool, reply: &mut Reply) {
+    reply.array(columns.len());
+    let mut write = |index: usize| {
+        let sample = columns.get(index);
+        reply.array(3);
+        reply.integer(sample.timestamp);
+        reply.sample_value(sample.value);
+        reply.integer(i64::from(sample.quality));
+    };
+    if reverse {
+        (0..columns.len()).rev().for_each(&mut write);
+    } else {
+        (0..columns.len()).for_each(&mut write);
+    }
+}
+
+fn batch_set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let max = context.shared.config.wire.batch_set_max;
+    if context.session.batch.len() / 3 >= max {
+        let text = format!("ERR the batch holds {max} samples already, the configured maximum: BATCH_FLUSH first");
+        return Err(Refusal::text(text).into());
+    }
+    let (key, value, timestamp) = (args.get(1), args.get(2), args.get(3));
+    parse_value(value)?;
+    if timestamp != b"*" && parse_i64(timestamp).is_none() {
+        return Err(Refusal::text("ERR invalid timestamp, must be a 64-bit integer or *").into());
+    }
+    context.session.batch.extend([key.into(), timestamp.into(), value.into()]);
+    reply.simple("QUEUED");
+    Ok(())
+}
+
+fn batch_flush(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let triples = std::mem::take(&mut context.session.batch);
+    if triples.is_empty() {
+        reply.integer(0);
+        return Ok(());
+    }
+    Err(Plan::BatchFlush { triples }.into())
+}
+
+fn batch_discard(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    reply.integer((std::mem::take(&mut context.session.batch).len() / 3) as i64);
+    Ok(())
+}

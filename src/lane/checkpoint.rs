@@ -155,6 +155,19 @@ impl Partition {
         }
     }
 
+    /// Called after every commit, when the open record is empty: a checkpoint that waits for that moment begins.
+    pub(super) fn begin_waiting_checkpoint(&mut self) {
+        if matches!(self.checkpoint.phase, Phase::Gating) && !self.batches.any_uncommitted() {
+            self.batches.set_gate(false);
+            self.checkpoint.phase = Phase::Gathering(self.begin_gathering());
+        }
+    }
+
+    /// True if a checkpoint should be started.
+    pub fn wants_checkpoint(&mut self, now_ms: i64) -> bool {
+        !self.checkpoint.is_running() && self.checkpoint_is_due(now_ms)
+    }
+
     fn checkpoint_is_due(&mut self, now_ms: i64) -> bool {
         if self.checkpoint.last_completed_ms == 0 {
             self.checkpoint.last_completed_ms = now_ms;

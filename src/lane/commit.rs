@@ -57,6 +57,7 @@ impl Partition {
                     self.sequence += 1;
                     self.journal.clear();
                 }
+                self.begin_waiting_checkpoint();
                 Committed::Written { bytes }
             }
             Err(CommitError::Stalled) => {

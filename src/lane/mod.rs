@@ -15,6 +15,8 @@ mod samples;
 mod scan;
 mod series_state;
 mod stop;
+#[cfg(test)]
+pub mod test_support;
 mod watches;
 
 use std::sync::Arc;

@@ -13,11 +13,11 @@ use crate::store::{Database, Reach, Read, StoreError, StoredKey};
 
 use super::batches::Batches;
 use super::checkpoint::Checkpoint;
-use super::journal::{JournalBuffer, PartitionName};
+use super::journal::{BatchId, JournalBuffer, PartitionName};
 use super::keys::{Entry, KeyTable, Value};
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
-use super::watches::Watches;
+use super::watches::{ClientId, Watches};
 
 /// Settings of a partition, from its business and from `[storage]`.
 #[derive(Clone, Debug)]
@@ -149,6 +149,11 @@ impl Partition {
     /// Series in memory.
     pub fn loaded_series(&self) -> usize {
         self.series_places.len()
+    }
+
+    /// Samples of the series in memory, their sealed ones included.
+    pub fn loaded_samples(&self) -> u64 {
+        self.series.iter().flatten().map(|series| series.sample_count()).sum()
     }
 
     /// Memory of keys and series.
@@ -294,13 +299,23 @@ impl Partition {
                 Ok(place)
             }
             None => {
-                if key.len() > crate::limits::KEY_LEN_MAX_BYTES {
-                    let max = crate::limits::KEY_LEN_MAX_BYTES;
-                    return Err(Refusal::text(format!("ERR key is longer than {max} bytes")).into());
-                }
+                self.check_key(key)?;
                 Ok(self.keys.insert(key, Value::Absent, 0, StoredKey::default()))
             }
         }
+    }
+
+    /// Checks the length of a key that may be about to be created.
+    ///
+    /// # Errors
+    /// If it is too long.
+    #[inline]
+    pub fn check_key(&self, key: &[u8]) -> Result<(), Refusal> {
+        let max = crate::limits::KEY_LEN_MAX_BYTES;
+        if key.len() > max {
+            return Err(Refusal::text(format!("ERR key is longer than {max} bytes")));
+        }
+        Ok(())
     }
 
     /// Marks the entry at `place` as changed in the open record.
@@ -326,6 +341,13 @@ impl Partition {
         self.journal.set(key, value, expire_at_ms);
         self.apply_string(place, value, expire_at_ms);
         Ok(())
+    }
+
+    /// Sets the existing key at `place` to a string, without another look-up; `expire_at_ms` 0 = never.
+    #[inline]
+    pub fn replace_string(&mut self, place: usize, value: &[u8], expire_at_ms: i64) {
+        self.journal.set(self.keys.at(place).key(), value, expire_at_ms);
+        self.apply_string(place, value, expire_at_ms);
     }
 
     #[inline]
@@ -403,6 +425,16 @@ impl Partition {
         }
     }
 
+    /// Memory of the key at `place`, that of its loaded series included.
+    pub fn key_memory_bytes(&self, place: usize) -> usize {
+        let entry = self.keys.at(place);
+        let series = match &entry.value {
+            Value::Series(members) => members.iter().map(|member| self.series_at(member.1).memory_bytes()).sum(),
+            _ => 0,
+        };
+        entry.memory_bytes() + series
+    }
+
     /// Deletes the existing key at `place`.
     pub fn delete(&mut self, place: usize) {
         self.journal.delete(self.keys.at(place).key());
@@ -433,6 +465,95 @@ impl Partition {
                 }
             }
         }
+    }
+
+    /// Gives the existing key `from` the name `to`, replacing what was there. Both keys are warm.
+    ///
+    /// # Errors
+    /// `Wait::Load`, or a name that is too long.
+    pub fn rename(&mut self, from: &[u8], to: &[u8], now_ms: i64) -> Result<(), Stop> {
+        self.check_key(to)?;
+        let Some(source) = self.find(from, now_ms)? else { return Err(Refusal::NoSuchKey.into()) };
+        if from == to {
+            return Ok(());
+        }
+        let entry = self.keys.at(source);
+        if let Value::String(value) = &entry.value {
+            let (value, expire_at_ms) = (value.clone(), entry.expire_at_ms);
+            self.set_string(to, &value, expire_at_ms, now_ms)?;
+            if let Some(source) = self.find(from, now_ms)? {
+                self.delete(source);
+            }
+            return Ok(());
+        }
+        if let Some(target) = self.find(to, now_ms)? {
+            self.delete(target);
+        }
+        self.journal.rename(from, to);
+        if let Some(source) = self.keys.find(from) {
+            self.apply_rename(source, to);
+        }
+        if !self.watches.is_empty() {
+            self.watches.touch(from);
+            self.watches.touch(to);
+        }
+        Ok(())
+    }
+
+    /// What the key holds: its string, or its series (data type, place), and its deadline.
+    ///
+    /// # Errors
+    /// `Wait::Load`.
+    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
+    pub fn image_parts(
+        &mut self,
+        key: &[u8],
+        now_ms: i64,
+    ) -> Result<Option<(Option<Box<[u8]>>, Vec<(u8, u32)>, i64)>, Stop> {
+        let Some(place) = self.find(key, now_ms)? else { return Ok(None) };
+        let entry = self.keys.at(place);
+        Ok(Some(match &entry.value {
+            Value::String(value) => (Some(value.clone()), Vec::new(), entry.expire_at_ms),
+            Value::Series(members) => (None, members.clone(), entry.expire_at_ms),
+            Value::Absent => return Ok(None),
+        }))
+    }
+
+    /// True if a key that `client` watches has changed, or has expired, since.
+    pub fn is_overtaken(&mut self, client: ClientId, now_ms: i64) -> bool {
+        if self.watches.is_empty() {
+            return false;
+        }
+        for key in self.watches.keys_of(client) {
+            // Looking an expired key up deletes it, which counts as a change.
+            if let Some(place) = self.keys.find(&key) {
+                if self.keys.at(place).is_present() && self.keys.at(place).is_expired(now_ms) {
+                    self.expire_at(place);
+                }
+            }
+        }
+        self.watches.is_overtaken(client)
+    }
+
+    /// From now on, what commands write is gathered as the part of `batch`.
+    pub fn enter_batch(&mut self, batch: BatchId) {
+        self.batches.enter(batch, &mut self.journal);
+    }
+
+    /// Ends [`Partition::enter_batch`].
+    pub fn leave_batch(&mut self) {
+        self.batches.leave(&mut self.journal);
+    }
+
+    /// Puts the part of `batch` on record, with the open record.
+    pub fn commit_batch(&mut self, batch: BatchId, participants: &[PartitionName]) -> bool {
+        let sequence = self.sequence;
+        self.batches.commit(batch, participants, &mut self.journal, sequence)
+    }
+
+    /// Lets the keys of a complete batch go and puts its outcome on record, with the open record.
+    pub fn settle_batch(&mut self, batch: BatchId) {
+        self.batches.outcome(batch, &mut self.journal, &mut self.dropped_series);
     }
 
     /// Deletes everything.

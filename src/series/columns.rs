@@ -149,7 +149,8 @@ impl Columns {
         self.values.push(sample.value);
     }
 
-    /// Puts a sample in its place; of an equal timestamp it replaces value and quality. Says whether it is new.
+    /// Puts a sample in its place; of an equal timestamp it replaces value and quality. Says whether it is
+    /// new.
     pub fn upsert(&mut self, sample: Sample) -> bool {
         let len = self.len();
         let index = match self.timestamps.last() {

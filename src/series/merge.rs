@@ -2,8 +2,8 @@
 
 use crate::series::columns::Columns;
 
-/// Appends both runs in order to `out`, which must hold nothing newer than either; at equal timestamps the sample
-/// of `newer` wins. Stretches of one run that lie between two samples of the other are copied whole.
+/// Appends both runs in order to `out`, which must hold nothing newer than either; at equal timestamps the
+/// sample of `newer` wins. Stretches of one run that lie between two samples of the other are copied whole.
 pub fn merge_newer(base: &Columns, newer: &Columns, out: &mut Columns) {
     let (mut left, mut right) = (0, 0);
     while left < base.len() && right < newer.len() {

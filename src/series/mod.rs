@@ -1,8 +1,8 @@
 //! The mathematics of time series: samples, columns, chunks and their codecs. Bytes and numbers only, no I/O.
 //!
 //! A head collects samples in [`Columns`]; [`encode`] turns a run of them into a chunk, [`decode`] and its
-//! column-at-a-time relatives turn a chunk back, [`summary`] answers without decoding, and [`merge_newer`] lays late
-//! samples over older ones.
+//! column-at-a-time relatives turn a chunk back, [`summary`] answers without decoding, and [`merge_newer`]
+//! lays late samples over older ones.
 
 pub mod chunk;
 pub mod codec;
@@ -12,6 +12,8 @@ pub mod merge;
 pub mod sample;
 pub mod summary;
 
+#[cfg(test)]
+mod chunk_tests;
 #[cfg(test)]
 mod format_tests;
 

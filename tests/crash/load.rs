@@ -1,4 +1,4 @@
-//! The writers of the crash test: each kind writes numbered operations and can tell what must be found of them.
+//! The writers of the crash test: numbered operations, and what must be found of them.
 
 use crate::support::{Client, Value};
 

@@ -1,5 +1,7 @@
 """Fixtures: servers that live for the whole run, emptied before every test that uses them."""
 
+import time
+
 import pytest
 import redis
 from server import TESTS_REDIS, Server
@@ -40,9 +42,11 @@ def lane_server():
     """A server with four lanes, each of them a cluster node on its own port."""
     server = Server(lanes=4, lane_ports=True)
     if TESTS_REDIS:
-        with redis.Redis(port=server.port) as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-            while b"cluster_state:ok" not in client.execute_command("CLUSTER INFO", NEVER_DECODE=True):
-                pass
+        with redis.Redis(port=server.port, decode_responses=True) as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            deadline = time.monotonic() + 10
+            while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                assert time.monotonic() < deadline, "the Redis cluster of one is not ready"
+                time.sleep(0.05)
     yield server
     assert server.stop() == 0, "exit code after SIGTERM"

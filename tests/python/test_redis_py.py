@@ -100,13 +100,13 @@ def test_transaction(client):
     assert client.get("plain") == "1"
 
 
-def test_watch_loses_no_increment(client):
+def test_watch_loses_no_update(client):
     """Four clients move one unit at a time between two keys of different lanes; the sum must stay."""
     client.mset({"stock_left": 400, "order_right": 0})
-    kwargs = client.get_connection_kwargs()
+    connection = client.get_connection_kwargs()
 
     def move():
-        with redis.Redis(**kwargs) as own:
+        with redis.Redis(port=connection["port"], decode_responses=True) as own:
             for _ in range(25):
                 own.transaction(transfer, "stock_left", "order_right")
 
@@ -169,15 +169,17 @@ def test_info(client):
     info = client.info()
     assert info["db0"]["keys"] == 2 and info["db0"]["expires"] == 1
     fields = (
-        "redis_version redis_mode os arch_bits process_id run_id tcp_port uptime_in_seconds uptime_in_days hz "
-        "config_file role connected_slaves master_repl_offset connected_clients blocked_clients maxclients "
-        "used_memory used_memory_human used_memory_rss used_memory_peak used_memory_dataset maxmemory "
-        "maxmemory_policy mem_fragmentation_ratio mem_clients_normal loading rdb_changes_since_last_save "
-        "rdb_bgsave_in_progress rdb_last_save_time rdb_last_bgsave_status aof_enabled aof_rewrite_in_progress "
-        "aof_last_write_status total_connections_received total_commands_processed instantaneous_ops_per_sec "
-        "total_net_input_bytes total_net_output_bytes instantaneous_input_kbps instantaneous_output_kbps "
-        "rejected_connections expired_keys evicted_keys keyspace_hits keyspace_misses pubsub_channels "
-        "pubsub_patterns latest_fork_usec used_cpu_sys used_cpu_user cluster_enabled number_of_cached_scripts"
+        "redis_version redis_mode os arch_bits process_id run_id tcp_port uptime_in_seconds "
+        "uptime_in_days hz config_file role connected_slaves master_repl_offset connected_clients "
+        "blocked_clients maxclients used_memory used_memory_human used_memory_rss used_memory_peak "
+        "used_memory_dataset maxmemory maxmemory_policy mem_fragmentation_ratio mem_clients_normal "
+        "loading rdb_changes_since_last_save rdb_bgsave_in_progress rdb_last_save_time "
+        "rdb_last_bgsave_status aof_enabled aof_rewrite_in_progress aof_last_write_status "
+        "total_connections_received total_commands_processed instantaneous_ops_per_sec "
+        "total_net_input_bytes total_net_output_bytes instantaneous_input_kbps "
+        "instantaneous_output_kbps rejected_connections expired_keys evicted_keys keyspace_hits "
+        "keyspace_misses pubsub_channels pubsub_patterns latest_fork_usec used_cpu_sys "
+        "used_cpu_user cluster_enabled number_of_cached_scripts"
     )
     assert [field for field in fields.split() if field not in info] == []
     assert tuple(int(part) for part in info["redis_version"].split(".")) >= (7, 0)

@@ -39,7 +39,7 @@ pub fn raise_open_file_limit() -> u64 {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: both calls get a pointer to a live, properly typed `rlimit` on this stack frame and nothing else.
+    // SAFETY: both calls get a pointer to a live, properly typed `rlimit` and touch nothing else.
     unsafe {
         assert_eq!(
             libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit),

@@ -1,7 +1,8 @@
 //! Blocks of up to 128 integers: a base, one bit width, and patches for the outliers.
 //!
-//! Layout: header byte (width, high bit: patched), base as zigzag varint, with patches their count - 1, positions
-//! and high bits, then the packed low bits of `value - base`. All arithmetic wraps, so every `i64` fits.
+//! Layout: header byte (width, high bit: patched), base as zigzag varint, with patches their count - 1,
+//! positions and high bits, then the packed low bits of `value - base`. All arithmetic wraps, so every `i64`
+//! fits.
 
 use crate::series::codec::bits::{
     BLOCK_SAMPLES, GROUP_SAMPLES, Reader, bit_len, pack_block, packed_bytes, put_signed, unpack_block,
@@ -254,7 +255,9 @@ mod tests {
         #[test]
         fn clustered_values_with_outliers_round_trip(
             center in any::<i64>(),
-            values in prop::collection::vec((0i64..100, prop::option::weighted(0.03, any::<i64>())), 1..=BLOCK_SAMPLES),
+            values in prop::collection::vec(
+                (0i64..100, prop::option::weighted(0.03, any::<i64>())), 1..=BLOCK_SAMPLES,
+            ),
         ) {
             let values: Vec<i64> =
                 values.iter().map(|(near, far)| far.unwrap_or(center.wrapping_add(*near))).collect();
@@ -262,7 +265,9 @@ mod tests {
         }
 
         #[test]
-        fn hostile_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), samples in 1usize..=128) {
+        fn hostile_bytes_do_not_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200), samples in 1usize..=128,
+        ) {
             let _ = read(&mut Reader::new(&bytes), samples, &mut [0; BLOCK_SAMPLES]);
         }
     }

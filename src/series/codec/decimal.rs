@@ -1,7 +1,8 @@
 //! Values that are decimals with few digits, stored as integers (the idea of ALP, SIGMOD 2024).
 //!
-//! `value = integer / 10^exponent`, which is how a decimal literal is parsed, so any decimal of up to 15 digits
-//! comes back bit for bit. Values that do not, -0.0, infinities and NaN among them, are stored raw beside.
+//! `value = integer / 10^exponent`, which is how a decimal literal is parsed, so any decimal of up to 15
+//! digits comes back bit for bit. Values that do not, -0.0, infinities and NaN among them, are stored raw
+//! beside.
 
 use crate::series::codec::bits::{Reader, put_signed, put_varint};
 use crate::series::codec::integers::{self, IntegerScratch};
@@ -121,7 +122,8 @@ fn probe_exponent(values: &[f64]) -> Option<usize> {
     (best_bits < 64.0).then_some(best)
 }
 
-/// Appends the column that [`scale`] prepared. With `extent` and no exceptions the summary goes in as integers.
+/// Appends the column that [`scale`] prepared. With `extent` and no exceptions the summary goes in as
+/// integers.
 pub fn encode(
     scaled: Scaled,
     scratch: &DecimalScratch,
@@ -381,7 +383,8 @@ mod tests {
     proptest! {
         #[test]
         fn decimals_round_trip(
-            integers in prop::collection::vec(-1_000_000_000_000i64..1_000_000_000_000, 1..300), digits in 0usize..4,
+            integers in prop::collection::vec(-1_000_000_000_000i64..1_000_000_000_000, 1..300),
+            digits in 0usize..4,
         ) {
             let values: Vec<f64> = integers.iter().map(|&integer| integer as f64 / POWERS[digits]).collect();
             prop_assert!(round_trip(&values).is_some());

@@ -1,6 +1,7 @@
-//! A column of integers: common divisor taken out, then deltas, deltas of deltas or distances from a line, in blocks.
+//! A column of integers without its common divisor: deltas, their deltas or distances from a line, in blocks.
 //!
-//! The first value belongs to the caller. All arithmetic wraps, so every sequence of `i64` comes back exactly.
+//! The first value belongs to the caller. All arithmetic wraps, so every sequence of `i64` comes back
+//! exactly.
 
 use crate::series::codec::bits::{BLOCK_SAMPLES, Reader, bit_len, put_signed, put_varint};
 use crate::series::codec::blocks::{self, BlockPlan};
@@ -165,7 +166,8 @@ fn fill_offsets(deltas: &[i64], offsets: &mut Vec<i64>) -> i64 {
     if bit_len(magnitude) > LINE_MAGNITUDE_BITS_MAX {
         return 0;
     }
-    // The means of the two halves lie as far apart as the halves are: nearly as exact as least squares, two sums.
+    // The means of the two halves lie as far apart as the halves are: nearly as exact as least squares, two
+    // sums.
     let half = offsets.len() / 2;
     let before: i64 = offsets[..half].iter().sum();
     let after: i64 = offsets[offsets.len() - half..].iter().sum();

@@ -1,9 +1,9 @@
-//! Noise: the random low bits of a double stay as they are, what stands left of them becomes a short prefix code.
+//! Noise: the random low bits of a double stay as they are, what stands left of them gets a prefix code.
 //!
 //! The idea is ALP's for real doubles (ALP-RD): cut every value where randomness begins. The left parts of a
-//! noisy series are few neighbouring numbers with unequal frequencies; the few outside their window are written
-//! out. Layout: cut, signs and whether there are escapes; start of the window; code lengths, the escape's first;
-//! low bits with signs; codes; escaped left parts.
+//! noisy series are few neighbouring numbers with unequal frequencies; the few outside their window are
+//! written out. Layout: cut, signs and whether there are escapes; start of the window; code lengths, the
+//! escape's first; low bits with signs; codes; escaped left parts.
 
 use crate::series::codec::bits::{BLOCK_SAMPLES, Reader, pack_block, put_signed, put_varint, unpack_block};
 use crate::series::codec::prefix::{self, Lengths, SYMBOLS_MAX};
@@ -76,7 +76,8 @@ pub fn encode(values: &[f64], limit_bytes: usize, scratch: &mut SplitScratch, ou
     for &symbol in symbols.iter() {
         counts[usize::from(symbol)] += 1;
     }
-    // Within the window every symbol has a code, and a code has at least two symbols: that makes the table short.
+    // Within the window every symbol has a code, and a code has at least two symbols: that makes the table
+    // short.
     let used = counts[..usize::from(ESCAPE)]
         .iter()
         .rposition(|&count| count > 0)
@@ -132,7 +133,8 @@ fn left_of_one(cut_bits: u32) -> u64 {
     1.0f64.to_bits() >> cut_bits
 }
 
-/// Tries cuts on some of the values, from the exponent into the mantissa, while that makes the column smaller.
+/// Tries cuts on some of the values, from the exponent into the mantissa, while that makes the column
+/// smaller.
 fn choose_cut(values: &[f64], probes: &mut Vec<u64>) -> Cut {
     let stride = values.len().div_ceil(PROBES);
     probes.clear();

@@ -1,7 +1,8 @@
 //! True doubles that resemble their predecessor: XOR with it (the idea of Gorilla, VLDB 2015), in blocks.
 //!
 //! Gorilla writes a window of significant bits per value; here a block of 128 shares one, so that decoding is
-//! unpacking at a fixed width. Where many values repeat, a bitmap keeps the repetitions out of the packed bits.
+//! unpacking at a fixed width. Where many values repeat, a bitmap keeps the repetitions out of the packed
+//! bits.
 
 use crate::series::codec::bits::{
     BLOCK_SAMPLES, GROUP_SAMPLES, Reader, bit_len, pack_block, packed_bytes, unpack_block,
@@ -151,7 +152,9 @@ mod tests {
         }
 
         #[test]
-        fn hostile_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), count in 1usize..600) {
+        fn hostile_bytes_do_not_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300), count in 1usize..600,
+        ) {
             let mut out = Vec::new();
             let _ = decode(&mut Reader::new(&bytes), 1.0, count, &mut out);
             prop_assert!(out.len() <= count);

@@ -1,0 +1,151 @@
+//! Subcommands of container commands such as CLIENT: look-up, arity and HELP.
+
+use crate::refusal::Refusal;
+use crate::resp::{Args, Reply};
+
+use super::session::{SessionContext, SessionStop};
+use super::{Flags, SessionHandler};
+
+/// Bytes of an unknown subcommand that its refusal repeats; Redis's own limit.
+const QUOTED_NAME_MAX_BYTES: usize = 128;
+
+/// One subcommand, complete.
+#[derive(Clone, Copy)]
+pub struct Subcommand {
+    /// Container and subcommand in lower case: `client|list`.
+    pub full_name: &'static str,
+    /// Arguments with both names: exactly so many, or at least so many if negative.
+    pub arity: i16,
+    /// What it does.
+    pub flags: Flags,
+    /// Version that brought it.
+    pub since: &'static str,
+    /// Arguments after the names.
+    pub syntax: &'static str,
+    /// One sentence, present tense.
+    pub summary: &'static str,
+    /// Runs on the connection's lane.
+    pub handler: SessionHandler,
+}
+
+impl Subcommand {
+    /// The part behind the container's name, in lower case.
+    pub fn name(&self) -> &'static str {
+        self.full_name.split_once('|').map_or(self.full_name, |(_, name)| name)
+    }
+
+    fn accepts(&self, len: usize) -> bool {
+        let len = len as i64;
+        if self.arity >= 0 { len == i64::from(self.arity) } else { len >= -i64::from(self.arity) }
+    }
+}
+
+/// The subcommands of a container; empty for other commands. `container` is the name in upper case.
+pub fn subcommands_of(container: &str) -> &'static [Subcommand] {
+    match container {
+        "CLIENT" => super::connection::CLIENT,
+        _ => &[],
+    }
+}
+
+/// The subcommand of `table` that `name` means, in any case.
+pub fn find(table: &'static [Subcommand], name: &[u8]) -> Option<&'static Subcommand> {
+    table.iter().find(|subcommand| subcommand.name().as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Name of a call as CLIENT LIST shows it: `client|list`, or `None` if the command has no such subcommand and its own
+/// name in lower case is to be shown.
+pub fn subcommand_name(container: &str, args: Args<'_>) -> Option<&'static str> {
+    let table = subcommands_of(container);
+    if table.is_empty() {
+        return None;
+    }
+    find(table, args.try_get(1)?).map(|subcommand| subcommand.full_name)
+}
+
+/// Runs the subcommand that argument 1 names.
+///
+/// # Errors
+/// An unknown subcommand, a wrong number of arguments, or what the subcommand says.
+pub fn dispatch(
+    table: &'static [Subcommand],
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Result<(), SessionStop> {
+    let name = args.try_get(1).unwrap_or_default();
+    if name.eq_ignore_ascii_case(b"HELP") && args.len() == 2 {
+        write_help(table, args.name(), reply);
+        return Ok(());
+    }
+    let Some(subcommand) = find(table, name) else {
+        let quoted = name.get(..QUOTED_NAME_MAX_BYTES).unwrap_or(name);
+        let quoted = String::from_utf8_lossy(quoted);
+        let container = String::from_utf8_lossy(args.name()).to_ascii_uppercase();
+        return Err(Refusal::text(format!("ERR unknown subcommand '{quoted}'. Try {container} HELP.")).into());
+    };
+    if !subcommand.accepts(args.len()) {
+        return Err(Refusal::Arity(subcommand.full_name.into()).into());
+    }
+    (subcommand.handler)(context, args, reply)
+}
+
+/// HELP in the shape of Redis: a headline, then each subcommand with its summary indented.
+fn write_help(table: &[Subcommand], container: &[u8], reply: &mut Reply) {
+    let container = String::from_utf8_lossy(container).to_ascii_uppercase();
+    reply.array(table.len() * 2 + 3);
+    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for subcommand in table {
+        let line = format!("{} {}", subcommand.name().to_ascii_uppercase(), subcommand.syntax);
+        reply.simple(line.trim_end());
+        reply.simple(&format!("    {}", subcommand.summary));
+    }
+    reply.simple("HELP");
+    reply.simple("    Prints this help.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::test_support::{TestClient, args_of};
+
+    #[test]
+    fn entries_are_complete_and_named_after_their_container() {
+        let table = crate::command::CommandTable::default();
+        let mut containers = 0;
+        for (_, command) in table.iter() {
+            let subcommands = subcommands_of(command.name);
+            containers += usize::from(!subcommands.is_empty());
+            for subcommand in subcommands {
+                let (container, name) = subcommand.full_name.split_once('|').expect("two parts");
+                assert_eq!(container, command.lower_name());
+                assert_eq!(name, name.to_ascii_lowercase());
+                assert!(subcommand.summary.ends_with('.'), "{}", subcommand.full_name);
+                assert!(subcommand.arity.unsigned_abs() >= 2, "{}", subcommand.full_name);
+            }
+        }
+        assert_eq!(containers, 12);
+    }
+
+    #[test]
+    fn unknown_names_and_wrong_counts_are_refused_as_by_redis() {
+        let mut client = TestClient::new();
+        assert_eq!(client.run(&["CLIENT", "BOGUS"]), "-ERR unknown subcommand 'BOGUS'. Try CLIENT HELP.\r\n");
+        let long = "x".repeat(200);
+        let refusal = client.run(&["client", &long]);
+        assert_eq!(refusal, format!("-ERR unknown subcommand '{}'. Try CLIENT HELP.\r\n", "x".repeat(128)));
+        let arity = "-ERR wrong number of arguments for 'client|id' command\r\n";
+        assert_eq!(client.run(&["CLIENT", "ID", "x"]), arity);
+        let help = client.run(&["latency", "help"]);
+        assert!(help.contains("+LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"), "{help}");
+        assert!(help.ends_with("+HELP\r\n+    Prints this help.\r\n"), "{help}");
+    }
+
+    #[test]
+    fn calls_are_named_with_their_subcommand() {
+        let (buffer, spans) = args_of(&["Client", "LIST"]);
+        assert_eq!(subcommand_name("CLIENT", Args::new(&buffer, &spans)), Some("client|list"));
+        let (buffer, spans) = args_of(&["GET", "list"]);
+        assert_eq!(subcommand_name("GET", Args::new(&buffer, &spans)), None);
+    }
+}

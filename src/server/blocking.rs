@@ -1,0 +1,9 @@
+//! Work that blocks, on the executor's own pool of threads.
+
+/// Runs `work` on the blocking pool of this executor and waits for its result.
+///
+/// A panic inside aborts the process, as everywhere (see `main`): a blocking job that vanished would leave its task
+/// waiting for ever.
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    glommio::executor().spawn_blocking(work).await
+}

@@ -1,0 +1,85 @@
+//! Driving checkpoints: gathering between turns, writing on the blocking pool.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::lane::CheckpointStep;
+
+use super::blocking;
+use super::lane_shell::LaneShell;
+use super::supervisor;
+
+/// Wait before asking again whether a checkpoint can go on.
+const REST: Duration = Duration::from_millis(2);
+
+/// Runs the checkpoint of one partition that is due (or `forced`) to its end.
+pub async fn checkpoint(shell: &Rc<LaneShell>, place: usize, forced: bool) {
+    let mut forced = forced;
+    loop {
+        let step = {
+            let mut lane = shell.lane.borrow_mut();
+            let now_ms = lane.clock.now_ms();
+            let Ok(partition) = lane.partition(place) else { return };
+            let step = partition.checkpoint_step(now_ms, std::mem::take(&mut forced));
+            if matches!(step, CheckpointStep::Rest) && !partition.checkpoint().is_running() {
+                return;
+            }
+            if partition.has_changes() {
+                shell.commits.note(place, false);
+            }
+            step
+        };
+        match step {
+            CheckpointStep::Rest => glommio::timer::sleep(REST).await,
+            CheckpointStep::More => glommio::executor().yield_now().await,
+            CheckpointStep::Write(rows) => {
+                if !write(shell, place, rows).await {
+                    return;
+                }
+                shell.released.wake_all();
+            }
+        }
+    }
+}
+
+/// Writes the rows and moves the mark; false if the partition had to be closed.
+async fn write(shell: &Rc<LaneShell>, place: usize, rows: crate::store::CheckpointRows) -> bool {
+    let database = {
+        let mut lane = shell.lane.borrow_mut();
+        let Ok(partition) = lane.partition(place) else { return false };
+        partition.database().clone()
+    };
+    let writer = database.clone();
+    let written = blocking::run(move || if rows.is_empty() { writer.kv_key_count() } else { rows.write(&writer) }).await;
+    match written {
+        Ok(stored_keys) => {
+            let change = {
+                let mut lane = shell.lane.borrow_mut();
+                let Ok(partition) = lane.partition(place) else { return false };
+                partition.checkpoint_written(stored_keys);
+                shell.commits.note(place, false)
+            };
+            shell.commits.wait(&[change]).await;
+            // The journal's memtable now holds little but what is deleted: flushing it lets RocksDB drop its log.
+            if let Err(error) = blocking::run(move || database.flush_journal()).await {
+                log::error!("{error}");
+            }
+            true
+        }
+        Err(error) => {
+            shell.commits.fail(place);
+            supervisor::close_partition(shell, &mut shell.lane.borrow_mut().partitions, place, error);
+            false
+        }
+    }
+}
+
+/// A checkpoint of every partition: SAVE.
+pub async fn checkpoint_all(shell: &Rc<LaneShell>) {
+    let places = shell.lane.borrow().partitions.len();
+    for place in 0..places {
+        // One that is running already may have begun too early: wait for it, then make another.
+        checkpoint(shell, place, true).await;
+        checkpoint(shell, place, true).await;
+    }
+}

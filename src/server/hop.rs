@@ -1,0 +1,213 @@
+//! Running a hop's commands on the lane that owns their keys.
+
+use std::rc::Rc;
+
+use crate::command::{Call, Run, execute_one, execute_split};
+use crate::lane::{Lane, Stop, Wait};
+use crate::refusal::Refusal;
+use crate::resp::Reply;
+
+use super::blocking;
+use super::commit::Change;
+use super::lane_shell::LaneShell;
+use super::message::{Answer, Hop, HopCommand, Parts};
+
+/// A hop under way: it can stop at a command that has to wait, and go on there.
+pub struct HopRun {
+    hop: Hop,
+    next: usize,
+    reply: Reply,
+    ends: Vec<usize>,
+    changes: Vec<Change>,
+}
+
+impl HopRun {
+    /// At the first command.
+    pub fn new(hop: Hop) -> HopRun {
+        let reply = Reply::new(hop.proto);
+        let ends = Vec::with_capacity(hop.len());
+        HopRun { hop, next: 0, reply, ends, changes: Vec::new() }
+    }
+
+    /// Runs commands until the end, or until one has to wait: then at which place, and for what.
+    pub fn run(&mut self, shell: &LaneShell) -> Result<(), (usize, Stop)> {
+        let mut lane = shell.lane.borrow_mut();
+        let (now_ms, now_us) = (lane.clock.now_ms(), lane.clock.now_us());
+        if self.hop.uninterrupted && self.next == 0 {
+            self.warm_all(shell, &mut lane)?;
+        }
+        while let Some((command, args)) = self.hop.get(self.next) {
+            let call = Call { args, now_ms, now_us, client: self.hop.client };
+            let start_ns = lane.clock.instant_ns();
+            let before = self.reply.len();
+            let entry = shell.shared.commands.get(command.id);
+            let outcome = match lane.partition(command.place) {
+                Err(refusal) => Err(Stop::Refused(refusal)),
+                Ok(partition) => {
+                    // What a batch writes is gathered apart until it is committed.
+                    if let Some(batch) = self.hop.batch {
+                        partition.enter_batch(batch);
+                    }
+                    let outcome = match entry.run {
+                        Run::Owner { key, handler } => {
+                            let key = call.args.try_get(key).unwrap_or(b"");
+                            execute_one(partition, handler, key, &call, self.hop.batch, &mut self.reply)
+                        }
+                        Run::Split { handler, .. } if command.is_group => {
+                            let key = call.args.try_get(0).unwrap_or(b"");
+                            execute_one(partition, handler, key, &call, self.hop.batch, &mut self.reply)
+                        }
+                        Run::Split { .. } => {
+                            execute_split(partition, entry, &call, self.hop.batch, &mut self.reply)
+                        }
+                        _ => Err(Refusal::text("ERR internal: not a key command").into()),
+                    };
+                    partition.leave_batch();
+                    if partition.has_changes() {
+                        let change = shell.commits.note(command.place, true);
+                        if !self.changes.contains(&change) {
+                            self.changes.push(change);
+                        }
+                    }
+                    outcome
+                }
+            };
+            let failed = match outcome {
+                Ok(()) => self.reply.as_bytes().get(before) == Some(&b'-'),
+                Err(Stop::Refused(refusal)) => {
+                    self.reply.error(&refusal);
+                    true
+                }
+                Err(stop) => return Err((command.place, stop)),
+            };
+            if failed {
+                lane.latency.record_failure(usize::from(command.id));
+                shell.count_error(self.reply.as_bytes().get(before + 1..).unwrap_or(b""));
+            }
+            if !command.is_group {
+                let end_ns = lane.clock.instant_ns();
+                lane.latency.record_service(usize::from(command.id), end_ns.saturating_sub(start_ns));
+            }
+            self.ends.push(self.reply.len());
+            self.next += 1;
+        }
+        lane.counters.hops_received += 1;
+        lane.counters.hop_commands += self.hop.len() as u64;
+        Ok(())
+    }
+
+    /// Makes sure that no command will have to wait once the first one has run.
+    fn warm_all(&self, shell: &LaneShell, lane: &mut Lane) -> Result<(), (usize, Stop)> {
+        for index in 0..self.hop.len() {
+            let Some((command, args)) = self.hop.get(index) else { break };
+            let Ok(partition) = lane.partition(command.place) else { continue };
+            for key in shell.shared.commands.get(command.id).keys.keys(args) {
+                partition.warm(key).map_err(|stop| (command.place, stop))?;
+                if crate::command::is_key_held(partition, key, self.hop.batch) {
+                    return Err((command.place, Stop::Wait(Wait::Held)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs all commands to the end, waiting where needed, without waiting for the commit.
+    pub async fn finish(mut self, shell: &Rc<LaneShell>) -> HopRun {
+        loop {
+            let stop = self.run(shell);
+            let Err((place, stop)) = stop else { return self };
+            match stop {
+                Stop::Wait(wait) => {
+                    if let Err(refusal) = resolve(shell, place, wait).await {
+                        self.reply.error(&refusal);
+                        self.ends.push(self.reply.len());
+                        self.next += 1;
+                    }
+                }
+                Stop::Offload(job) => {
+                    let part = offload(job, self.reply.proto()).await;
+                    self.reply.raw(&part);
+                    self.ends.push(self.reply.len());
+                    self.next += 1;
+                }
+                Stop::Refused(_) => {}
+            }
+        }
+    }
+
+    /// Commits to wait for before the answer may leave.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The answer.
+    pub fn into_answer(mut self) -> Answer {
+        Answer::Parts(Parts { bytes: self.reply.take(), ends: self.ends })
+    }
+
+    /// The commands.
+    pub fn commands(&self) -> &[HopCommand] {
+        self.hop.commands()
+    }
+}
+
+/// Runs a job on the blocking pool and returns the reply's bytes.
+pub async fn offload(job: crate::lane::Job, proto: crate::resp::Proto) -> Vec<u8> {
+    blocking::run(move || {
+        let mut reply = Reply::new(proto);
+        job(&mut reply);
+        reply.take()
+    })
+    .await
+}
+
+/// Waits until the command that stopped may be run again.
+///
+/// # Errors
+/// If the key it needs cannot be read: the command is refused.
+pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<(), Refusal> {
+    match wait {
+        Wait::Load(key) => load_key(shell, place, key).await?,
+        Wait::Held | Wait::Checkpoint => {
+            // Released keys raise the event; the timer covers a partition that was closed meanwhile.
+            let timer = glommio::timer::sleep(std::time::Duration::from_millis(2));
+            futures_lite::future::or(timer, async {
+                let mut asked = false;
+                shell.released.wait_until(|| std::mem::replace(&mut asked, true)).await;
+            })
+            .await;
+        }
+    }
+    Ok(())
+}
+
+async fn load_key(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Result<(), Refusal> {
+    let (database, epoch) = {
+        let mut lane = shell.lane.borrow_mut();
+        let partition = lane.partition(place)?;
+        (partition.database().clone(), partition.completed_epoch())
+    };
+    let wanted = key.clone();
+    let loaded = blocking::run(move || crate::lane::Partition::load_from_disk(&database, &wanted)).await;
+    let mut lane = shell.lane.borrow_mut();
+    let partition = lane.partition(place)?;
+    match loaded {
+        Ok(loaded) => {
+            partition.finish_load(&key, loaded, epoch);
+            Ok(())
+        }
+        Err(error) => {
+            log::error!("{error}");
+            Err(Refusal::text(format!("ERR storage: {error}")))
+        }
+    }
+}
+
+/// The answer to a write whose commit failed midway.
+pub fn unknown_outcome() -> Answer {
+    Answer::Unknown(UNKNOWN_OUTCOME.to_string())
+}
+
+/// The reply to a write whose commit failed midway; the connection is closed after it.
+pub const UNKNOWN_OUTCOME: &str = "UNKNOWN the storage failed while this was being written: it may or may not have been \
+                                   stored; see the server's log";

@@ -1,0 +1,145 @@
+//! What surrounds a lane's state on its core: commits, peers, clients. Lives on every core, one instance.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::command::report::SlowCall;
+use crate::command::Shared;
+use crate::lane::{ClientId, Lane, PartitionSettings};
+use crate::store::{DatabaseOptions, SharedResources};
+
+use super::client::ClientHandle;
+use super::commit::{Change, CommitQueue};
+use super::event::Event;
+use super::mesh::Mesh;
+use super::message::LaneReply;
+use super::rates::Rates;
+use super::scan_cursors::ScanCursors;
+
+/// How a partition is opened, and opened again after a failure.
+#[derive(Clone)]
+pub struct PartitionOpening {
+    /// `business/partition`.
+    pub label: String,
+    /// Directory of its database.
+    pub path: std::path::PathBuf,
+    /// Options of its database.
+    pub options: DatabaseOptions,
+    /// Settings of the partition.
+    pub settings: Arc<PartitionSettings>,
+}
+
+/// See the head of the file. `lane` is borrowed for one synchronous section at a time, never across an await.
+pub struct LaneShell {
+    /// The lane's state.
+    pub lane: RefCell<Lane>,
+    /// What all lanes know alike.
+    pub shared: Arc<Shared>,
+    /// Block cache and write buffers of all databases.
+    pub resources: SharedResources,
+    /// Core that this lane is pinned to.
+    pub core: usize,
+    /// Group commit.
+    pub commits: CommitQueue,
+    /// The other lanes.
+    pub mesh: Mesh,
+    /// Clients connected to this lane.
+    pub clients: RefCell<HashMap<ClientId, Rc<ClientHandle>>>,
+    /// Raised when keys are let go by a batch, or a checkpoint ends.
+    pub released: Event,
+    /// Raised when the server stops, a client is killed, or a pause ends.
+    pub attention: Event,
+    /// No new commands are read.
+    pub stopping: Cell<bool>,
+    /// CLIENT PAUSE: until when (unix milliseconds, 0 = not), and whether reads go on.
+    pub paused: Cell<(i64, bool)>,
+    /// How to open each partition.
+    pub openings: Vec<PartitionOpening>,
+    /// SCAN cursors that clients hold.
+    pub scan_cursors: RefCell<ScanCursors>,
+    /// Slow calls, newest last.
+    pub slow_calls: RefCell<std::collections::VecDeque<SlowCall>>,
+    /// Number of the next slow call.
+    pub next_slow_call: Cell<u64>,
+    /// Error replies by first word.
+    pub error_counts: RefCell<HashMap<String, u64>>,
+    /// Rates of the last second.
+    pub rates: RefCell<Rates>,
+    /// Answers to hops that wait for their commit: (what they wait for, who asked).
+    pub deferred: RefCell<Vec<Deferred>>,
+    /// Buffers for replies, reused.
+    pub buffers: RefCell<Vec<Vec<u8>>>,
+    /// Bytes just read, parsed before anything else runs.
+    pub read_buffer: RefCell<Vec<u8>>,
+}
+
+/// A finished hop whose answer waits for a commit.
+pub struct Deferred {
+    /// Lane that asked.
+    pub peer: usize,
+    /// Commits to wait for.
+    pub changes: Vec<Change>,
+    /// The answer.
+    pub reply: LaneReply,
+}
+
+/// Reply buffers kept for reuse.
+const BUFFERS_KEPT_MAX: usize = 256;
+/// A buffer that grew beyond this is not kept.
+const BUFFER_KEPT_MAX_BYTES: usize = 64 << 10;
+
+impl LaneShell {
+    /// This lane's number.
+    pub fn id(&self) -> usize {
+        self.mesh.id()
+    }
+
+    /// An empty buffer.
+    pub fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back.
+    pub fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffer.capacity() <= BUFFER_KEPT_MAX_BYTES && buffers.len() < BUFFERS_KEPT_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    /// Called by the commit task after every pass: sends answers whose commit is done.
+    pub fn pass_commit(self: &Rc<Self>, _lane: &mut Lane) {
+        let mut waiting = self.deferred.borrow_mut();
+        let mut index = 0;
+        while let Some(deferred) = waiting.get(index) {
+            match self.commits.outcome(&deferred.changes) {
+                None => index += 1,
+                Some(committed) => {
+                    let mut done = waiting.swap_remove(index);
+                    if !committed {
+                        done.reply.answer = super::hop::unknown_outcome();
+                    }
+                    self.mesh.reply(done.peer, done.reply);
+                }
+            }
+        }
+    }
+
+    /// Counts an error reply by its first word.
+    pub fn count_error(&self, text: &[u8]) {
+        let word = text.split(|byte| *byte == b' ' || *byte == b'\r').next().unwrap_or(b"");
+        let word = String::from_utf8_lossy(word);
+        let mut counts = self.error_counts.borrow_mut();
+        if let Some(count) = counts.get_mut(&*word) {
+            *count += 1;
+        } else if counts.len() < ERROR_WORDS_MAX {
+            counts.insert(word.into_owned(), 1);
+        }
+    }
+}
+
+/// Different first words of errors that are counted apart.
+const ERROR_WORDS_MAX: usize = 128;

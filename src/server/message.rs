@@ -1,0 +1,264 @@
+//! What crosses cores: two types, one for each direction. They grow with kinds of conversation, not with commands.
+
+use crate::command::{CommandId, LaneReport, Order, ReportKinds};
+use crate::lane::journal::{BatchId, PartitionName};
+use crate::lane::{ClientId, KeyFilter, ScanPosition};
+use crate::resp::{Args, Proto, Span};
+use crate::series::Sample;
+
+/// Matches a reply to its request on the lane that asked.
+pub type Ticket = u32;
+
+/// Sent to another lane.
+pub struct LaneMessage {
+    /// To be returned with the answer.
+    pub ticket: Ticket,
+    /// What is asked.
+    pub request: LaneRequest,
+}
+
+/// Sent back. One per message.
+pub struct LaneReply {
+    /// Of the message.
+    pub ticket: Ticket,
+    /// What was found or done.
+    pub answer: Answer,
+}
+
+/// A request to the lane that owns something.
+pub enum LaneRequest {
+    /// Run these commands in this order.
+    Execute(Hop),
+    /// One step of a batch of several partitions.
+    Batch(BatchId, BatchStep),
+    /// Report what this lane is and does.
+    Report(ReportKinds),
+    /// Do this.
+    Order(Order),
+    /// Visit keys.
+    Scan(ScanStep),
+    /// Some live key of a partition.
+    RandomKey {
+        /// Place of the partition.
+        place: usize,
+    },
+    /// Count (`limit` `None`) or list keys of a slot.
+    KeysInSlot {
+        /// The slot.
+        slot: u16,
+        /// At most so many keys.
+        limit: Option<usize>,
+    },
+    /// WATCH keys, each with the place of its partition.
+    Watch(ClientId, Vec<(usize, Box<[u8]>)>),
+    /// Forget the watches of a client.
+    Unwatch(ClientId),
+    /// Everything a key holds, for RENAME and COPY between partitions.
+    ReadImage {
+        /// Place of the partition.
+        place: usize,
+        /// The key.
+        key: Box<[u8]>,
+    },
+    /// Make a key hold exactly this, as part of a batch.
+    WriteImage {
+        /// The batch.
+        batch: BatchId,
+        /// Place of the partition.
+        place: usize,
+        /// The key.
+        key: Box<[u8]>,
+        /// What it will hold; `None` deletes it.
+        image: Option<KeyImage>,
+    },
+    /// Delete everything.
+    Flush,
+    /// Write a checkpoint of every partition and wait for it.
+    Checkpoint,
+    /// Stop accepting, finish, commit, force to disk.
+    Stop,
+}
+
+/// Commands for one lane with all their arguments in one buffer.
+#[derive(Default)]
+pub struct Hop {
+    /// Who calls.
+    pub client: ClientId,
+    /// RESP2 or RESP3.
+    pub proto: Proto,
+    /// Part of this batch.
+    pub batch: Option<BatchId>,
+    /// All commands go to one partition and run without anything in between (EXEC on one partition).
+    pub uninterrupted: bool,
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    commands: Vec<HopCommand>,
+}
+
+/// One command of a hop.
+#[derive(Clone, Copy)]
+pub struct HopCommand {
+    /// Which command.
+    pub id: CommandId,
+    /// Place of its partition on the target lane.
+    pub place: usize,
+    /// The arguments are one group of a split command, without its name.
+    pub is_group: bool,
+    first_span: usize,
+    last_span: usize,
+}
+
+impl Hop {
+    /// Adds a command, copying its arguments.
+    pub fn push<'a>(&mut self, id: CommandId, place: usize, is_group: bool, args: impl Iterator<Item = &'a [u8]>) {
+        let first_span = self.spans.len();
+        for arg in args {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(arg);
+            let span = Span::new(start, self.bytes.len()).expect("invariant: query buffers are below 4 GiB");
+            self.spans.push(span);
+        }
+        self.commands.push(HopCommand { id, place, is_group, first_span, last_span: self.spans.len() });
+    }
+
+    /// Number of commands.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// True if there is no command.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// The command at `index` and its arguments.
+    pub fn get(&self, index: usize) -> Option<(HopCommand, Args<'_>)> {
+        let command = *self.commands.get(index)?;
+        let spans = self.spans.get(command.first_span..command.last_span)?;
+        Some((command, Args::new(&self.bytes, spans)))
+    }
+
+    /// All commands.
+    pub fn commands(&self) -> &[HopCommand] {
+        &self.commands
+    }
+}
+
+/// One step of a batch, as the coordinator asks for it.
+pub enum BatchStep {
+    /// Hold these keys (or every key) of these partitions, all or none.
+    Hold {
+        /// Keys by place.
+        keys: Vec<(usize, Box<[u8]>)>,
+        /// Places that take part.
+        places: Vec<usize>,
+        /// Hold every key of the places.
+        all_keys: bool,
+        /// Fail if a key that this client watches has changed.
+        watcher: Option<ClientId>,
+    },
+    /// Run the check of an atomic split command on these groups.
+    Check(Hop),
+    /// Rename a key within one partition, replacing the target.
+    Rename {
+        /// Place of the partition.
+        place: usize,
+        /// The key.
+        from: Box<[u8]>,
+        /// Its new name.
+        to: Box<[u8]>,
+    },
+    /// Put the part on record.
+    Commit {
+        /// Places that take part here.
+        places: Vec<usize>,
+        /// All participants everywhere.
+        participants: Vec<PartitionName>,
+    },
+    /// All parts are on record: let the keys go. Answered when the outcome itself is as durable as its policy says.
+    Outcome {
+        /// Places that take part here.
+        places: Vec<usize>,
+    },
+    /// Every participant has the outcome on record.
+    Forget {
+        /// Places that take part here.
+        places: Vec<usize>,
+    },
+    /// Called off before anything was written.
+    Release {
+        /// Places that take part here.
+        places: Vec<usize>,
+    },
+}
+
+/// One step of a walk over a partition's keys.
+pub struct ScanStep {
+    /// Place of the partition.
+    pub place: usize,
+    /// Where the walk stands; `None` = at the beginning.
+    pub position: Option<ScanPosition>,
+    /// About so many keys.
+    pub count: usize,
+    /// Which keys.
+    pub filter: KeyFilter,
+    /// Unix seconds at which the walk began.
+    pub started_s: u32,
+}
+
+/// Everything a key holds.
+#[derive(Clone, Debug)]
+pub enum KeyImage {
+    /// A plain value.
+    String {
+        /// Its bytes.
+        value: Box<[u8]>,
+        /// Unix milliseconds; 0 = never.
+        expire_at_ms: i64,
+    },
+    /// Series by data type.
+    Series {
+        /// Samples per data type, ascending.
+        series: Vec<(u8, Vec<Sample>)>,
+        /// Unix milliseconds; 0 = never.
+        expire_at_ms: i64,
+    },
+}
+
+/// What a lane answers.
+pub enum Answer {
+    /// Replies of a hop's commands, one after another.
+    Parts(Parts),
+    /// A report.
+    Report(Box<LaneReport>),
+    /// How many.
+    Count(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// Keys found and where to go on.
+    Keys(Vec<Box<[u8]>>, Option<ScanPosition>),
+    /// What a key holds.
+    Image(Option<KeyImage>),
+    /// Refused or failed; the text is the reply.
+    Refused(String),
+    /// Whether it was written is unknown: the reply says so and the connection is closed.
+    Unknown(String),
+}
+
+/// Replies in one buffer.
+#[derive(Default)]
+pub struct Parts {
+    /// All bytes.
+    pub bytes: Vec<u8>,
+    /// End of each reply.
+    pub ends: Vec<usize>,
+}
+
+impl Parts {
+    /// The reply of command `index`.
+    pub fn get(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let end = self.ends.get(index).copied().unwrap_or(start);
+        self.bytes.get(start..end).unwrap_or(&[])
+    }
+}

@@ -1,0 +1,437 @@
+//! What a lane does for a request, its own or another lane's. Nothing here asks another lane.
+
+use std::rc::Rc;
+
+use crate::command::{Order, ReportKinds};
+use crate::lane::journal::BatchId;
+use crate::lane::{ClientId, KeyFilter, Partition, RangeQuery, RangeRead, ScanPosition, Stop, stored_stretch};
+use crate::refusal::Refusal;
+use crate::series::Sample;
+use crate::store::{Reach, Read};
+
+use super::blocking;
+use super::commit::Change;
+use super::hop::{HopRun, resolve, unknown_outcome};
+use super::lane_shell::LaneShell;
+use super::message::{Answer, BatchStep, KeyImage, LaneRequest, ScanStep};
+use super::{checkpoints, reports};
+
+/// Asks a lane, this one or another.
+pub async fn ask(shell: &Rc<LaneShell>, lane: usize, request: LaneRequest) -> Answer {
+    if lane == shell.id() {
+        // Boxed: the two call each other's kinds of future, and requests to the own lane are rare.
+        return Box::pin(serve(shell, request)).await;
+    }
+    let ticket = shell.mesh.send(lane, request).await;
+    shell.mesh.answer(ticket).await
+}
+
+/// Asks every lane at once; answers in lane order.
+pub async fn ask_all(shell: &Rc<LaneShell>, mut request: impl FnMut(usize) -> LaneRequest) -> Vec<Answer> {
+    let lanes = shell.shared.directory.lanes();
+    let asked: Vec<_> = (0..lanes)
+        .map(|lane| {
+            let (shell, request) = (shell.clone(), request(lane));
+            glommio::spawn_local(async move { ask(&shell, lane, request).await })
+        })
+        .collect();
+    let mut answers = Vec::with_capacity(lanes);
+    for answer in asked {
+        answers.push(answer.await);
+    }
+    answers
+}
+
+/// Does what is asked.
+pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
+    match request {
+        LaneRequest::Execute(hop) => finish_hop(shell, HopRun::new(hop)).await,
+        LaneRequest::Batch(id, step) => batch_step(shell, id, step).await,
+        LaneRequest::Report(kinds) => report(shell, kinds).await,
+        LaneRequest::Order(order) => obey(shell, order),
+        LaneRequest::Scan(step) => scan(shell, step).await,
+        LaneRequest::RandomKey { place } => random_key(shell, place).await,
+        LaneRequest::KeysInSlot { slot, limit } => keys_in_slot(shell, slot, limit).await,
+        LaneRequest::Watch(client, keys) => watch(shell, client, keys),
+        LaneRequest::Unwatch(client) => {
+            let mut lane = shell.lane.borrow_mut();
+            lane.open_partitions().for_each(|(_, partition)| partition.watches.unwatch(client));
+            Answer::Flag(true)
+        }
+        LaneRequest::ReadImage { place, key } => read_image(shell, place, key).await,
+        LaneRequest::WriteImage { batch, place, key, image } => write_image(shell, batch, place, &key, image).await,
+        LaneRequest::Flush => flush(shell).await,
+        LaneRequest::Checkpoint => {
+            checkpoints::checkpoint_all(shell).await;
+            Answer::Flag(true)
+        }
+        LaneRequest::Stop => {
+            shell.stopping.set(true);
+            shell.attention.wake_all();
+            Answer::Flag(true)
+        }
+    }
+}
+
+/// Runs the rest of a hop and waits for its commit.
+pub async fn finish_hop(shell: &Rc<LaneShell>, run: HopRun) -> Answer {
+    let mut run = run.finish(shell).await;
+    let changes = run.take_changes();
+    if shell.commits.wait(&changes).await { run.into_answer() } else { unknown_outcome() }
+}
+
+/// Repeats `attempt` on a partition until it needs not wait any more.
+pub async fn with_partition<T>(
+    shell: &Rc<LaneShell>,
+    place: usize,
+    mut attempt: impl FnMut(&mut Partition, i64) -> Result<T, Stop>,
+) -> Result<T, Refusal> {
+    loop {
+        let outcome = {
+            let mut lane = shell.lane.borrow_mut();
+            let now_ms = lane.clock.now_ms();
+            attempt(lane.partition(place)?, now_ms)
+        };
+        match outcome {
+            Ok(value) => return Ok(value),
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+            Err(Stop::Wait(wait)) => resolve(shell, place, wait).await?,
+            Err(Stop::Offload(_)) => return Err(Refusal::text("ERR internal: unexpected disk read")),
+        }
+    }
+}
+
+fn note_changes(shell: &LaneShell, places: &[usize]) -> Vec<Change> {
+    let mut lane = shell.lane.borrow_mut();
+    let changed = |place: &&usize| lane.partition(**place).is_ok_and(|partition| partition.has_changes());
+    let changed: Vec<usize> = places.iter().filter(changed).copied().collect();
+    changed.into_iter().map(|place| shell.commits.note(place, true)).collect()
+}
+
+async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answer {
+    match step {
+        BatchStep::Hold { keys, places, all_keys, watcher } => hold(shell, id, &keys, &places, all_keys, watcher).await,
+        BatchStep::Check(hop) => check(shell, id, hop).await,
+        BatchStep::Rename { place, from, to } => {
+            let renamed = with_partition(shell, place, |partition, now_ms| {
+                partition.warm(&from)?;
+                partition.warm(&to)?;
+                partition.enter_batch(id);
+                let renamed = partition.rename(&from, &to, now_ms);
+                partition.leave_batch();
+                renamed
+            });
+            match renamed.await {
+                Ok(()) => Answer::Flag(true),
+                Err(refusal) => Answer::Refused(refusal.to_string()),
+            }
+        }
+        BatchStep::Commit { places, participants } => {
+            {
+                let mut lane = shell.lane.borrow_mut();
+                for place in &places {
+                    if !lane.partition(*place).is_ok_and(|partition| partition.commit_batch(id, &participants)) {
+                        return unknown_outcome();
+                    }
+                }
+            }
+            let changes = note_changes(shell, &places);
+            if shell.commits.wait(&changes).await { Answer::Flag(true) } else { unknown_outcome() }
+        }
+        BatchStep::Outcome { places } => {
+            each_partition(shell, &places, |partition| partition.settle_batch(id));
+            shell.released.wake_all();
+            let changes = note_changes(shell, &places);
+            shell.commits.wait_durable(&changes).await;
+            Answer::Flag(true)
+        }
+        BatchStep::Forget { places } => {
+            each_partition(shell, &places, |partition| partition.batches.forget(id));
+            Answer::Flag(true)
+        }
+        BatchStep::Release { places } => {
+            each_partition(shell, &places, |partition| partition.batches.release(id));
+            shell.released.wake_all();
+            Answer::Flag(true)
+        }
+    }
+}
+
+fn each_partition(shell: &LaneShell, places: &[usize], mut act: impl FnMut(&mut Partition)) {
+    let mut lane = shell.lane.borrow_mut();
+    for place in places {
+        if let Ok(partition) = lane.partition(*place) {
+            act(partition);
+        }
+    }
+}
+
+/// Holds all keys on all places of this lane, or none, waiting until that is possible.
+async fn hold(
+    shell: &Rc<LaneShell>,
+    id: BatchId,
+    keys: &[(usize, Box<[u8]>)],
+    places: &[usize],
+    all_keys: bool,
+    watcher: Option<ClientId>,
+) -> Answer {
+    loop {
+        let mut held = true;
+        {
+            let mut lane = shell.lane.borrow_mut();
+            let now_ms = lane.clock.now_ms();
+            for place in places {
+                let partition = match lane.partition(*place) {
+                    Ok(partition) => partition,
+                    Err(refusal) => return Answer::Refused(refusal.to_string()),
+                };
+                let own: Vec<&[u8]> = keys.iter().filter(|key| key.0 == *place).map(|key| &*key.1).collect();
+                held = held && partition.batches.try_hold(id, &own, all_keys);
+            }
+            if held {
+                let overtaken = watcher.is_some_and(|client| {
+                    places.iter().any(|place| {
+                        lane.partition(*place).is_ok_and(|partition| partition.is_overtaken(client, now_ms))
+                    })
+                });
+                return Answer::Flag(!overtaken);
+            }
+            for place in places {
+                if let Ok(partition) = lane.partition(*place) {
+                    partition.batches.release(id);
+                }
+            }
+        }
+        if let Err(refusal) = resolve(shell, 0, crate::lane::Wait::Held).await {
+            return Answer::Refused(refusal.to_string());
+        }
+    }
+}
+
+/// Runs the check of an atomic split command on every group of the hop.
+async fn check(shell: &Rc<LaneShell>, _id: BatchId, hop: super::message::Hop) -> Answer {
+    for index in 0..hop.len() {
+        let Some((command, args)) = hop.get(index) else { break };
+        let crate::command::Run::Split { atomic: Some(check), .. } = shell.shared.commands.get(command.id).run else {
+            continue;
+        };
+        let now_us = shell.lane.borrow().clock.now_us();
+        let checked = with_partition(shell, command.place, |partition, now_ms| {
+            check(partition, &crate::command::Call { args, now_ms, now_us, client: hop.client })
+        });
+        match checked.await {
+            Ok(true) => {}
+            Ok(false) => return Answer::Flag(false),
+            Err(refusal) => return Answer::Refused(refusal.to_string()),
+        }
+    }
+    Answer::Flag(true)
+}
+
+async fn report(shell: &Rc<LaneShell>, kinds: ReportKinds) -> Answer {
+    let report = reports::lane_report(shell, kinds);
+    if !kinds.has(ReportKinds::STORAGE) {
+        return Answer::Report(Box::new(report));
+    }
+    Answer::Report(Box::new(reports::with_storage(shell, report).await))
+}
+
+fn obey(shell: &Rc<LaneShell>, order: Order) -> Answer {
+    Answer::Count(super::orders::obey(shell, order))
+}
+
+async fn scan(shell: &Rc<LaneShell>, step: ScanStep) -> Answer {
+    let ScanStep { place, position, count, filter, started_s } = step;
+    let mut found = Vec::new();
+    let database = {
+        let mut lane = shell.lane.borrow_mut();
+        let now_ms = lane.clock.now_ms();
+        let partition = match lane.partition(place) {
+            Ok(partition) => partition,
+            Err(refusal) => return Answer::Refused(refusal.to_string()),
+        };
+        let position = position.clone().unwrap_or_else(|| partition.scan_start());
+        if let ScanPosition::Table { place, places } = position {
+            let next = partition.scan_table((place, places), count, &filter, now_ms, &mut found);
+            return Answer::Keys(found, next);
+        }
+        partition.database().clone()
+    };
+    let after = match position {
+        Some(ScanPosition::Stored { after }) => after,
+        _ => None,
+    };
+    let now_ms = shell.lane.borrow().clock.now_ms();
+    let read = stored_stretch(&database, after.as_deref(), count, &filter, now_ms, Reach::Memory);
+    let read = match read {
+        Ok(Read::Cold) => {
+            blocking::run(move || stored_stretch(&database, after.as_deref(), count, &filter, now_ms, Reach::Disk)).await
+        }
+        read => read,
+    };
+    match read {
+        Ok(Read::Known(stretch)) => {
+            let next = stretch.last.clone().map(|last| ScanPosition::Stored { after: Some(last) });
+            match shell.lane.borrow_mut().partition(place) {
+                Ok(partition) => partition.filter_stored(stretch, started_s, &mut found),
+                Err(refusal) => return Answer::Refused(refusal.to_string()),
+            }
+            Answer::Keys(found, next)
+        }
+        Ok(Read::Cold) => Answer::Refused("ERR storage: the disk was not reached".into()),
+        Err(error) => {
+            log::error!("{error}");
+            Answer::Refused(format!("ERR storage: {error}"))
+        }
+    }
+}
+
+async fn random_key(shell: &Rc<LaneShell>, place: usize) -> Answer {
+    let random = fastrand::usize(..);
+    let database = {
+        let mut lane = shell.lane.borrow_mut();
+        let now_ms = lane.clock.now_ms();
+        let Ok(partition) = lane.partition(place) else { return Answer::Keys(Vec::new(), None) };
+        if let Some(key) = partition.random_table_key(random, now_ms) {
+            return Answer::Keys(vec![key.into()], None);
+        }
+        partition.database().clone()
+    };
+    // Nothing is in the table: any stored key will do, taken from a random place of the key space on.
+    let now_ms = shell.lane.borrow().clock.now_ms();
+    let start = fastrand::u8(..);
+    let found = blocking::run(move || {
+        let filter = KeyFilter::default();
+        let from = |after: Option<&[u8]>| match stored_stretch(&database, after, 1, &filter, now_ms, Reach::Disk) {
+            Ok(Read::Known(stretch)) => stretch.keys,
+            _ => Vec::new(),
+        };
+        let keys = from(Some(&[start]));
+        if keys.is_empty() { from(None) } else { keys }
+    })
+    .await;
+    Answer::Keys(found, None)
+}
+
+async fn keys_in_slot(shell: &Rc<LaneShell>, slot: u16, limit: Option<usize>) -> Answer {
+    let places = shell.lane.borrow().partitions.len();
+    let mut keys = std::collections::BTreeSet::new();
+    for place in 0..places {
+        let mut position = None;
+        loop {
+            let step = ScanStep { place, position, count: 1024, filter: KeyFilter::default(), started_s: u32::MAX };
+            let Answer::Keys(found, next) = scan(shell, step).await else { break };
+            keys.extend(found.into_iter().filter(|key| crate::business::slot_of(key) == slot));
+            position = next;
+            if position.is_none() || limit.is_some_and(|limit| keys.len() >= limit) {
+                break;
+            }
+            glommio::executor().yield_if_needed().await;
+        }
+    }
+    match limit {
+        None => Answer::Count(keys.len() as u64),
+        Some(limit) => Answer::Keys(keys.into_iter().take(limit).collect(), None),
+    }
+}
+
+fn watch(shell: &LaneShell, client: ClientId, keys: Vec<(usize, Box<[u8]>)>) -> Answer {
+    let mut lane = shell.lane.borrow_mut();
+    for (place, key) in keys {
+        match lane.partition(place) {
+            Ok(partition) => partition.watches.watch(client, &key),
+            Err(refusal) => return Answer::Refused(refusal.to_string()),
+        }
+    }
+    Answer::Flag(true)
+}
+
+async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answer {
+    let found = with_partition(shell, place, |partition, now_ms| partition.image_parts(&key, now_ms)).await;
+    let parts = match found {
+        Ok(None) => return Answer::Image(None),
+        Ok(Some(parts)) => parts,
+        Err(refusal) => return Answer::Refused(refusal.to_string()),
+    };
+    let (value, members, expire_at_ms) = parts;
+    if let Some(value) = value {
+        return Answer::Image(Some(KeyImage::String { value, expire_at_ms }));
+    }
+    let mut series = Vec::new();
+    for (data_type, member) in members {
+        let all = RangeQuery { from: i64::MIN, to: i64::MAX, limit: usize::MAX, reverse: false };
+        let read = with_partition(shell, place, |partition, _| Ok(partition.read_range(member, all)?)).await;
+        let columns = match read {
+            Ok(RangeRead::Ready(columns)) => Ok(columns),
+            Ok(RangeRead::Offload(job)) => blocking::run(move || job.run()).await.map_err(|e| e.to_string()),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        match columns {
+            Ok(columns) => {
+                let samples: Vec<Sample> = (0..columns.len()).map(|index| columns.get(index)).collect();
+                series.push((data_type, samples));
+            }
+            Err(text) => return Answer::Refused(text),
+        }
+    }
+    Answer::Image(Some(KeyImage::Series { series, expire_at_ms }))
+}
+
+async fn write_image(
+    shell: &Rc<LaneShell>,
+    batch: BatchId,
+    place: usize,
+    key: &[u8],
+    image: Option<KeyImage>,
+) -> Answer {
+    let written = with_partition(shell, place, |partition, now_ms| {
+        partition.warm(key)?;
+        partition.enter_batch(batch);
+        let written = write_image_now(partition, key, image.as_ref(), now_ms);
+        partition.leave_batch();
+        written
+    });
+    match written.await {
+        Ok(()) => Answer::Flag(true),
+        Err(refusal) => Answer::Refused(refusal.to_string()),
+    }
+}
+
+fn write_image_now(partition: &mut Partition, key: &[u8], image: Option<&KeyImage>, now_ms: i64) -> Result<(), Stop> {
+    partition.check_key(key)?;
+    match image {
+        Some(KeyImage::String { value, expire_at_ms }) => partition.set_string(key, value, *expire_at_ms, now_ms),
+        other => {
+            if let Some(found) = partition.find(key, now_ms)? {
+                partition.delete(found);
+            }
+            let Some(KeyImage::Series { series, expire_at_ms }) = other else { return Ok(()) };
+            for (data_type, samples) in series {
+                for sample in samples {
+                    partition.add_sample(key, *data_type, *sample, now_ms)?;
+                }
+            }
+            if let (Some(found), true) = (partition.find(key, now_ms)?, *expire_at_ms != 0) {
+                partition.set_expiry(found, *expire_at_ms);
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn flush(shell: &Rc<LaneShell>) -> Answer {
+    let places: Vec<usize> = shell.lane.borrow_mut().open_partitions().map(|(place, _)| place).collect();
+    for place in &places {
+        let flushed = with_partition(shell, *place, |partition, _| {
+            if partition.batches.any_uncommitted() {
+                return Err(Stop::Wait(crate::lane::Wait::Held));
+            }
+            partition.flush_everything()
+        });
+        if let Err(refusal) = flushed.await {
+            return Answer::Refused(refusal.to_string());
+        }
+    }
+    let changes = note_changes(shell, &places);
+    if shell.commits.wait(&changes).await { Answer::Flag(true) } else { unknown_outcome() }
+}

@@ -279,7 +279,8 @@ fn show_deadline(
                 Unit::Milliseconds => remaining_ms,
                 // Rounded, as Redis does: a key set to expire in 10 seconds a moment ago has 10 to live.
                 Unit::Seconds => {
-                    remaining_ms.saturating_add(MILLISECONDS_PER_SECOND / 2) / MILLISECONDS_PER_SECOND
+                    let is_rounded_up = remaining_ms % MILLISECONDS_PER_SECOND >= MILLISECONDS_PER_SECOND / 2;
+                    remaining_ms / MILLISECONDS_PER_SECOND + i64::from(is_rounded_up)
                 }
             }
         }
@@ -451,7 +452,7 @@ mod tests {
                     "-ERR invalid expire time in 'expireat' command",
                 ),
                 ("PEXPIREAT k 9223372036854775807", ":1"),
-                ("EXPIRETIME k", ":9223372036854775"),
+                ("EXPIRETIME k", ":9223372036854776"),
                 ("EXPIRE k", "-ERR wrong number of arguments for 'expire' command"),
             ],
         );

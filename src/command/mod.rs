@@ -18,7 +18,7 @@ mod test_support;
 
 mod business;
 mod cluster;
-mod connection;
+pub mod connection;
 mod expire;
 mod key;
 mod latency;
@@ -39,7 +39,7 @@ pub use report::{ClientReport, LaneReport, PartitionReport, ReportKinds, Reports
 pub use session::{PortKind, Session, SessionContext, SessionStop};
 pub use shared::{Settings, Shared};
 pub use subcommand::subcommand_name;
-pub use table::{CommandId, CommandTable};
+pub use table::{CommandId, CommandTable, render_table};
 
 /// A call of one command, as its owner's handler sees it.
 #[derive(Clone, Copy)]
@@ -169,9 +169,14 @@ pub struct Command {
 }
 
 impl Command {
-    /// True if `len` arguments (with the name) fit.
+    /// True if `len` arguments (with the name) fit; those of a split command come in whole groups.
     #[inline]
     pub fn accepts(&self, len: usize) -> bool {
+        if let Run::Split { step, .. } = self.run
+            && len % step != 1 % step
+        {
+            return false;
+        }
         let len = len as i64;
         if self.arity >= 0 { len == i64::from(self.arity) } else { len >= -i64::from(self.arity) }
     }

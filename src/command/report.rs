@@ -65,6 +65,8 @@ pub struct PartitionReport {
     pub checkpoints: u64,
     /// A checkpoint is running.
     pub checkpoint_running: bool,
+    /// Unix milliseconds of the last completed checkpoint; 0 = none yet.
+    pub last_checkpoint_ms: i64,
     /// Clean entries are kept.
     pub cache_enabled: bool,
     /// Bytes in RocksDB (with `STORAGE`).

@@ -31,30 +31,49 @@ pub struct Subcommand {
 impl Subcommand {
     /// The part behind the container's name, in lower case.
     pub fn name(&self) -> &'static str {
-        self.full_name.split_once('|').map_or(self.full_name, |(_, name)| name)
+        self.full_name
+            .split_once('|')
+            .map_or(self.full_name, |(_, name)| name)
     }
 
     fn accepts(&self, len: usize) -> bool {
         let len = len as i64;
-        if self.arity >= 0 { len == i64::from(self.arity) } else { len >= -i64::from(self.arity) }
+        if self.arity >= 0 {
+            len == i64::from(self.arity)
+        } else {
+            len >= -i64::from(self.arity)
+        }
     }
 }
 
 /// The subcommands of a container; empty for other commands. `container` is the name in upper case.
 pub fn subcommands_of(container: &str) -> &'static [Subcommand] {
     match container {
+        "ACL" => super::server::ACL,
+        "BUSINESS" => super::business::BUSINESS,
+        "CACHE" => super::business::CACHE,
         "CLIENT" => super::connection::CLIENT,
+        "CLUSTER" => super::cluster::CLUSTER,
+        "COMMAND" => super::server::COMMAND,
+        "CONFIG" => super::server::CONFIG,
+        "DEBUG" => super::server::DEBUG,
+        "FUNCTION" => super::server::FUNCTION,
+        "LATENCY" => super::latency::LATENCY,
+        "MODULE" => super::server::MODULE,
+        "SLOWLOG" => super::latency::SLOWLOG,
         _ => &[],
     }
 }
 
 /// The subcommand of `table` that `name` means, in any case.
 pub fn find(table: &'static [Subcommand], name: &[u8]) -> Option<&'static Subcommand> {
-    table.iter().find(|subcommand| subcommand.name().as_bytes().eq_ignore_ascii_case(name))
+    table
+        .iter()
+        .find(|subcommand| subcommand.name().as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// Name of a call as CLIENT LIST shows it: `client|list`, or `None` if the command has no such subcommand and its own
-/// name in lower case is to be shown.
+/// Name of a call as CLIENT LIST shows it: `client|list`, or `None` if the command has no such subcommand and
+/// its own name in lower case is to be shown.
 pub fn subcommand_name(container: &str, args: Args<'_>) -> Option<&'static str> {
     let table = subcommands_of(container);
     if table.is_empty() {
@@ -82,7 +101,10 @@ pub fn dispatch(
         let quoted = name.get(..QUOTED_NAME_MAX_BYTES).unwrap_or(name);
         let quoted = String::from_utf8_lossy(quoted);
         let container = String::from_utf8_lossy(args.name()).to_ascii_uppercase();
-        return Err(Refusal::text(format!("ERR unknown subcommand '{quoted}'. Try {container} HELP.")).into());
+        return Err(Refusal::text(format!(
+            "ERR unknown subcommand '{quoted}'. Try {container} HELP."
+        ))
+        .into());
     };
     if !subcommand.accepts(args.len()) {
         return Err(Refusal::Arity(subcommand.full_name.into()).into());
@@ -94,7 +116,9 @@ pub fn dispatch(
 fn write_help(table: &[Subcommand], container: &[u8], reply: &mut Reply) {
     let container = String::from_utf8_lossy(container).to_ascii_uppercase();
     reply.array(table.len() * 2 + 3);
-    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    reply.simple(&format!(
+        "{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    ));
     for subcommand in table {
         let line = format!("{} {}", subcommand.name().to_ascii_uppercase(), subcommand.syntax);
         reply.simple(line.trim_end());
@@ -130,21 +154,36 @@ mod tests {
     #[test]
     fn unknown_names_and_wrong_counts_are_refused_as_by_redis() {
         let mut client = TestClient::new();
-        assert_eq!(client.run(&["CLIENT", "BOGUS"]), "-ERR unknown subcommand 'BOGUS'. Try CLIENT HELP.\r\n");
+        assert_eq!(
+            client.run(&["CLIENT", "BOGUS"]),
+            "-ERR unknown subcommand 'BOGUS'. Try CLIENT HELP.\r\n"
+        );
         let long = "x".repeat(200);
         let refusal = client.run(&["client", &long]);
-        assert_eq!(refusal, format!("-ERR unknown subcommand '{}'. Try CLIENT HELP.\r\n", "x".repeat(128)));
+        assert_eq!(
+            refusal,
+            format!(
+                "-ERR unknown subcommand '{}'. Try CLIENT HELP.\r\n",
+                "x".repeat(128)
+            )
+        );
         let arity = "-ERR wrong number of arguments for 'client|id' command\r\n";
         assert_eq!(client.run(&["CLIENT", "ID", "x"]), arity);
         let help = client.run(&["latency", "help"]);
-        assert!(help.contains("+LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"), "{help}");
+        assert!(
+            help.contains("+LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"),
+            "{help}"
+        );
         assert!(help.ends_with("+HELP\r\n+    Prints this help.\r\n"), "{help}");
     }
 
     #[test]
     fn calls_are_named_with_their_subcommand() {
         let (buffer, spans) = args_of(&["Client", "LIST"]);
-        assert_eq!(subcommand_name("CLIENT", Args::new(&buffer, &spans)), Some("client|list"));
+        assert_eq!(
+            subcommand_name("CLIENT", Args::new(&buffer, &spans)),
+            Some("client|list")
+        );
         let (buffer, spans) = args_of(&["GET", "list"]);
         assert_eq!(subcommand_name("GET", Args::new(&buffer, &spans)), None);
     }

@@ -121,6 +121,18 @@ fn hash(name: &[u8]) -> usize {
     (hash ^ (hash >> 29)) as usize
 }
 
+/// The table as text, a line per command: `ticklane commands`.
+pub fn render_table() -> String {
+    let table = CommandTable::default();
+    let mut lines: Vec<String> = table
+        .iter()
+        .filter(|(_, command)| !command.flags.has(super::Flags::INTERNAL))
+        .map(|(_, command)| format!("{:<16} {:<12} {}  — {}", command.name, command.group, command.syntax, command.summary))
+        .collect();
+    lines.sort_unstable();
+    lines.join("\n") + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

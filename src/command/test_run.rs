@@ -14,7 +14,8 @@ pub fn run(partition: &mut Partition, line: &str) -> String {
     run_at(partition, NOW_MS, line)
 }
 
-/// Runs the words of `line` (`""` is the empty one) at `now_ms` and returns the RESP2 reply, blanks for line ends.
+/// Runs the words of `line` (`""` is the empty one) at `now_ms` and returns the RESP2 reply, with blanks for
+/// line ends.
 pub fn run_at(partition: &mut Partition, now_ms: i64, line: &str) -> String {
     let words = line
         .split_ascii_whitespace()
@@ -22,8 +23,19 @@ pub fn run_at(partition: &mut Partition, now_ms: i64, line: &str) -> String {
     run_args(partition, now_ms, &words.map(str::as_bytes).collect::<Vec<_>>())
 }
 
-/// Runs these arguments at `now_ms`; see [`run_at`].
-pub fn run_args(partition: &mut Partition, now_ms: i64, words: &[&[u8]]) -> String {
+/// Splits `line` as [`run_at`] does and hands the arguments on.
+pub fn with_args<T>(line: &str, use_args: impl FnOnce(Args<'_>) -> T) -> T {
+    with_words(&words(line), use_args)
+}
+
+fn words(line: &str) -> Vec<&[u8]> {
+    let words = line
+        .split_ascii_whitespace()
+        .map(|word| if word == "\"\"" { "" } else { word });
+    words.map(str::as_bytes).collect()
+}
+
+fn with_words<T>(words: &[&[u8]], use_args: impl FnOnce(Args<'_>) -> T) -> T {
     let (mut bytes, mut spans) = (Vec::new(), Vec::new());
     for word in words {
         let start = bytes.len() as u32;
@@ -33,7 +45,15 @@ pub fn run_args(partition: &mut Partition, now_ms: i64, words: &[&[u8]]) -> Stri
             end: bytes.len() as u32,
         });
     }
-    let args = Args::new(&bytes, &spans);
+    use_args(Args::new(&bytes, &spans))
+}
+
+/// Runs these arguments at `now_ms`; see [`run_at`].
+pub fn run_args(partition: &mut Partition, now_ms: i64, words: &[&[u8]]) -> String {
+    with_words(words, |args| run_command(partition, now_ms, args))
+}
+
+fn run_command(partition: &mut Partition, now_ms: i64, args: Args<'_>) -> String {
     let table = CommandTable::default();
     let command = table.get(table.find(args.name()).expect("the table has the command"));
     let mut reply = Reply::new(Proto::Resp2);

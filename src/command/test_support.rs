@@ -51,10 +51,18 @@ pub fn reports(shared: &Shared) -> Reports {
         core: lane,
         counters: LaneCounters::default(),
         client_count: 1,
-        partitions: shared.directory.plan(lane).iter().map(|plan| partition(plan.business, plan.partition)).collect(),
+        partitions: shared
+            .directory
+            .plan(lane)
+            .iter()
+            .map(|plan| partition(plan.business, plan.partition))
+            .collect(),
         clients: Vec::new(),
         commands: Vec::new(),
-        latency: Some(Box::new(LatencyTable::new(shared.commands.len(), LatencySettings::default()))),
+        latency: Some(Box::new(LatencyTable::new(
+            shared.commands.len(),
+            LatencySettings::default(),
+        ))),
         slow_calls: Vec::new(),
         errors: Vec::new(),
         paused_until_ms: 0,
@@ -62,7 +70,11 @@ pub fn reports(shared: &Shared) -> Reports {
         input_bytes_per_second: 0,
         output_bytes_per_second: 0,
     };
-    Reports { lanes: (0..LANES).map(lane).collect(), block_cache_used_bytes: 11, write_buffers_used_bytes: 22 }
+    Reports {
+        lanes: (0..LANES).map(lane).collect(),
+        block_cache_used_bytes: 11,
+        write_buffers_used_bytes: 22,
+    }
 }
 
 fn partition(business: usize, partition: usize) -> PartitionReport {
@@ -80,6 +92,7 @@ fn partition(business: usize, partition: usize) -> PartitionReport {
         journal_bytes: 0,
         checkpoints: 0,
         checkpoint_running: false,
+        last_checkpoint_ms: 0,
         cache_enabled: true,
         stored_bytes: 0,
         counters: PartitionCounters::default(),
@@ -113,21 +126,33 @@ impl TestClient {
         let address = "127.0.0.1:50001".to_owned();
         let mut session = Session::new(7, PortKind::Main, address, "127.0.0.1:6379".into(), NOW_MS);
         session.authenticated = true;
-        TestClient { shared: shared(), session, clock: Clock::manual(NOW_MS) }
+        TestClient {
+            shared: shared(),
+            session,
+            clock: Clock::manual(NOW_MS),
+        }
     }
 
     fn call(&mut self, words: &[&str]) -> (Result<(), SessionStop>, String) {
         let (buffer, spans) = args_of(words);
         let args = Args::new(&buffer, &spans);
         let shared = Arc::clone(&self.shared);
-        let command = shared.commands.get(shared.commands.find(args.name()).expect("a known command"));
+        let command = shared
+            .commands
+            .get(shared.commands.find(args.name()).expect("a known command"));
         let mut reply = Reply::new(self.session.proto);
         if !command.accepts(words.len()) {
             return (Err(command.arity_error().into()), String::new());
         }
-        let Run::Session(handler) = command.run else { panic!("{} is no session command", command.name) };
-        let mut context =
-            SessionContext { session: &mut self.session, shared: &shared, clock: &self.clock, lane: 0 };
+        let Run::Session(handler) = command.run else {
+            panic!("{} is no session command", command.name)
+        };
+        let mut context = SessionContext {
+            session: &mut self.session,
+            shared: &shared,
+            clock: &self.clock,
+            lane: 0,
+        };
         let result = handler(&mut context, args, &mut reply);
         (result, String::from_utf8(reply.take()).expect("text"))
     }
@@ -154,7 +179,9 @@ impl TestClient {
         let (buffer, spans) = args_of(words);
         let args = Args::new(&buffer, &spans);
         let shared = Arc::clone(&self.shared);
-        let command = shared.commands.get(shared.commands.find(args.name()).expect("a known command"));
+        let command = shared
+            .commands
+            .get(shared.commands.find(args.name()).expect("a known command"));
         let render = match command.run {
             Run::Report { render, .. } => render,
             _ => match self.plan(words) {
@@ -163,8 +190,12 @@ impl TestClient {
             },
         };
         let mut reply = Reply::new(self.session.proto);
-        let mut context =
-            SessionContext { session: &mut self.session, shared: &shared, clock: &self.clock, lane: 0 };
+        let mut context = SessionContext {
+            session: &mut self.session,
+            shared: &shared,
+            clock: &self.clock,
+            lane: 0,
+        };
         match render(&mut context, args, reports, &mut reply) {
             Ok(()) => String::from_utf8(reply.take()).expect("text"),
             Err(refusal) => format!("-{refusal}\r\n"),

@@ -155,6 +155,24 @@ impl Batches {
         self.parts.values().any(|part| part.sequence == 0)
     }
 
+    /// As [`Batches::any_uncommitted`], not counting `id`.
+    pub fn any_uncommitted_but(&self, id: Option<BatchId>) -> bool {
+        self.parts.iter().any(|(other, part)| part.sequence == 0 && Some(*other) != id)
+    }
+
+    /// Empties the part of `id`: what it wrote has been flushed away.
+    pub fn clear_part(&mut self, id: Option<BatchId>) {
+        if let Some(part) = id.and_then(|id| self.parts.get_mut(&id)) {
+            part.operations.clear();
+            part.dropped_series.clear();
+        }
+    }
+
+    /// Batches whose part is in the record `sequence`.
+    pub fn parts_in(&self, sequence: u64) -> Vec<BatchId> {
+        self.parts.iter().filter(|(_, part)| part.sequence == sequence).map(|(id, _)| *id).collect()
+    }
+
     /// True if a part in a record up to `sequence` is not forgotten yet.
     pub fn any_unsettled_up_to(&self, sequence: u64) -> bool {
         self.parts.values().any(|part| part.sequence != 0 && part.sequence <= sequence)

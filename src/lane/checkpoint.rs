@@ -57,6 +57,8 @@ pub struct Checkpoint {
     last_completed_ms: i64,
     /// Completed since start.
     pub completed: u64,
+    /// Unix milliseconds at which the last one had its rows on disk; 0 = none yet.
+    pub finished_at_ms: i64,
 }
 
 impl Checkpoint {
@@ -259,11 +261,12 @@ impl Partition {
     }
 
     /// The rows are on disk, `stored_keys` keys in all.
-    pub fn checkpoint_written(&mut self, stored_keys: u64) {
+    pub fn checkpoint_written(&mut self, stored_keys: u64, now_ms: i64) {
         let Phase::Writing(mark) = std::mem::take(&mut self.checkpoint.phase) else { return };
         self.stored_keys = stored_keys;
         self.next_stored_deadline_ms = self.next_stored_deadline_ms.min(mark.next_deadline_ms);
         self.completed_epoch = mark.epoch;
+        self.checkpoint.finished_at_ms = now_ms;
         self.checkpoint.phase = Phase::Moving(mark);
     }
 }

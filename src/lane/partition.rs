@@ -3,7 +3,7 @@
 //! Lives on the lane that owns it; nothing else touches it. Handlers change memory and append to the open record;
 //! the commit that follows makes the record durable before any reply leaves (DESIGN: the life of a command).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::TimeUnit;
@@ -123,7 +123,12 @@ pub struct Partition {
     pub(super) series_memory_bytes: usize,
     /// The read cache keeps clean entries.
     pub cache_enabled: bool,
+    /// The database's write buffers have been raised from their idle size.
+    pub(super) has_grown: bool,
 }
+
+/// Journal bytes after which a database counts as loaded.
+const LOADED_JOURNAL_BYTES: usize = 64 << 10;
 
 impl Partition {
     /// `business/partition`.
@@ -149,6 +154,13 @@ impl Partition {
     /// Series in memory.
     pub fn loaded_series(&self) -> usize {
         self.series_places.len()
+    }
+
+    /// True once, when the partition has seen real load: its database's buffers should grow.
+    pub fn take_growth(&mut self) -> bool {
+        let grows = !self.has_grown && self.checkpoint.journal_bytes() >= LOADED_JOURNAL_BYTES;
+        self.has_grown = self.has_grown || grows;
+        grows
     }
 
     /// Samples of the series in memory, their sealed ones included.
@@ -535,6 +547,11 @@ impl Partition {
         self.watches.is_overtaken(client)
     }
 
+    /// Batches whose part is in the open record.
+    pub fn open_batch_parts(&self) -> HashSet<BatchId> {
+        self.batches.parts_in(self.sequence).into_iter().collect()
+    }
+
     /// From now on, what commands write is gathered as the part of `batch`.
     pub fn enter_batch(&mut self, batch: BatchId) {
         self.batches.enter(batch, &mut self.journal);
@@ -556,16 +573,26 @@ impl Partition {
         self.batches.outcome(batch, &mut self.journal, &mut self.dropped_series);
     }
 
-    /// Deletes everything.
+    /// The batch never happened: on record with the open record. Memory still holds it: close the partition then.
+    pub fn void_batch(&mut self, batch: BatchId) {
+        self.journal.batch_outcome(batch, false);
+    }
+
+    /// Deletes everything; `batch` is the one that holds every key, if any.
     ///
     /// # Errors
-    /// `Wait::Checkpoint` while one is running: it would write deleted keys back.
-    pub fn flush_everything(&mut self) -> Result<(), Stop> {
+    /// `Wait::Checkpoint` while one is running: it would write deleted keys back. `Wait::Held` while another batch is
+    /// under way, or while the open record has begun.
+    pub fn flush_everything(&mut self, batch: Option<BatchId>) -> Result<(), Stop> {
         if self.checkpoint.is_running() {
             return Err(Stop::Wait(Wait::Checkpoint));
         }
-        // What the open record says so far is void; the batch begins with deleting every row.
-        self.journal.clear();
+        if self.batches.any_uncommitted_but(batch) || !self.journal.is_empty() {
+            return Err(Stop::Wait(Wait::Held));
+        }
+        // What the batch has written before is void. The flush itself is a record of its own, at once: it deletes rows
+        // by range, which cannot wait for the batch's outcome.
+        self.batches.clear_part(batch);
         self.journal.flush();
         self.apply_flush();
         Ok(())

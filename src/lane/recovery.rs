@@ -167,6 +167,7 @@ impl OpenedPartition {
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,
             cache_enabled: true,
+            has_grown: false,
             store: self.store,
         })
     }

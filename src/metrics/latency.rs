@@ -227,6 +227,26 @@ impl LatencyTable {
         self.resets = self.resets.max(other.resets);
     }
 
+    /// Adds time that an already counted call took after it was counted: work on other lanes or on the blocking pool.
+    pub fn record_late(&mut self, command: usize, ns: u64) {
+        let Some(entry) = self.commands.get_mut(command) else {
+            return;
+        };
+        entry.counters.service_total_ns = entry.counters.service_total_ns.saturating_add(ns);
+        record(&mut entry.service, &self.settings, ns, 1);
+    }
+
+    /// Forgets one command; true if there was anything to forget.
+    pub fn reset_command(&mut self, command: usize) -> bool {
+        let Some(entry) = self.commands.get_mut(command) else {
+            return false;
+        };
+        let measured = entry.counters.calls > 0;
+        *entry = CommandLatency::default();
+        self.resets += 1;
+        measured
+    }
+
     /// Forgets everything measured and frees the histograms.
     pub fn reset(&mut self) {
         self.commands.fill(CommandLatency::default());

@@ -60,9 +60,7 @@ pub enum StartError {
     },
     /// What is on disk was made with other settings, or by another version.
     DataDirIncompatible {
-        data_dir: PathBuf,
-        found: String,
-        expected: String,
+        reason: String,
     },
     DataDirPermission {
         path: PathBuf,
@@ -184,15 +182,10 @@ impl StartError {
                 }
                 f.write_str("; each server needs its own. Stop that process, or choose another --data-dir")
             }
-            Self::DataDirIncompatible {
-                data_dir,
-                found,
-                expected,
-            } => write!(
+            Self::DataDirIncompatible { reason } => write!(
                 f,
-                "the data directory {} holds {found}; expected {expected}. Start with the settings and \
-                 version it was made with, or choose another --data-dir",
-                data_dir.display()
+                "{reason}. Start with the settings and version that the data was made with, or choose another \
+                 --data-dir"
             ),
             Self::DataDirPermission { path, error } => write!(
                 f,
@@ -311,11 +304,7 @@ mod tests {
                 data_dir: path(),
                 process_id: Some(7),
             },
-            StartError::DataDirIncompatible {
-                data_dir: path(),
-                found: text(),
-                expected: text(),
-            },
+            StartError::DataDirIncompatible { reason: text() },
             StartError::DataDirPermission {
                 path: path(),
                 error: error(),

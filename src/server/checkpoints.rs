@@ -55,8 +55,9 @@ async fn write(shell: &Rc<LaneShell>, place: usize, rows: crate::store::Checkpoi
         Ok(stored_keys) => {
             let change = {
                 let mut lane = shell.lane.borrow_mut();
+                let now_ms = lane.clock.now_ms();
                 let Ok(partition) = lane.partition(place) else { return false };
-                partition.checkpoint_written(stored_keys);
+                partition.checkpoint_written(stored_keys, now_ms);
                 shell.commits.note(place, false)
             };
             shell.commits.wait(&[change]).await;

@@ -1,12 +1,13 @@
 //! A connected client as the rest of its lane sees it.
 
 use std::cell::{Cell, RefCell};
+use std::task::{Context, Waker};
 
 use crate::command::Session;
 
 /// Kept in the lane's list of clients while the connection lives.
 pub struct ClientHandle {
-    /// The session; borrowed by its connection while commands run.
+    /// The session; borrowed by its connection while commands run, never across an await.
     pub session: RefCell<Session>,
     /// The connection has to end.
     pub killed: Cell<bool>,
@@ -20,4 +21,45 @@ pub struct ClientHandle {
     pub query_buffer_bytes: Cell<usize>,
     /// Bytes of replies not yet written.
     pub output_bytes: Cell<usize>,
+    /// Commands of a turn are under way.
+    pub busy: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl ClientHandle {
+    /// A client that has just connected.
+    pub fn new(session: Session, fd: i32) -> ClientHandle {
+        ClientHandle {
+            last_active_ms: Cell::new(session.connected_ms),
+            session: RefCell::new(session),
+            killed: Cell::new(false),
+            last_command: Cell::new("NULL"),
+            fd,
+            query_buffer_bytes: Cell::new(0),
+            output_bytes: Cell::new(0),
+            busy: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Remembers the task that waits for input or for room to write.
+    pub fn wait_here(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    /// Ends the connection after its present turn.
+    pub fn kill(&self) {
+        self.killed.set(true);
+        self.wake();
+    }
+
+    /// Makes the waiting task look around.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
 }

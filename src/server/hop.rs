@@ -10,7 +10,7 @@ use crate::resp::Reply;
 use super::blocking;
 use super::commit::Change;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, Hop, HopCommand, Parts};
+use super::message::{Answer, Hop, Parts};
 
 /// A hop under way: it can stop at a command that has to wait, and go on there.
 pub struct HopRun {
@@ -19,6 +19,7 @@ pub struct HopRun {
     reply: Reply,
     ends: Vec<usize>,
     changes: Vec<Change>,
+    overtaken: bool,
 }
 
 impl HopRun {
@@ -26,7 +27,7 @@ impl HopRun {
     pub fn new(hop: Hop) -> HopRun {
         let reply = Reply::new(hop.proto);
         let ends = Vec::with_capacity(hop.len());
-        HopRun { hop, next: 0, reply, ends, changes: Vec::new() }
+        HopRun { hop, next: 0, reply, ends, changes: Vec::new(), overtaken: false }
     }
 
     /// Runs commands until the end, or until one has to wait: then at which place, and for what.
@@ -35,6 +36,16 @@ impl HopRun {
         let (now_ms, now_us) = (lane.clock.now_ms(), lane.clock.now_us());
         if self.hop.uninterrupted && self.next == 0 {
             self.warm_all(shell, &mut lane)?;
+            let place = self.hop.commands().first().map_or(0, |command| command.place);
+            let partition = lane.partition(place).ok();
+            self.overtaken = self
+                .hop
+                .watcher
+                .zip(partition)
+                .is_some_and(|(client, partition)| partition.is_overtaken(client, now_ms));
+            if self.overtaken {
+                return Ok(());
+            }
         }
         while let Some((command, args)) = self.hop.get(self.next) {
             let call = Call { args, now_ms, now_us, client: self.hop.client };
@@ -92,7 +103,6 @@ impl HopRun {
             self.next += 1;
         }
         lane.counters.hops_received += 1;
-        lane.counters.hop_commands += self.hop.len() as u64;
         Ok(())
     }
 
@@ -142,12 +152,10 @@ impl HopRun {
 
     /// The answer.
     pub fn into_answer(mut self) -> Answer {
+        if self.overtaken {
+            return Answer::Flag(false);
+        }
         Answer::Parts(Parts { bytes: self.reply.take(), ends: self.ends })
-    }
-
-    /// The commands.
-    pub fn commands(&self) -> &[HopCommand] {
-        self.hop.commands()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::command::report::SlowCall;
 use crate::command::Shared;
 use crate::lane::{ClientId, Lane, PartitionSettings};
+use crate::resp::Args;
 use crate::store::{DatabaseOptions, SharedResources};
 
 use super::client::ClientHandle;
@@ -49,10 +50,12 @@ pub struct LaneShell {
     pub clients: RefCell<HashMap<ClientId, Rc<ClientHandle>>>,
     /// Raised when keys are let go by a batch, or a checkpoint ends.
     pub released: Event,
-    /// Raised when the server stops, a client is killed, or a pause ends.
-    pub attention: Event,
     /// No new commands are read.
     pub stopping: Cell<bool>,
+    /// The data directory has less free space than configured: writes are refused.
+    pub disk_full: Cell<bool>,
+    /// An fsync of this lane's partitions is under way.
+    pub syncing: Cell<bool>,
     /// CLIENT PAUSE: until when (unix milliseconds, 0 = not), and whether reads go on.
     pub paused: Cell<(i64, bool)>,
     /// How to open each partition.
@@ -128,6 +131,37 @@ impl LaneShell {
         }
     }
 
+    /// Keeps a slow call, the oldest going first.
+    pub fn keep_slow_call(&self, client: &ClientHandle, args: Args<'_>, duration_us: u64, now_ms: i64) {
+        let max = self.shared.settings().slowlog_entries_max;
+        let mut calls = self.slow_calls.borrow_mut();
+        while calls.len() >= max.max(1) {
+            calls.pop_front();
+        }
+        if max == 0 {
+            return;
+        }
+        let number = self.next_slow_call.get();
+        self.next_slow_call.set(number + 1);
+        let session = client.session.borrow();
+        let cut = |arg: &[u8]| Box::from(arg.get(..arg.len().min(SLOW_CALL_ARG_MAX_BYTES)).unwrap_or(arg));
+        calls.push_back(SlowCall {
+            id: number * self.shared.directory.lanes() as u64 + self.id() as u64,
+            at_s: now_ms / 1_000,
+            duration_us,
+            args: args.iter().take(SLOW_CALL_ARGS_MAX).map(cut).collect(),
+            address: session.address.clone(),
+            name: session.name.clone(),
+        });
+    }
+
+    /// Wakes every client's task.
+    pub fn wake_clients(&self) {
+        for client in self.clients.borrow().values() {
+            client.wake();
+        }
+    }
+
     /// Counts an error reply by its first word.
     pub fn count_error(&self, text: &[u8]) {
         let word = text.split(|byte| *byte == b' ' || *byte == b'\r').next().unwrap_or(b"");
@@ -141,5 +175,8 @@ impl LaneShell {
     }
 }
 
+/// Arguments kept of a slow call, and bytes of each.
+const SLOW_CALL_ARGS_MAX: usize = 32;
+const SLOW_CALL_ARG_MAX_BYTES: usize = 128;
 /// Different first words of errors that are counted apart.
 const ERROR_WORDS_MAX: usize = 128;

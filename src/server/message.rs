@@ -6,6 +6,8 @@ use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
 use crate::series::Sample;
 
+use super::scan_cursors::Walk;
+
 /// Matches a reply to its request on the lane that asked.
 pub type Ticket = u32;
 
@@ -37,6 +39,8 @@ pub enum LaneRequest {
     Order(Order),
     /// Visit keys.
     Scan(ScanStep),
+    /// The walk of a SCAN cursor that this lane keeps.
+    FindCursor(u64),
     /// Some live key of a partition.
     RandomKey {
         /// Place of the partition.
@@ -71,12 +75,10 @@ pub enum LaneRequest {
         /// What it will hold; `None` deletes it.
         image: Option<KeyImage>,
     },
-    /// Delete everything.
-    Flush,
+    /// Delete everything; as part of a batch that holds every key.
+    Flush(Option<BatchId>),
     /// Write a checkpoint of every partition and wait for it.
     Checkpoint,
-    /// Stop accepting, finish, commit, force to disk.
-    Stop,
 }
 
 /// Commands for one lane with all their arguments in one buffer.
@@ -90,6 +92,8 @@ pub struct Hop {
     pub batch: Option<BatchId>,
     /// All commands go to one partition and run without anything in between (EXEC on one partition).
     pub uninterrupted: bool,
+    /// Run nothing if a key that this client watches has changed.
+    pub watcher: Option<ClientId>,
     bytes: Vec<u8>,
     spans: Vec<Span>,
     commands: Vec<HopCommand>,
@@ -109,6 +113,11 @@ pub struct HopCommand {
 }
 
 impl Hop {
+    /// A hop without commands; `batch` is the batch that it is part of.
+    pub fn new(client: ClientId, proto: Proto, batch: Option<BatchId>) -> Hop {
+        Hop { client, proto, batch, ..Hop::default() }
+    }
+
     /// Adds a command, copying its arguments.
     pub fn push<'a>(&mut self, id: CommandId, place: usize, is_group: bool, args: impl Iterator<Item = &'a [u8]>) {
         let first_span = self.spans.len();
@@ -124,11 +133,6 @@ impl Hop {
     /// Number of commands.
     pub fn len(&self) -> usize {
         self.commands.len()
-    }
-
-    /// True if there is no command.
-    pub fn is_empty(&self) -> bool {
-        self.commands.is_empty()
     }
 
     /// The command at `index` and its arguments.
@@ -185,6 +189,12 @@ pub enum BatchStep {
         /// Places that take part here.
         places: Vec<usize>,
     },
+    /// A participant could not write its part: put on record that the batch never happened, and forget what memory
+    /// holds of it.
+    Void {
+        /// Places that take part here.
+        places: Vec<usize>,
+    },
     /// Called off before anything was written.
     Release {
         /// Places that take part here.
@@ -237,6 +247,8 @@ pub enum Answer {
     Flag(bool),
     /// Keys found and where to go on.
     Keys(Vec<Box<[u8]>>, Option<ScanPosition>),
+    /// The walk of a cursor, if it is still known.
+    Walk(Option<Walk>),
     /// What a key holds.
     Image(Option<KeyImage>),
     /// Refused or failed; the text is the reply.

@@ -1,1 +1,31 @@
-//! placeholder
+//! Threads, sockets, timers: the only module that names glommio.
+
+mod blocking;
+mod checkpoints;
+mod client;
+mod commit;
+mod connection;
+mod dispatch;
+mod dumps;
+mod event;
+mod hop;
+mod inbox;
+mod lane_shell;
+mod lifecycle;
+mod listener;
+mod mesh;
+mod message;
+mod orders;
+mod plans;
+mod rates;
+mod reports;
+mod requests;
+mod run_lane;
+mod scan_cursors;
+mod start;
+mod supervisor;
+mod timers;
+mod transaction;
+mod turn;
+
+pub use start::serve;

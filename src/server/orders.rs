@@ -21,9 +21,15 @@ pub fn obey(shell: &Rc<LaneShell>, order: Order) -> u64 {
             shell.error_counts.borrow_mut().clear();
             1
         }
-        Order::ResetLatency => {
-            shell.lane.borrow_mut().latency.reset();
-            1
+        Order::ResetLatency(commands) => {
+            let mut lane = shell.lane.borrow_mut();
+            if commands.is_empty() {
+                let measured = lane.latency.all_counters().iter().filter(|counters| counters.calls > 0).count();
+                lane.latency.reset();
+                return measured as u64;
+            }
+            let reset = commands.iter().filter(|id| lane.latency.reset_command(usize::from(**id))).count();
+            reset as u64
         }
         Order::EnableCache(on) => {
             let mut lane = shell.lane.borrow_mut();
@@ -42,7 +48,6 @@ pub fn obey(shell: &Rc<LaneShell>, order: Order) -> u64 {
         Order::KillClients(filter) => kill(shell, &filter),
         Order::Pause { until_ms, writes_only } => {
             shell.paused.set((until_ms, writes_only));
-            shell.attention.wake_all();
             1
         }
         Order::ResetSlowlog => {
@@ -56,12 +61,7 @@ fn kill(shell: &LaneShell, filter: &ClientFilter) -> u64 {
     let now_ms = shell.lane.borrow().clock.now_ms();
     let clients = shell.clients.borrow();
     let meant = clients.values().filter(|client| is_meant(client, filter, now_ms));
-    let killed = meant.map(|client| client.killed.set(true)).count() as u64;
-    drop(clients);
-    if killed > 0 {
-        shell.attention.wake_all();
-    }
-    killed
+    meant.map(|client| client.kill()).count() as u64
 }
 
 fn is_meant(client: &ClientHandle, filter: &ClientFilter, now_ms: i64) -> bool {

@@ -56,6 +56,7 @@ fn partitions(shell: &LaneShell, lane: &Lane) -> Vec<PartitionReport> {
                     journal_bytes: partition.checkpoint().journal_bytes() as u64,
                     checkpoints: partition.checkpoint().completed,
                     checkpoint_running: partition.checkpoint().is_running(),
+                    last_checkpoint_ms: partition.checkpoint().finished_at_ms,
                     cache_enabled: partition.cache_enabled,
                     counters: partition.counters,
                     ..empty(plan.business, plan.partition)
@@ -80,6 +81,7 @@ fn empty(business: usize, partition: usize) -> PartitionReport {
         journal_bytes: 0,
         checkpoints: 0,
         checkpoint_running: false,
+        last_checkpoint_ms: 0,
         cache_enabled: true,
         stored_bytes: 0,
         counters: Default::default(),

@@ -50,6 +50,7 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
         LaneRequest::Report(kinds) => report(shell, kinds).await,
         LaneRequest::Order(order) => obey(shell, order),
         LaneRequest::Scan(step) => scan(shell, step).await,
+        LaneRequest::FindCursor(cursor) => Answer::Walk(shell.scan_cursors.borrow().find(cursor)),
         LaneRequest::RandomKey { place } => random_key(shell, place).await,
         LaneRequest::KeysInSlot { slot, limit } => keys_in_slot(shell, slot, limit).await,
         LaneRequest::Watch(client, keys) => watch(shell, client, keys),
@@ -60,14 +61,9 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
         }
         LaneRequest::ReadImage { place, key } => read_image(shell, place, key).await,
         LaneRequest::WriteImage { batch, place, key, image } => write_image(shell, batch, place, &key, image).await,
-        LaneRequest::Flush => flush(shell).await,
+        LaneRequest::Flush(batch) => flush(shell, batch).await,
         LaneRequest::Checkpoint => {
             checkpoints::checkpoint_all(shell).await;
-            Answer::Flag(true)
-        }
-        LaneRequest::Stop => {
-            shell.stopping.set(true);
-            shell.attention.wake_all();
             Answer::Flag(true)
         }
     }
@@ -143,6 +139,16 @@ async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answ
             shell.released.wake_all();
             let changes = note_changes(shell, &places);
             shell.commits.wait_durable(&changes).await;
+            Answer::Flag(true)
+        }
+        BatchStep::Void { places } => {
+            each_partition(shell, &places, |partition| partition.void_batch(id));
+            let changes = note_changes(shell, &places);
+            shell.commits.wait_durable(&changes).await;
+            for place in places {
+                super::supervisor::close_for_void_batch(shell, place);
+            }
+            shell.released.wake_all();
             Answer::Flag(true)
         }
         BatchStep::Forget { places } => {
@@ -419,17 +425,29 @@ fn write_image_now(partition: &mut Partition, key: &[u8], image: Option<&KeyImag
     }
 }
 
-async fn flush(shell: &Rc<LaneShell>) -> Answer {
+async fn flush(shell: &Rc<LaneShell>, batch: Option<BatchId>) -> Answer {
     let places: Vec<usize> = shell.lane.borrow_mut().open_partitions().map(|(place, _)| place).collect();
     for place in &places {
-        let flushed = with_partition(shell, *place, |partition, _| {
-            if partition.batches.any_uncommitted() {
-                return Err(Stop::Wait(crate::lane::Wait::Held));
+        // The record that begins with the flush must not be one that others have begun.
+        loop {
+            let changes = note_changes(shell, &[*place]);
+            shell.commits.wait(&changes).await;
+            let flushed = {
+                let mut lane = shell.lane.borrow_mut();
+                match lane.partition(*place) {
+                    Err(refusal) => return Answer::Refused(refusal.to_string()),
+                    Ok(partition) => partition.flush_everything(batch),
+                }
+            };
+            match flushed {
+                Ok(()) => break,
+                Err(Stop::Wait(wait)) => {
+                    if let Err(refusal) = resolve(shell, *place, wait).await {
+                        return Answer::Refused(refusal.to_string());
+                    }
+                }
+                Err(_) => return Answer::Refused("ERR internal: unexpected stop".into()),
             }
-            partition.flush_everything()
-        });
-        if let Err(refusal) = flushed.await {
-            return Answer::Refused(refusal.to_string());
         }
     }
     let changes = note_changes(shell, &places);

@@ -2,7 +2,7 @@
 
 use crate::command::plan::{ClientFilter, Order, OrderAnswer, Plan};
 use crate::command::report::{ReportKinds, Reports};
-use crate::command::session::{ReplyMode, SessionContext, SessionStop};
+use crate::command::session::{SessionContext, SessionStop};
 use crate::command::subcommand::Subcommand;
 use crate::command::{Flags, SessionHandler};
 use crate::refusal::Refusal;
@@ -11,14 +11,14 @@ use crate::resp::{Args, Reply};
 
 use super::client_kill::{ClientType, kill};
 use super::client_line;
+use super::client_mode::{
+    NOT_TRACKING, parse_switch, pause, pause_order, reply_mode, tracking, tracking_info, unblock,
+};
 
 /// Longest text that SETNAME and SETINFO keep, in bytes: it is repeated in every CLIENT LIST.
 const ATTRIBUTE_LEN_MAX_BYTES: usize = 64 * 1024;
 
 const NAME_HAS_BLANKS: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-const NOT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
-                            OPTOUT mode enabled";
-const NO_TRACKING: &str = "ERR CLIENT TRACKING ON is not supported: this server sends no invalidation messages";
 
 const fn entry(
     full_name: &'static str,
@@ -28,11 +28,22 @@ const fn entry(
     summary: &'static str,
     handler: SessionHandler,
 ) -> Subcommand {
-    Subcommand { full_name, arity, flags: Flags::NONE, since, syntax, summary, handler }
+    Subcommand {
+        full_name,
+        arity,
+        flags: Flags::NONE,
+        since,
+        syntax,
+        summary,
+        handler,
+    }
 }
 
 const fn admin(subcommand: Subcommand) -> Subcommand {
-    Subcommand { flags: Flags::ADMIN, ..subcommand }
+    Subcommand {
+        flags: Flags::ADMIN,
+        ..subcommand
+    }
 }
 
 /// All but HELP.
@@ -45,7 +56,14 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         "Instructs the server whether to track the keys in the next request.",
         |_, _, _| Err(Refusal::text(NOT_TRACKING).into()),
     ),
-    entry("client|getname", 2, "2.6.9", "", "Returns the name of the connection.", get_name),
+    entry(
+        "client|getname",
+        2,
+        "2.6.9",
+        "",
+        "Returns the name of the connection.",
+        get_name,
+    ),
     entry(
         "client|getredir",
         2,
@@ -54,16 +72,31 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         "Returns the client ID to which the connection's tracking notifications are redirected.",
         |_, _, reply| write(reply, |reply| reply.integer(-1)),
     ),
-    entry("client|id", 2, "5.0.0", "", "Returns the unique client ID of the connection.", |context, _, reply| {
-        let id = context.session.id as i64;
-        write(reply, |reply| reply.integer(id))
-    }),
-    entry("client|info", 2, "6.2.0", "", "Returns information about the connection.", info),
+    entry(
+        "client|id",
+        2,
+        "5.0.0",
+        "",
+        "Returns the unique client ID of the connection.",
+        |context, _, reply| {
+            let id = context.session.id as i64;
+            write(reply, |reply| reply.integer(id))
+        },
+    ),
+    entry(
+        "client|info",
+        2,
+        "6.2.0",
+        "",
+        "Returns information about the connection.",
+        info,
+    ),
     admin(entry(
         "client|kill",
         -3,
         "2.4.0",
-        "<ip:port | <[ID client-id] | [TYPE <NORMAL | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | \
+        "<ip:port | <[ID client-id] | [TYPE <NORMAL | REPLICA | PUBSUB>] | [USER username] | [ADDR \
+         ip:port] | \
          [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage]>>",
         "Terminates open connections.",
         kill,
@@ -122,15 +155,23 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         "Sets information specific to the client or connection.",
         set_info,
     ),
-    entry("client|setname", 3, "2.6.9", "connection-name", "Sets the connection name.", |context, args, reply| {
-        context.session.name = valid_name(args.get(2))?.to_owned();
-        write(reply, Reply::ok)
-    }),
+    entry(
+        "client|setname",
+        3,
+        "2.6.9",
+        "connection-name",
+        "Sets the connection name.",
+        |context, args, reply| {
+            context.session.name = valid_name(args.get(2))?.to_owned();
+            write(reply, Reply::ok)
+        },
+    ),
     entry(
         "client|tracking",
         -3,
         "6.0.0",
-        "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] \
+         [NOLOOP]",
         "Controls server-assisted client-side caching for the connection.",
         tracking,
     ),
@@ -179,14 +220,6 @@ fn attribute(text: &[u8]) -> Option<&str> {
     if is_plain { str::from_utf8(text).ok() } else { None }
 }
 
-fn parse_switch(text: &[u8]) -> Result<bool, Refusal> {
-    match () {
-        () if text.eq_ignore_ascii_case(b"ON") => Ok(true),
-        () if text.eq_ignore_ascii_case(b"OFF") => Ok(false),
-        () => Err(Refusal::Syntax),
-    }
-}
-
 fn get_name(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
     match context.session.name.as_str() {
         "" => reply.null(),
@@ -220,7 +253,15 @@ fn info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> 
     let session = &*context.session;
     let query_bytes = args.iter().map(<[u8]>::len).sum();
     let now_ms = context.clock.now_ms();
-    let mut line = client_line(session, session.file_descriptor, now_ms, "client|info", 0, query_bytes, 0);
+    let mut line = client_line(
+        session,
+        session.file_descriptor,
+        now_ms,
+        "client|info",
+        0,
+        query_bytes,
+        0,
+    );
     line.push('\n');
     reply.verbatim("txt", line.as_bytes());
     Ok(())
@@ -238,12 +279,19 @@ fn list(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result
     } else if args.len() != 2 {
         return Err(Refusal::Syntax.into());
     }
-    Err(Plan::Report { kinds: ReportKinds::CLIENTS, render: render_list }.into())
+    Err(Plan::Report {
+        kinds: ReportKinds::CLIENTS,
+        render: render_list,
+    }
+    .into())
 }
 
 fn wanted_ids(args: Args<'_>) -> Result<Vec<u64>, Refusal> {
     let id = |text| parse_i64(text).and_then(|id| u64::try_from(id).ok());
-    let ids = args.from(3).iter().map(|text| id(text).ok_or(Refusal::text("ERR Invalid client ID")));
+    let ids = args
+        .from(3)
+        .iter()
+        .map(|text| id(text).ok_or(Refusal::text("ERR Invalid client ID")));
     ids.collect()
 }
 
@@ -255,7 +303,10 @@ fn render_list(
 ) -> Result<(), Refusal> {
     let mut clients: Vec<_> = reports.lanes.iter().flat_map(|lane| &lane.clients).collect();
     clients.sort_by_key(|client| client.id);
-    if args.try_get(2).is_some_and(|option| option.eq_ignore_ascii_case(b"ID")) {
+    if args
+        .try_get(2)
+        .is_some_and(|option| option.eq_ignore_ascii_case(b"ID"))
+    {
         let find = |id: &u64| {
             let place = clients.binary_search_by_key(id, |client| client.id).ok()?;
             clients.get(place).copied()
@@ -271,88 +322,12 @@ fn render_list(
     Ok(())
 }
 
-fn reply_mode(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    let mode = args.get(2);
-    let session = &mut *context.session;
-    match () {
-        () if mode.eq_ignore_ascii_case(b"ON") => {
-            session.reply_mode = ReplyMode::On;
-            reply.ok();
-        }
-        () if mode.eq_ignore_ascii_case(b"OFF") => session.reply_mode = ReplyMode::Off,
-        () if mode.eq_ignore_ascii_case(b"SKIP") => {
-            if session.reply_mode != ReplyMode::Off {
-                session.reply_mode = ReplyMode::SkipNext;
-            }
-        }
-        () => return Err(Refusal::Syntax.into()),
-    }
-    Ok(())
-}
-
-fn pause_order(until_ms: i64, writes_only: bool) -> Plan {
-    Plan::Order { order: Order::Pause { until_ms, writes_only }, answer: OrderAnswer::Ok }
-}
-
-fn pause(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    let writes_only = match args.try_get(3) {
-        Some(mode) if args.len() == 4 && mode.eq_ignore_ascii_case(b"WRITE") => true,
-        Some(mode) if args.len() == 4 && mode.eq_ignore_ascii_case(b"ALL") => false,
-        Some(_) => return Err(Refusal::text("ERR CLIENT PAUSE mode must be WRITE or ALL").into()),
-        None => false,
-    };
-    let not_a_number = Refusal::text("ERR timeout is not an integer or out of range");
-    let timeout_ms = parse_i64(args.get(2)).ok_or(not_a_number)?;
-    if timeout_ms < 0 {
-        return Err(Refusal::text("ERR timeout is negative").into());
-    }
-    let until_ms = context.clock.now_ms().saturating_add(timeout_ms);
-    Err(pause_order(until_ms, writes_only).into())
-}
-
-fn tracking(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    let is_on = parse_switch(args.get(2))?;
-    let mut options = args.cursor(3);
-    while let Some(option) = options.next() {
-        let is_flag = [&b"BCAST"[..], b"OPTIN", b"OPTOUT", b"NOLOOP"].iter().any(|f| option.eq_ignore_ascii_case(f));
-        let has_value = [&b"REDIRECT"[..], b"PREFIX"].iter().any(|name| option.eq_ignore_ascii_case(name));
-        if !is_flag && !(has_value && options.next().is_some()) {
-            return Err(Refusal::Syntax.into());
-        }
-    }
-    if is_on {
-        return Err(Refusal::text(NO_TRACKING).into());
-    }
-    reply.ok();
-    Ok(())
-}
-
-fn tracking_info(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    reply.map(3);
-    reply.bulk(b"flags");
-    reply.set(1);
-    reply.bulk(b"off");
-    reply.bulk(b"redirect");
-    reply.integer(-1);
-    reply.bulk(b"prefixes");
-    reply.array(0);
-    Ok(())
-}
-
-/// No command of this server blocks, so nobody is ever found.
-fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    let reason = args.try_get(3).unwrap_or(b"TIMEOUT");
-    if args.len() > 4 || ![&b"TIMEOUT"[..], b"ERROR"].iter().any(|known| reason.eq_ignore_ascii_case(known)) {
-        return Err(Refusal::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR").into());
-    }
-    parse_i64(args.get(2)).ok_or(Refusal::NotInteger)?;
-    reply.integer(0);
-    Ok(())
-}
-
 /// The order that kills what `filter` means.
 pub fn kill_order(filter: ClientFilter, answer: OrderAnswer) -> Plan {
-    Plan::Order { order: Order::KillClients(filter), answer }
+    Plan::Order {
+        order: Order::KillClients(filter),
+        answer,
+    }
 }
 
 #[cfg(test)]
@@ -366,8 +341,14 @@ mod tests {
         let mut client = TestClient::new();
         assert_eq!(client.run(&["CLIENT", "GETNAME"]), "$-1\r\n");
         assert_eq!(client.run(&["CLIENT", "SETNAME", "worker-1"]), "+OK\r\n");
-        assert_eq!(client.run(&["CLIENT", "SETNAME", "two words"]), format!("-{NAME_HAS_BLANKS}\r\n"));
-        assert_eq!(client.run(&["CLIENT", "SETNAME", "line\n"]), format!("-{NAME_HAS_BLANKS}\r\n"));
+        assert_eq!(
+            client.run(&["CLIENT", "SETNAME", "two words"]),
+            format!("-{NAME_HAS_BLANKS}\r\n")
+        );
+        assert_eq!(
+            client.run(&["CLIENT", "SETNAME", "line\n"]),
+            format!("-{NAME_HAS_BLANKS}\r\n")
+        );
         assert_eq!(client.run(&["CLIENT", "GETNAME"]), "$8\r\nworker-1\r\n");
         assert_eq!(client.run(&["CLIENT", "SETNAME", ""]), "+OK\r\n");
         assert_eq!(client.run(&["CLIENT", "GETNAME"]), "$-1\r\n");
@@ -376,71 +357,54 @@ mod tests {
     #[test]
     fn library_names_show_in_info() {
         let mut client = TestClient::new();
-        assert_eq!(client.run(&["CLIENT", "SETINFO", "LIB-NAME", "redis-py"]), "+OK\r\n");
+        assert_eq!(
+            client.run(&["CLIENT", "SETINFO", "LIB-NAME", "redis-py"]),
+            "+OK\r\n"
+        );
         assert_eq!(client.run(&["CLIENT", "SETINFO", "lib-ver", "1.2"]), "+OK\r\n");
         let info = client.run(&["CLIENT", "INFO"]);
-        assert!(info.contains(" cmd=client|info ") && info.ends_with(" lib-name=redis-py lib-ver=1.2\n\r\n"), "{info}");
+        assert!(
+            info.contains(" cmd=client|info ") && info.ends_with(" lib-name=redis-py lib-ver=1.2\n\r\n"),
+            "{info}"
+        );
         let refusal = "-ERR lib-name cannot contain spaces, newlines or special characters.\r\n";
-        assert_eq!(client.run(&["CLIENT", "SETINFO", "lib-name", "redis py"]), refusal);
-        assert_eq!(client.run(&["CLIENT", "SETINFO", "BOGUS", "x"]), "-ERR Unrecognized option 'BOGUS'\r\n");
-    }
-
-    #[test]
-    fn replies_are_switched() {
-        let mut client = TestClient::new();
-        assert_eq!(client.run(&["CLIENT", "REPLY", "SKIP"]), "");
-        assert_eq!(client.session.reply_mode, ReplyMode::SkipNext);
-        assert_eq!(client.run(&["CLIENT", "REPLY", "OFF"]), "");
-        assert_eq!(client.run(&["CLIENT", "REPLY", "SKIP"]), "");
-        assert_eq!(client.session.reply_mode, ReplyMode::Off);
-        assert_eq!(client.run(&["CLIENT", "REPLY", "ON"]), "+OK\r\n");
-        assert_eq!(client.run(&["CLIENT", "REPLY", "MAYBE"]), "-ERR syntax error\r\n");
-    }
-
-    #[test]
-    fn pausing_is_an_order_to_every_lane() {
-        let mut client = TestClient::new();
-        let Plan::Order { order: Order::Pause { until_ms, writes_only }, answer } =
-            client.plan(&["CLIENT", "PAUSE", "50", "WRITE"])
-        else {
-            panic!("an order")
-        };
-        assert_eq!((until_ms, writes_only, answer), (1_700_000_000_173, true, OrderAnswer::Ok));
-        for (line, text) in [
-            (&["CLIENT", "PAUSE", "abc"][..], "timeout is not an integer or out of range"),
-            (&["CLIENT", "PAUSE", "-1"], "timeout is negative"),
-            (&["CLIENT", "PAUSE", "1", "BOGUS"], "CLIENT PAUSE mode must be WRITE or ALL"),
-        ] {
-            assert_eq!(client.run(line), format!("-ERR {text}\r\n"));
-        }
+        assert_eq!(
+            client.run(&["CLIENT", "SETINFO", "lib-name", "redis py"]),
+            refusal
+        );
+        assert_eq!(
+            client.run(&["CLIENT", "SETINFO", "BOGUS", "x"]),
+            "-ERR Unrecognized option 'BOGUS'\r\n"
+        );
     }
 
     #[test]
     fn lists_are_sorted_or_as_asked() {
         let mut client = TestClient::new();
         let mut reports = reports(&client.shared);
-        let report = |id: u64| ClientReport { id, line: format!("id={id}") };
+        let report = |id: u64| ClientReport {
+            id,
+            line: format!("id={id}"),
+        };
         reports.lanes[0].clients = vec![report(4), report(1)];
         reports.lanes[1].clients = vec![report(3)];
-        assert_eq!(client.render(&["CLIENT", "LIST"], &reports), "$15\r\nid=1\nid=3\nid=4\n\r\n");
-        assert_eq!(client.render(&["CLIENT", "LIST", "ID", "4", "9", "1"], &reports), "$10\r\nid=4\nid=1\n\r\n");
+        assert_eq!(
+            client.render(&["CLIENT", "LIST"], &reports),
+            "$15\r\nid=1\nid=3\nid=4\n\r\n"
+        );
+        assert_eq!(
+            client.render(&["CLIENT", "LIST", "ID", "4", "9", "1"], &reports),
+            "$10\r\nid=4\nid=1\n\r\n"
+        );
         assert_eq!(client.run(&["CLIENT", "LIST", "TYPE", "pubsub"]), "$0\r\n\r\n");
-        assert_eq!(client.run(&["CLIENT", "LIST", "ID", "x"]), "-ERR Invalid client ID\r\n");
+        assert_eq!(
+            client.run(&["CLIENT", "LIST", "ID", "x"]),
+            "-ERR Invalid client ID\r\n"
+        );
         assert_eq!(client.run(&["CLIENT", "LIST", "ID"]), "-ERR syntax error\r\n");
-        assert_eq!(client.run(&["CLIENT", "LIST", "TYPE", "x"]), "-ERR Unknown client type 'x'\r\n");
-    }
-
-    #[test]
-    fn tracking_is_off_and_stays_off() {
-        let mut client = TestClient::new();
-        assert_eq!(client.run(&["CLIENT", "TRACKING", "OFF"]), "+OK\r\n");
-        assert_eq!(client.run(&["CLIENT", "TRACKING", "OFF", "BOGUS"]), "-ERR syntax error\r\n");
-        assert_eq!(client.run(&["CLIENT", "TRACKING", "MAYBE"]), "-ERR syntax error\r\n");
-        assert_eq!(client.run(&["CLIENT", "TRACKING", "ON", "BCAST"]), format!("-{NO_TRACKING}\r\n"));
-        assert_eq!(client.run(&["CLIENT", "CACHING", "YES"]), format!("-{NOT_TRACKING}\r\n"));
-        let info = "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n";
-        assert_eq!(client.run(&["CLIENT", "TRACKINGINFO"]), info);
-        assert_eq!(client.run(&["CLIENT", "UNBLOCK", "5"]), ":0\r\n");
-        assert_eq!(client.run(&["CLIENT", "UNBLOCK", "x"]), "-ERR value is not an integer or out of range\r\n");
+        assert_eq!(
+            client.run(&["CLIENT", "LIST", "TYPE", "x"]),
+            "-ERR Unknown client type 'x'\r\n"
+        );
     }
 }

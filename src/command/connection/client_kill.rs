@@ -40,7 +40,10 @@ impl ClientType {
 pub fn kill(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     if args.len() == 3 {
         let address = Some(String::from_utf8_lossy(args.get(2)).into_owned());
-        let filter = ClientFilter { address, ..ClientFilter::default() };
+        let filter = ClientFilter {
+            address,
+            ..ClientFilter::default()
+        };
         return Err(kill_order(filter, OrderAnswer::OkIfAny).into());
     }
     let filter = parse_filters(args, context.session.id)?;
@@ -48,7 +51,10 @@ pub fn kill(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> 
 }
 
 fn parse_filters(args: Args<'_>, caller: u64) -> Result<ClientFilter, Refusal> {
-    let mut filter = ClientFilter { except: Some(caller), ..ClientFilter::default() };
+    let mut filter = ClientFilter {
+        except: Some(caller),
+        ..ClientFilter::default()
+    };
     let mut options = args.cursor(2);
     while let Some(option) = options.next() {
         let value = options.next().ok_or(Refusal::Syntax)?;
@@ -86,7 +92,10 @@ mod tests {
 
     fn filter(line: &[&str]) -> (ClientFilter, OrderAnswer) {
         match TestClient::new().plan(line) {
-            Plan::Order { order: Order::KillClients(filter), answer } => (filter, answer),
+            Plan::Order {
+                order: Order::KillClients(filter),
+                answer,
+            } => (filter, answer),
             other => panic!("{other:?}"),
         }
     }
@@ -94,15 +103,26 @@ mod tests {
     #[test]
     fn an_address_alone_may_be_ones_own() {
         let (filter, answer) = filter(&["CLIENT", "KILL", "127.0.0.1:1"]);
-        assert_eq!((filter.address.as_deref(), filter.except), (Some("127.0.0.1:1"), None));
+        assert_eq!(
+            (filter.address.as_deref(), filter.except),
+            (Some("127.0.0.1:1"), None)
+        );
         assert_eq!(answer, OrderAnswer::OkIfAny);
     }
 
     #[test]
     fn filters_add_up_and_spare_the_caller() {
-        let (by_id, answer) = filter(&["CLIENT", "KILL", "id", "12", "LADDR", "a:1", "MAXAGE", "5", "USER", "default"]);
-        assert_eq!((by_id.id, by_id.local_address.as_deref(), by_id.age_min_s), (Some(12), Some("a:1"), Some(5)));
-        assert_eq!((by_id.except, by_id.none, answer), (Some(7), false, OrderAnswer::Sum));
+        let (by_id, answer) = filter(&[
+            "CLIENT", "KILL", "id", "12", "LADDR", "a:1", "MAXAGE", "5", "USER", "default",
+        ]);
+        assert_eq!(
+            (by_id.id, by_id.local_address.as_deref(), by_id.age_min_s),
+            (Some(12), Some("a:1"), Some(5))
+        );
+        assert_eq!(
+            (by_id.except, by_id.none, answer),
+            (Some(7), false, OrderAnswer::Sum)
+        );
         let (all, _) = filter(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"]);
         assert_eq!((all.except, all.none), (None, false));
         assert!(filter(&["CLIENT", "KILL", "TYPE", "replica"]).0.none);

@@ -7,9 +7,9 @@ use super::DEFAULT_USER;
 
 /// All fields of Redis 7.4's CLIENT LIST in its order, without the line end.
 ///
-/// `now_ms` is unix time; `last_command` is the lower-case name with its subcommand (`client|list`), empty before the
-/// first; `idle_s` seconds without a request; the bytes are those waiting to be parsed and to be sent. Figures that this
-/// server has no counterpart of (memory of argument vectors, reply blocks) are 0.
+/// `now_ms` is unix time; `last_command` is the lower-case name with its subcommand (`client|list`), empty
+/// before the first; `idle_s` seconds without a request; the bytes are those waiting to be parsed and to be
+/// sent. Figures that this server has no counterpart of (memory of argument vectors, reply blocks) are 0.
 pub fn client_line(
     session: &Session,
     file_descriptor: i32,
@@ -19,13 +19,22 @@ pub fn client_line(
     query_buffer_bytes: usize,
     output_bytes: usize,
 ) -> String {
-    let queued = session.transaction.as_ref().map(|transaction| transaction.commands.len());
-    let multi = queued.or(session.executing).map_or(-1, |commands| commands as i64);
+    let queued = session
+        .transaction
+        .as_ref()
+        .map(|transaction| transaction.commands.len());
+    let multi = queued
+        .or(session.executing)
+        .map_or(-1, |commands| commands as i64);
     format!(
-        "id={id} addr={address} laddr={local_address} fd={file_descriptor} name={name} age={age_s} idle={idle_s} \
-         flags={flags} db=0 sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={query_buffer_bytes} qbuf-free=0 \
-         argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={output_bytes} tot-mem={total_bytes} events={events} \
-         cmd={command} user={DEFAULT_USER} redir=-1 resp={resp} lib-name={library_name} lib-ver={library_version}",
+        "id={id} addr={address} laddr={local_address} fd={file_descriptor} name={name} age={age_s} \
+         idle={idle_s} \
+         flags={flags} db=0 sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={query_buffer_bytes} \
+         qbuf-free=0 \
+         argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={output_bytes} tot-mem={total_bytes} \
+         events={events} \
+         cmd={command} user={DEFAULT_USER} redir=-1 resp={resp} lib-name={library_name} \
+         lib-ver={library_version}",
         id = session.id,
         address = session.address,
         local_address = session.local_address,
@@ -35,7 +44,11 @@ pub fn client_line(
         watch = i32::from(session.watching),
         total_bytes = query_buffer_bytes + output_bytes + size_of::<Session>(),
         events = if output_bytes > 0 { "rw" } else { "r" },
-        command = if last_command.is_empty() { "NULL" } else { last_command },
+        command = if last_command.is_empty() {
+            "NULL"
+        } else {
+            last_command
+        },
         resp = if session.proto == Proto::Resp3 { 3 } else { 2 },
         library_name = session.library_name,
         library_version = session.library_version,
@@ -51,7 +64,11 @@ fn flags(session: &Session) -> String {
         ('e', session.no_evict),
         ('T', session.no_touch),
     ];
-    let set: String = states.iter().filter(|(_, is_set)| *is_set).map(|(letter, _)| *letter).collect();
+    let set: String = states
+        .iter()
+        .filter(|(_, is_set)| *is_set)
+        .map(|(letter, _)| *letter)
+        .collect();
     if set.is_empty() { "N".to_owned() } else { set }
 }
 
@@ -61,19 +78,36 @@ mod tests {
     use crate::command::session::{PortKind, Transaction};
 
     fn session() -> Session {
-        Session::new(7, PortKind::Main, "127.0.0.1:50001".into(), "127.0.0.1:6379".into(), 1_000)
+        Session::new(
+            7,
+            PortKind::Main,
+            "127.0.0.1:50001".into(),
+            "127.0.0.1:6379".into(),
+            1_000,
+        )
     }
 
     #[test]
     fn fields_come_in_the_order_of_redis() {
         let line = client_line(&session(), 9, 4_500, "client|list", 2, 26, 0);
-        let names: Vec<&str> = line.split(' ').filter_map(|field| Some(field.split_once('=')?.0)).collect();
-        let redis = "id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free argv-mem \
+        let names: Vec<&str> = line
+            .split(' ')
+            .filter_map(|field| Some(field.split_once('=')?.0))
+            .collect();
+        let redis = "id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free \
+            argv-mem \
                      multi-mem rbs rbp obl oll omem tot-mem events cmd user redir resp lib-name lib-ver";
         assert_eq!(names.join(" "), redis);
-        assert!(line.starts_with("id=7 addr=127.0.0.1:50001 laddr=127.0.0.1:6379 fd=9 name= age=3 idle=2 flags=N "));
+        assert!(
+            line.starts_with(
+                "id=7 addr=127.0.0.1:50001 laddr=127.0.0.1:6379 fd=9 name= age=3 idle=2 flags=N "
+            )
+        );
         assert!(line.contains(" multi=-1 watch=0 qbuf=26 "), "{line}");
-        assert!(line.ends_with(" cmd=client|list user=default redir=-1 resp=2 lib-name= lib-ver="), "{line}");
+        assert!(
+            line.ends_with(" cmd=client|list user=default redir=-1 resp=2 lib-name= lib-ver="),
+            "{line}"
+        );
     }
 
     #[test]
@@ -83,8 +117,13 @@ mod tests {
         session.no_evict = true;
         session.watching = true;
         let line = client_line(&session, 9, 0, "", 0, 0, 5);
-        assert!(line.contains(" age=0 ") && line.contains(" flags=xe ") && line.contains(" multi=0 watch=1 "));
-        assert!(line.contains(" omem=5 ") && line.contains(" events=rw cmd=NULL "), "{line}");
+        assert!(
+            line.contains(" age=0 ") && line.contains(" flags=xe ") && line.contains(" multi=0 watch=1 ")
+        );
+        assert!(
+            line.contains(" omem=5 ") && line.contains(" events=rw cmd=NULL "),
+            "{line}"
+        );
         session.transaction = None;
         session.executing = Some(3);
         assert!(client_line(&session, 9, 0, "", 0, 0, 5).contains(" multi=3 "));

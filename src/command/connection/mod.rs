@@ -3,6 +3,7 @@
 mod client;
 mod client_kill;
 mod client_line;
+mod client_mode;
 
 use std::hint::black_box;
 
@@ -35,26 +36,47 @@ const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user i
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. \
                            Are you sure your configuration is correct?";
 const HELLO_NOT_AUTHENTICATED: &str = "NOAUTH HELLO must be called with the client already authenticated, \
-    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+    select the RESP \
     protocol version at the same time";
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
-    entry("AUTH", -2, Flags::FAST.and(Flags::NO_AUTH), auth)
-        .says("1.0.0", "[username] password", "Authenticates the connection."),
-    entry("CLIENT", -2, Flags::NONE, client_command)
-        .says("2.4.0", "", "A container for client connection commands."),
+    entry("AUTH", -2, Flags::FAST.and(Flags::NO_AUTH), auth).says(
+        "1.0.0",
+        "[username] password",
+        "Authenticates the connection.",
+    ),
+    entry("CLIENT", -2, Flags::NONE, client_command).says(
+        "2.4.0",
+        "",
+        "A container for client connection commands.",
+    ),
     entry("ECHO", 2, Flags::FAST, echo).says("1.0.0", "message", "Returns the given string."),
     entry("HELLO", -1, Flags::FAST.and(Flags::NO_AUTH), hello).says(
         "6.0.0",
         "[protover [AUTH username password] [SETNAME clientname]]",
         "Handshakes with the server.",
     ),
-    entry("PING", -1, Flags::FAST, ping).says("1.0.0", "[message]", "Returns the server's liveliness response."),
-    entry("QUIT", -1, Flags::FAST.and(Flags::NO_AUTH).and(Flags::IN_MULTI), quit)
-        .says("1.0.0", "", "Closes the connection."),
-    entry("RESET", 1, Flags::FAST.and(Flags::NO_AUTH).and(Flags::IN_MULTI), reset)
-        .says("6.2.0", "", "Resets the connection."),
+    entry("PING", -1, Flags::FAST, ping).says(
+        "1.0.0",
+        "[message]",
+        "Returns the server's liveliness response.",
+    ),
+    entry(
+        "QUIT",
+        -1,
+        Flags::FAST.and(Flags::NO_AUTH).and(Flags::IN_MULTI),
+        quit,
+    )
+    .says("1.0.0", "", "Closes the connection."),
+    entry(
+        "RESET",
+        1,
+        Flags::FAST.and(Flags::NO_AUTH).and(Flags::IN_MULTI),
+        reset,
+    )
+    .says("6.2.0", "", "Resets the connection."),
     entry("SELECT", 2, Flags::FAST, select).says("1.0.0", "index", "Changes the selected database."),
     Command {
         group: "server",
@@ -80,7 +102,12 @@ pub const fn entry(name: &'static str, arity: i16, flags: Flags, handler: Sessio
 impl Command {
     /// Fills in what COMMAND DOCS tells.
     pub const fn says(self, since: &'static str, syntax: &'static str, summary: &'static str) -> Command {
-        Command { since, syntax, summary, ..self }
+        Command {
+            since,
+            syntax,
+            summary,
+            ..self
+        }
     }
 
     /// Puts the entry into a group.
@@ -225,7 +252,9 @@ fn parse_hello<'a>(args: Args<'a>) -> Result<Hello<'a>, Refusal> {
             options = values.cursor(1);
         } else {
             let option = String::from_utf8_lossy(option);
-            return Err(Refusal::text(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(Refusal::text(format!(
+                "ERR Syntax error in HELLO option '{option}'"
+            )));
         }
     }
     Ok(hello)
@@ -252,7 +281,11 @@ fn hello(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
         reply.bulk(value.as_bytes());
     }
     reply.bulk(b"proto");
-    reply.integer(if context.session.proto == Proto::Resp3 { 3 } else { 2 });
+    reply.integer(if context.session.proto == Proto::Resp3 {
+        3
+    } else {
+        2
+    });
     reply.bulk(b"id");
     reply.integer(context.session.id as i64);
     for (name, value) in [("mode", mode(context.session)), ("role", "master")] {
@@ -266,7 +299,11 @@ fn hello(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
 
 /// `cluster` on lane ports, where every core is a node.
 pub fn mode(session: &Session) -> &'static str {
-    if matches!(session.port, PortKind::Lane(_)) { "cluster" } else { "standalone" }
+    if matches!(session.port, PortKind::Lane(_)) {
+        "cluster"
+    } else {
+        "standalone"
+    }
 }
 
 /// True if the commands of RedisTimeSeries are there.
@@ -302,12 +339,21 @@ mod tests {
         let mut client = TestClient::new();
         assert_eq!(client.run(&["PING"]), "+PONG\r\n");
         assert_eq!(client.run(&["PING", "a"]), "$1\r\na\r\n");
-        assert_eq!(client.run(&["PING", "a", "b"]), "-ERR wrong number of arguments for 'ping' command\r\n");
+        assert_eq!(
+            client.run(&["PING", "a", "b"]),
+            "-ERR wrong number of arguments for 'ping' command\r\n"
+        );
         assert_eq!(client.run(&["ECHO", "a"]), "$1\r\na\r\n");
-        assert_eq!(client.run(&["TIME"]), "*2\r\n$10\r\n1700000000\r\n$6\r\n123000\r\n");
+        assert_eq!(
+            client.run(&["TIME"]),
+            "*2\r\n$10\r\n1700000000\r\n$6\r\n123000\r\n"
+        );
         assert_eq!(client.run(&["SELECT", "0"]), "+OK\r\n");
         assert_eq!(client.run(&["SELECT", "1"]), "-ERR DB index is out of range\r\n");
-        assert_eq!(client.run(&["SELECT", "x"]), "-ERR value is not an integer or out of range\r\n");
+        assert_eq!(
+            client.run(&["SELECT", "x"]),
+            "-ERR value is not an integer or out of range\r\n"
+        );
         let out_of_range = "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n";
         assert_eq!(client.run(&["SELECT", "3000000000"]), out_of_range);
         assert_eq!(client.run(&["QUIT"]), "+OK\r\n");
@@ -324,30 +370,49 @@ mod tests {
         for wrong in ["secre", "secret1", "", "Secret"] {
             assert_eq!(client.run(&["AUTH", wrong]), format!("-{WRONG_PASSWORD}\r\n"));
         }
-        assert_eq!(client.run(&["AUTH", "nobody", "secret"]), format!("-{WRONG_PASSWORD}\r\n"));
+        assert_eq!(
+            client.run(&["AUTH", "nobody", "secret"]),
+            format!("-{WRONG_PASSWORD}\r\n")
+        );
         assert_eq!(client.run(&["AUTH", "a", "b", "c"]), "-ERR syntax error\r\n");
-        assert!(client.run(&["HELLO", "3"]).starts_with("-NOAUTH HELLO must be called"));
+        assert!(
+            client
+                .run(&["HELLO", "3"])
+                .starts_with("-NOAUTH HELLO must be called")
+        );
         assert!(!client.session.authenticated && client.session.proto == Proto::Resp2);
-        assert!(client.run(&["HELLO", "3", "AUTH", "default", "secret"]).starts_with("%7\r\n"));
+        assert!(
+            client
+                .run(&["HELLO", "3", "AUTH", "default", "secret"])
+                .starts_with("%7\r\n")
+        );
         assert!(client.session.authenticated);
         assert_eq!(client.run(&["RESET"]), "+RESET\r\n");
         assert!(!client.session.authenticated && client.session.proto == Proto::Resp2);
         assert_eq!(client.run(&["AUTH", "secret"]), "+OK\r\n");
         assert!(client.session.authenticated);
-        assert!(!equal_in_constant_time(b"secret\0", b"secret"), "zero bytes are no padding");
+        assert!(
+            !equal_in_constant_time(b"secret\0", b"secret"),
+            "zero bytes are no padding"
+        );
     }
 
     #[test]
     fn hello_says_who_we_are_in_both_dialects() {
         let mut client = TestClient::new();
         let resp2 = client.run(&["HELLO", "2", "SETNAME", "me"]);
-        let head = format!("*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n{REDIS_VERSION}\r\n");
+        let head =
+            format!("*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n{REDIS_VERSION}\r\n");
         assert!(resp2.starts_with(&head), "{resp2}");
         assert!(resp2.contains("$5\r\nproto\r\n:2\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n"));
         assert_eq!(client.session.name, "me");
         assert!(client.run(&["HELLO", "3"]).starts_with("%7\r\n"));
         client.session.port = PortKind::Lane(1);
-        assert!(client.run(&["HELLO"]).contains("$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n$7\r\ncluster\r\n"));
+        assert!(
+            client
+                .run(&["HELLO"])
+                .contains("$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n$7\r\ncluster\r\n")
+        );
     }
 
     #[test]
@@ -355,10 +420,22 @@ mod tests {
         let mut client = TestClient::new();
         for (line, text) in [
             (&["HELLO", "4"][..], "NOPROTO unsupported protocol version"),
-            (&["HELLO", "abc"], "ERR Protocol version is not an integer or out of range"),
-            (&["HELLO", "3", "BOGUS"], "ERR Syntax error in HELLO option 'BOGUS'"),
-            (&["HELLO", "3", "AUTH", "default"], "ERR Syntax error in HELLO option 'AUTH'"),
-            (&["HELLO", "3", "SETNAME"], "ERR Syntax error in HELLO option 'SETNAME'"),
+            (
+                &["HELLO", "abc"],
+                "ERR Protocol version is not an integer or out of range",
+            ),
+            (
+                &["HELLO", "3", "BOGUS"],
+                "ERR Syntax error in HELLO option 'BOGUS'",
+            ),
+            (
+                &["HELLO", "3", "AUTH", "default"],
+                "ERR Syntax error in HELLO option 'AUTH'",
+            ),
+            (
+                &["HELLO", "3", "SETNAME"],
+                "ERR Syntax error in HELLO option 'SETNAME'",
+            ),
             (
                 &["HELLO", "3", "SETNAME", "two words"],
                 "ERR Client names cannot contain spaces, newlines or special characters.",
@@ -366,7 +443,10 @@ mod tests {
             (&["HELLO", "3", "AUTH", "nobody", "x"], WRONG_PASSWORD),
         ] {
             assert_eq!(client.run(line), format!("-{text}\r\n"));
-            assert_eq!((client.session.proto, client.session.name.as_str()), (Proto::Resp2, ""));
+            assert_eq!(
+                (client.session.proto, client.session.name.as_str()),
+                (Proto::Resp2, "")
+            );
         }
     }
 

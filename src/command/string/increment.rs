@@ -38,7 +38,11 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply, increment:
             partition.set_string(key, digits.format(increment).as_bytes(), 0, call.now_ms)?;
             increment
         }
-        Some((place, text, expire_at_ms)) => {
+        Some(Found {
+            place,
+            text,
+            expire_at_ms,
+        }) => {
             let before = parse_i64(text).ok_or(Refusal::NotInteger)?;
             let overflow = Refusal::text("ERR increment or decrement would overflow");
             let sum = before.checked_add(increment).ok_or(overflow)?;
@@ -50,19 +54,25 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply, increment:
     Ok(())
 }
 
-/// Place, text and deadline (unix milliseconds) of an existing string.
+/// An existing string that is to be read as a number.
+struct Found<'a> {
+    place: usize,
+    text: &'a [u8],
+    expire_at_ms: i64,
+}
+
 #[inline]
-fn find_number<'a>(
-    partition: &'a mut Partition,
-    key: &[u8],
-    now_ms: i64,
-) -> Result<Option<(usize, &'a [u8], i64)>, Stop> {
+fn find_number<'a>(partition: &'a mut Partition, key: &[u8], now_ms: i64) -> Result<Option<Found<'a>>, Stop> {
     let Some(place) = partition.find(key, now_ms)? else {
         return Ok(None);
     };
     let entry = partition.entry(place);
     match &entry.value {
-        Value::String(text) => Ok(Some((place, text, entry.expire_at_ms))),
+        Value::String(text) => Ok(Some(Found {
+            place,
+            text,
+            expire_at_ms: entry.expire_at_ms,
+        })),
         _ => Err(Refusal::WrongType.into()),
     }
 }
@@ -76,7 +86,11 @@ pub(super) fn incrbyfloat(partition: &mut Partition, call: &Call<'_>, reply: &mu
             check_value_len(partition, text.len())?;
             partition.set_string(key, &text, 0, call.now_ms)?;
         }
-        Some((place, before, expire_at_ms)) => {
+        Some(Found {
+            place,
+            text: before,
+            expire_at_ms,
+        }) => {
             add_decimal(before, increment, &mut text)?;
             check_value_len(partition, text.len())?;
             partition.replace_string(place, &text, expire_at_ms);
@@ -88,8 +102,8 @@ pub(super) fn incrbyfloat(partition: &mut Partition, call: &Call<'_>, reply: &mu
 
 /// Appends the sum of two numbers: exactly if both are short decimals, else as the sum of two doubles.
 ///
-/// Redis adds `long double`s, whose extra bits hide that 0.1 + 0.2 is not 0.3 in binary; decimal arithmetic does not
-/// need to hide it.
+/// Redis adds `long double`s, whose extra bits hide that 0.1 + 0.2 is not 0.3 in binary; decimal arithmetic
+/// does not need to hide it.
 fn add_decimal(left: &[u8], right: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
     if let (Some(left), Some(right)) = (parse_fixed(left), parse_fixed(right)) {
         push_fixed(left + right, out);
@@ -108,7 +122,7 @@ fn add_decimal(left: &[u8], right: &[u8], out: &mut Vec<u8>) -> Result<(), Refus
 /// Decimals of a fixed-point number: as many as Redis prints.
 const FIXED_DECIMALS: usize = 17;
 /// Digits in front of the point; a sum of two such numbers is far inside an `i128`.
-const FIXED_WHOLE_DIGITS_MAX: usize = 17;
+const FIXED_WHOLE_DIGITS_MAX: usize = 20;
 const FIXED_ONE: u128 = 10_u128.pow(FIXED_DECIMALS as u32);
 
 /// `[-] digits [. digits]` as a multiple of 10^-17; `None` if it is something else or does not fit.
@@ -173,6 +187,11 @@ mod tests {
         assert_eq!(
             sum("99999999999999999", "0.00000000000000001"),
             "99999999999999999.00000000000000001"
+        );
+        assert_eq!(sum("9223372036854775807", "0.5"), "9223372036854775807.5");
+        assert_eq!(
+            sum("-99999999999999999999", "-99999999999999999999"),
+            "-199999999999999999998"
         );
         assert_eq!(
             sum("99999999999999999", "99999999999999999"),

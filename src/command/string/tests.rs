@@ -167,6 +167,8 @@ fn several_keys_at_once() {
             ("GET c", "$-1"),
             ("MSETNX c 1 d 2 c 3", ":1"),
             ("MGET c d", "*2 $1 3 $1 2"),
+            ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command"),
+            ("MSETNX e", "-ERR wrong number of arguments for 'msetnx' command"),
             ("MSET series text", "+OK"),
             ("TYPE series", "+string"),
         ],

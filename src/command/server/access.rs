@@ -1,0 +1,292 @@
+//! ACL, MODULE, FUNCTION, ROLE, WAIT, LOLWUT: small answers that tools and test harnesses ask for.
+
+use crate::command::connection::{DEFAULT_USER, REDIS_VERSION, write_modules};
+use crate::command::session::{SessionContext, SessionStop};
+use crate::command::subcommand::Subcommand;
+use crate::command::{Flags, SessionHandler};
+use crate::refusal::Refusal;
+use crate::resp::number::parse_i64;
+use crate::resp::{Args, Reply};
+
+use super::command_info::{CATEGORIES, categories};
+
+const fn entry(
+    full_name: &'static str,
+    arity: i16,
+    since: &'static str,
+    syntax: &'static str,
+    summary: &'static str,
+    handler: SessionHandler,
+) -> Subcommand {
+    Subcommand {
+        full_name,
+        arity,
+        flags: Flags::ADMIN,
+        since,
+        syntax,
+        summary,
+        handler,
+    }
+}
+
+/// All but HELP; users cannot be changed.
+pub const ACL: &[Subcommand] = &[
+    entry(
+        "acl|cat",
+        -2,
+        "6.0.0",
+        "[category]",
+        "Lists the ACL categories, or the commands inside a category.",
+        cat,
+    ),
+    entry(
+        "acl|getuser",
+        3,
+        "6.0.0",
+        "username",
+        "Lists the ACL rules of a user.",
+        get_user,
+    ),
+    entry(
+        "acl|list",
+        2,
+        "6.0.0",
+        "",
+        "Dumps the effective rules in ACL file format.",
+        list_users,
+    ),
+    entry(
+        "acl|users",
+        2,
+        "6.0.0",
+        "",
+        "Lists all ACL users.",
+        |_, _, reply| {
+            reply.array(1);
+            reply.bulk(DEFAULT_USER.as_bytes());
+            Ok(())
+        },
+    ),
+    entry(
+        "acl|whoami",
+        2,
+        "6.0.0",
+        "",
+        "Returns the authenticated username of the current connection.",
+        |_, _, reply| {
+            reply.bulk(DEFAULT_USER.as_bytes());
+            Ok(())
+        },
+    ),
+];
+
+/// All but HELP; nothing can be loaded.
+pub const FUNCTION: &[Subcommand] = &[
+    entry(
+        "function|flush",
+        -2,
+        "7.0.0",
+        "[ASYNC | SYNC]",
+        "Deletes all libraries and functions.",
+        flush_functions,
+    ),
+    entry(
+        "function|list",
+        -2,
+        "7.0.0",
+        "[LIBRARYNAME library-name-pattern] [WITHCODE]",
+        "Returns information about all libraries.",
+        list_functions,
+    ),
+];
+
+/// All but HELP; nothing can be loaded.
+pub const MODULE: &[Subcommand] = &[entry(
+    "module|list",
+    2,
+    "4.0.0",
+    "",
+    "Returns all loaded modules.",
+    |context, _, reply| {
+        write_modules(context.shared, reply);
+        Ok(())
+    },
+)];
+
+fn cat(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let Some(wanted) = args.try_get(2) else {
+        reply.array(CATEGORIES.len());
+        for category in CATEGORIES {
+            reply.bulk(category.as_bytes());
+        }
+        return Ok(());
+    };
+    if args.len() > 3 || !CATEGORIES.iter().any(|category| category.as_bytes() == wanted) {
+        let wanted = String::from_utf8_lossy(wanted);
+        return Err(Refusal::text(format!("ERR Unknown category '{wanted}'")).into());
+    }
+    let commands = context.shared.commands.iter().map(|(_, command)| command);
+    let is_in = |name: &&str| name.as_bytes() == wanted;
+    let names: Vec<String> = commands
+        .filter(|command| categories(command.flags, command.group).iter().any(is_in))
+        .map(|command| command.lower_name())
+        .collect();
+    reply.array(names.len());
+    for name in names {
+        reply.bulk(name.as_bytes());
+    }
+    Ok(())
+}
+
+/// The password's hash is not shown: nobody needs it to read the rules.
+fn get_user(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    if args.get(2) != DEFAULT_USER.as_bytes() {
+        reply.null();
+        return Ok(());
+    }
+    let is_open = context.shared.settings().password.is_empty();
+    reply.map(6);
+    reply.bulk(b"flags");
+    reply.set(1 + usize::from(is_open));
+    reply.bulk(b"on");
+    if is_open {
+        reply.bulk(b"nopass");
+    }
+    reply.bulk(b"passwords");
+    reply.array(0);
+    for (name, rule) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
+        reply.bulk(name.as_bytes());
+        reply.bulk(rule.as_bytes());
+    }
+    reply.bulk(b"selectors");
+    reply.array(0);
+    Ok(())
+}
+
+fn list_users(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let password = if context.shared.settings().password.is_empty() {
+        "nopass "
+    } else {
+        ""
+    };
+    reply.array(1);
+    reply.bulk_display(format_args!("user {DEFAULT_USER} on {password}~* &* +@all"));
+    Ok(())
+}
+
+fn flush_functions(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let mode = args.try_get(2).unwrap_or(b"SYNC");
+    if args.len() > 3
+        || ![&b"SYNC"[..], b"ASYNC"]
+            .iter()
+            .any(|known| mode.eq_ignore_ascii_case(known))
+    {
+        return Err(Refusal::text("ERR FUNCTION FLUSH only supports SYNC|ASYNC option").into());
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn list_functions(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let mut options = args.cursor(2);
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"WITHCODE") {
+            continue;
+        }
+        if !option.eq_ignore_ascii_case(b"LIBRARYNAME") {
+            let option = String::from_utf8_lossy(option);
+            return Err(Refusal::text(format!("ERR Unknown argument {option}")).into());
+        }
+        if options.next().is_none() {
+            return Err(Refusal::text("ERR library name argument was not given").into());
+        }
+    }
+    reply.array(0);
+    Ok(())
+}
+
+/// ROLE of a master without replicas.
+pub fn role(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    reply.array(3);
+    reply.bulk(b"master");
+    reply.integer(0);
+    reply.array(0);
+    Ok(())
+}
+
+/// WAIT: no replica will ever acknowledge, so there is nothing to wait for.
+pub fn wait(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let not_a_number = Refusal::text("ERR timeout is not an integer or out of range");
+    let timeout_ms = parse_i64(args.get(2)).ok_or(not_a_number)?;
+    if timeout_ms < 0 {
+        return Err(Refusal::text("ERR timeout is negative").into());
+    }
+    parse_i64(args.get(1)).ok_or(Refusal::NotInteger)?;
+    reply.integer(0);
+    Ok(())
+}
+
+/// LOLWUT without the art.
+pub fn lolwut(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    reply.verbatim("txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::test_support::TestClient;
+
+    #[test]
+    fn there_is_one_user() {
+        let mut client = TestClient::new();
+        assert_eq!(client.run(&["ACL", "WHOAMI"]), "$7\r\ndefault\r\n");
+        assert_eq!(client.run(&["ACL", "USERS"]), "*1\r\n$7\r\ndefault\r\n");
+        assert_eq!(
+            client.run(&["ACL", "LIST"]),
+            "*1\r\n$34\r\nuser default on nopass ~* &* +@all\r\n"
+        );
+        assert_eq!(client.run(&["ACL", "GETUSER", "x"]), "$-1\r\n");
+        assert!(
+            client
+                .run(&["ACL", "GETUSER", "default"])
+                .starts_with("*12\r\n$5\r\nflags\r\n*2\r\n$2\r\non\r\n")
+        );
+        client.run(&["CONFIG", "SET", "requirepass", "secret"]);
+        assert_eq!(
+            client.run(&["ACL", "LIST"]),
+            "*1\r\n$27\r\nuser default on ~* &* +@all\r\n"
+        );
+        assert!(
+            client
+                .run(&["ACL", "CAT", "connection"])
+                .contains("$4\r\nping\r\n")
+        );
+        assert_eq!(
+            client.run(&["ACL", "CAT", "nosuch"]),
+            "-ERR Unknown category 'nosuch'\r\n"
+        );
+    }
+
+    #[test]
+    fn harnesses_find_nothing_loaded() {
+        let mut client = TestClient::new();
+        assert_eq!(client.run(&["FUNCTION", "FLUSH", "async"]), "+OK\r\n");
+        assert_eq!(
+            client.run(&["FUNCTION", "LIST", "LIBRARYNAME", "*", "WITHCODE"]),
+            "*0\r\n"
+        );
+        assert_eq!(
+            client.run(&["FUNCTION", "LIST", "x"]),
+            "-ERR Unknown argument x\r\n"
+        );
+        assert_eq!(client.run(&["ROLE"]), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+        assert_eq!(client.run(&["WAIT", "1", "100"]), ":0\r\n");
+        assert_eq!(
+            client.run(&["WAIT", "1", "x"]),
+            "-ERR timeout is not an integer or out of range\r\n"
+        );
+        let modules = client.run(&["MODULE", "LIST"]);
+        let has_time_series = client.shared.commands.find(b"TS.ADD").is_some();
+        assert_eq!(modules.contains("timeseries"), has_time_series);
+    }
+}

@@ -1,0 +1,419 @@
+//! One client from accept to close: read, run what is complete, wait for what that started, answer.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+
+use crate::command::plan::Plan;
+use crate::command::session::ReplyMode;
+use crate::command::{CommandId, PortKind, Reports, Run, SessionContext};
+use crate::resp::Reply;
+
+use super::client::ClientHandle;
+use super::dispatch::{Input, Step, run_ready};
+use super::hop::{UNKNOWN_OUTCOME, offload, resolve};
+use super::lane_shell::LaneShell;
+use super::message::{Answer, LaneRequest, Parts};
+use super::plans;
+use super::transaction::{Caller, Ended};
+use super::turn::Turn;
+
+/// Room made for a large request at a time, so that a declared length alone costs nothing.
+const READ_STEP_MAX_BYTES: usize = 1 << 20;
+
+/// How a turn ended.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Close,
+}
+
+struct Connection {
+    shell: Rc<LaneShell>,
+    client: Rc<ClientHandle>,
+    stream: TcpStream,
+    input: Input,
+    turn: Turn,
+    output: Vec<u8>,
+    /// Keys under WATCH.
+    watched: Vec<Box<[u8]>>,
+}
+
+/// Serves a client until it goes, or has to go.
+pub async fn serve_connection(shell: Rc<LaneShell>, client: Rc<ClientHandle>, stream: TcpStream) {
+    let lanes = shell.shared.directory.lanes();
+    let mut connection = Connection {
+        turn: Turn::new(lanes),
+        input: Input::default(),
+        output: Vec::new(),
+        watched: Vec::new(),
+        shell,
+        client,
+        stream,
+    };
+    if let Err(error) = connection.run().await {
+        log::debug!("client {}: {error}", connection.client.session.borrow().address);
+    }
+    if !connection.watched.is_empty() {
+        plans::unwatch(&connection.shell, connection.client.session.borrow().id, &mut connection.watched).await;
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            if self.client.killed.get() || (self.shell.stopping.get() && self.input.waiting_bytes() == 0) {
+                return Ok(());
+            }
+            if self.fill().await? == 0 {
+                return Ok(());
+            }
+            self.client.busy.set(true);
+            let flow = self.answer_all().await?;
+            self.client.busy.set(false);
+            if flow == Flow::Close {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for bytes; 0 = the client has gone, or has to go.
+    async fn fill(&mut self) -> io::Result<usize> {
+        self.input.compact();
+        let max = self.shell.shared.config.wire.query_buffer_max_bytes;
+        if self.input.bytes.len() >= max {
+            self.shell.lane.borrow_mut().counters.query_buffer_limit_disconnections += 1;
+            log::warn!("client {}: query buffer over {max} bytes, closed", self.client.session.borrow().address);
+            return Ok(0);
+        }
+        if self.input.bytes.is_empty() && self.input.bytes.capacity() > 0 {
+            // An idle connection holds no buffer.
+            self.shell.give_buffer(std::mem::take(&mut self.input.bytes));
+        }
+        let missing = self.input.missing_bytes().min(READ_STEP_MAX_BYTES);
+        let (shell, client, stream, bytes) = (&self.shell, &self.client, &mut self.stream, &mut self.input.bytes);
+        let read = poll_fn(|context| {
+            client.wait_here(context);
+            if client.killed.get() || shell.stopping.get() {
+                return Poll::Ready(Ok(0));
+            }
+            let mut shared = shell.read_buffer.borrow_mut();
+            if bytes.is_empty() || missing <= shared.len() {
+                let polled = Pin::new(&mut *stream).poll_read(context, &mut shared);
+                if let Poll::Ready(Ok(len)) = &polled {
+                    if bytes.capacity() == 0 {
+                        *bytes = shell.take_buffer();
+                    }
+                    bytes.extend_from_slice(shared.get(..*len).unwrap_or(&[]));
+                }
+                return polled;
+            }
+            let start = bytes.len();
+            bytes.resize(start + missing, 0);
+            let polled = Pin::new(&mut *stream).poll_read(context, bytes.get_mut(start..).unwrap_or(&mut []));
+            bytes.truncate(start + if let Poll::Ready(Ok(len)) = &polled { *len } else { 0 });
+            polled
+        })
+        .await?;
+        self.shell.lane.borrow_mut().counters.net_input_bytes += read as u64;
+        self.client.query_buffer_bytes.set(self.input.bytes.len());
+        Ok(read)
+    }
+
+    /// Runs and answers everything that is complete.
+    async fn answer_all(&mut self) -> io::Result<Flow> {
+        self.begin_turn();
+        loop {
+            match run_ready(&self.shell, &self.client, &mut self.input, &mut self.turn) {
+                Step::NeedInput => return self.settle_and_write().await,
+                Step::Full => {
+                    if self.settle_and_write().await? == Flow::Close {
+                        return Ok(Flow::Close);
+                    }
+                    if self.input.waiting_bytes() == 0 {
+                        return Ok(Flow::GoOn);
+                    }
+                    self.begin_turn();
+                    // A long pipeline lets the others have their turn.
+                    glommio::executor().yield_if_needed().await;
+                }
+                Step::Wait(place, wait) => {
+                    self.settle().await;
+                    if let Err(refusal) = resolve(&self.shell, place, wait).await {
+                        self.reply_late(|reply| reply.error(&refusal));
+                        self.input.consume_pending();
+                    }
+                }
+                Step::Paused => {
+                    self.settle().await;
+                    glommio::timer::sleep(Duration::from_millis(1)).await;
+                    if self.client.killed.get() {
+                        return Ok(Flow::Close);
+                    }
+                }
+                step => {
+                    self.settle().await;
+                    self.run_late(step).await;
+                    self.input.consume_pending();
+                }
+            }
+        }
+    }
+
+    fn begin_turn(&mut self) {
+        let proto = self.client.session.borrow().proto;
+        if self.turn.reply.is_empty() {
+            self.turn.reply = Reply::with_buffer(self.shell.take_buffer(), proto);
+        }
+        self.turn.reply.set_proto(proto);
+        self.turn.read_at_ns = 0;
+    }
+
+    /// Adds a reply to the output, unless the client has turned replies off.
+    fn reply_late(&mut self, write: impl FnOnce(&mut Reply)) {
+        let mut session = self.client.session.borrow_mut();
+        let mut reply = Reply::new(session.proto);
+        write(&mut reply);
+        if reply.as_bytes().first() == Some(&b'-') {
+            self.shell.lane.borrow_mut().counters.error_replies += 1;
+            self.shell.count_error(reply.as_bytes().get(1..).unwrap_or(b""));
+        }
+        match session.reply_mode {
+            ReplyMode::On => self.output.extend_from_slice(reply.as_bytes()),
+            ReplyMode::Off => {}
+            ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skipping,
+            ReplyMode::Skipping => session.reply_mode = ReplyMode::On,
+        }
+    }
+
+    /// Work that takes more than a synchronous section on this lane.
+    async fn run_late(&mut self, step: Step) {
+        let start_ns = self.shell.lane.borrow().clock.instant_ns();
+        match step {
+            Step::Offload(job) => {
+                let proto = self.client.session.borrow().proto;
+                let bytes = offload(job, proto).await;
+                self.reply_late(|reply| reply.raw(&bytes));
+            }
+            Step::Report(id) => self.report(id).await,
+            Step::AtomicSplit(command) => {
+                let (client, proto) = self.identity();
+                let caller = Caller { client, proto, watched: &[] };
+                let ended = super::transaction::run_split(&self.shell, caller, &command).await;
+                let Run::Split { merge, .. } = self.shell.shared.commands.get(command.id).run else { return };
+                match ended {
+                    Ended::Done(()) => self.reply_late(|reply| crate::command::write_outcome(merge, true, reply)),
+                    Ended::CalledOff => self.reply_late(|reply| crate::command::write_outcome(merge, false, reply)),
+                    Ended::Refused(text) => self.reply_late(|reply| reply.error(&text)),
+                    Ended::Unknown(text) => self.unknown(&text),
+                }
+            }
+            Step::Plan(plan) => self.run_plan(*plan).await,
+            Step::NeedInput | Step::Full | Step::Wait(..) | Step::Paused => {}
+        }
+        self.time_late(start_ns);
+    }
+
+    /// What a plan took beyond its synchronous section counts as service time of its command.
+    fn time_late(&self, start_ns: u64) {
+        let mut lane = self.shell.lane.borrow_mut();
+        let took_ns = lane.clock.instant_ns().saturating_sub(start_ns);
+        let name = self.client.last_command.get();
+        let slower_than_us = self.shell.shared.settings().slowlog_slower_than_us;
+        if slower_than_us >= 0 && took_ns / 1_000 >= slower_than_us.unsigned_abs() {
+            let args = self.input.pending_args();
+            self.shell.keep_slow_call(&self.client, args, took_ns / 1_000, lane.clock.now_ms());
+        }
+        if let Some(id) = self.shell.shared.commands.find(name.as_bytes()) {
+            lane.latency.record_late(usize::from(id), took_ns);
+        }
+    }
+
+    fn identity(&self) -> (u64, crate::resp::Proto) {
+        let session = self.client.session.borrow();
+        (session.id, session.proto)
+    }
+
+    async fn run_plan(&mut self, plan: Plan) {
+        let (shell, client) = (self.shell.clone(), self.client.clone());
+        let mut reply = Reply::new(self.identity().1);
+        let args: Vec<Box<[u8]>> = self.input.pending_args().iter().map(Box::from).collect();
+        let ended = plans::run(&shell, &client, plan, &args, &mut self.watched, None, &mut reply).await;
+        let bytes = reply.take();
+        match ended {
+            Ok(()) => self.reply_late(|reply| reply.raw(&bytes)),
+            Err(text) => self.unknown(&text),
+        }
+    }
+
+    /// The reply of a command that reports about the whole server.
+    async fn report(&mut self, id: CommandId) {
+        let Run::Report { kinds, render } = self.shell.shared.commands.get(id).run else { return };
+        let reports = plans::gather_reports(&self.shell, kinds).await;
+        let proto = self.identity().1;
+        let mut reply = Reply::new(proto);
+        let refusal = self.render(&reports, render, &mut reply);
+        match refusal {
+            Ok(()) => {
+                let bytes = reply.take();
+                self.reply_late(|reply| reply.raw(&bytes));
+            }
+            Err(refusal) => self.reply_late(|reply| reply.error(&refusal)),
+        }
+    }
+
+    fn render(
+        &self,
+        reports: &Reports,
+        render: crate::command::plan::Render,
+        reply: &mut Reply,
+    ) -> Result<(), crate::refusal::Refusal> {
+        let mut session = self.client.session.borrow_mut();
+        let clock = self.shell.lane.borrow().clock.clone();
+        let mut context = SessionContext {
+            session: &mut session,
+            shared: &self.shell.shared,
+            clock: &clock,
+            lane: self.shell.id(),
+        };
+        render(&mut context, self.input.pending_args(), reports, reply)
+    }
+
+    /// The storage failed midway: say so and close.
+    fn unknown(&mut self, text: &str) {
+        self.reply_late(|reply| reply.error(text));
+        self.client.session.borrow_mut().closing = true;
+    }
+
+    /// Sends the hops, waits for commits and answers, and moves the turn's replies to the output.
+    async fn settle(&mut self) {
+        let hop_parts = if self.turn.has_hops { Some(self.send_hops().await) } else { None };
+        let committed = self.shell.commits.wait(&self.turn.changes).await;
+        if !committed {
+            // Which of the turn's replies are affected is not known apart: none of them may be taken for granted.
+            self.turn.clear();
+            self.unknown(UNKNOWN_OUTCOME);
+            return;
+        }
+        match hop_parts {
+            None if self.output.is_empty() => {
+                let mut reply = self.turn.reply.take();
+                std::mem::swap(&mut self.output, &mut reply);
+                self.shell.give_buffer(reply);
+            }
+            None => self.output.extend_from_slice(self.turn.reply.as_bytes()),
+            Some(answers) => {
+                let mut parts: Vec<Option<Parts>> = Vec::with_capacity(answers.len());
+                for answer in answers {
+                    parts.push(match answer {
+                        Some(Answer::Parts(found)) => Some(found),
+                        Some(Answer::Unknown(text)) => {
+                            self.turn.clear();
+                            self.unknown(&text);
+                            return;
+                        }
+                        _ => None,
+                    });
+                }
+                self.turn.assemble(&parts, &mut self.output);
+            }
+        }
+        self.finish_counts();
+        self.turn.clear();
+    }
+
+    /// One hop per target lane, all at once; their answers by lane.
+    async fn send_hops(&mut self) -> Vec<Option<Answer>> {
+        let mut tickets = Vec::new();
+        for lane in 0..self.turn.hops.len() {
+            let Some(hop) = self.turn.hops.get_mut(lane).and_then(Option::take) else { continue };
+            {
+                let mut own = self.shell.lane.borrow_mut();
+                own.counters.hops_sent += 1;
+                own.counters.hop_commands += hop.len() as u64;
+            }
+            tickets.push((lane, self.shell.mesh.send(lane, LaneRequest::Execute(*hop)).await));
+        }
+        self.turn.has_hops = false;
+        let mut answers: Vec<Option<Answer>> = (0..self.turn.hops.len()).map(|_| None).collect();
+        for (lane, ticket) in tickets {
+            let answer = self.shell.mesh.answer(ticket).await;
+            if let Some(slot) = answers.get_mut(lane) {
+                *slot = Some(answer);
+            }
+        }
+        answers
+    }
+
+    fn finish_counts(&mut self) {
+        let mut lane = self.shell.lane.borrow_mut();
+        let took_ns = lane.clock.instant_ns().saturating_sub(self.turn.read_at_ns);
+        for (id, count) in &self.turn.counts {
+            lane.latency.record_turnaround(usize::from(*id), took_ns, *count);
+        }
+    }
+
+    async fn settle_and_write(&mut self) -> io::Result<Flow> {
+        self.settle().await;
+        self.write().await?;
+        let now_ms = self.shell.lane.borrow().clock.now_ms();
+        self.client.last_active_ms.set(now_ms);
+        let closing = self.client.session.borrow().closing || self.client.killed.get();
+        Ok(if closing { Flow::Close } else { Flow::GoOn })
+    }
+
+    /// Writes the output. Nothing more is read while the client does not take it.
+    async fn write(&mut self) -> io::Result<()> {
+        let max = self.shell.shared.config.wire.output_buffer_max_bytes;
+        if self.output.len() > max {
+            self.shell.lane.borrow_mut().counters.output_buffer_limit_disconnections += 1;
+            log::warn!("client {}: replies over {max} bytes, closed", self.client.session.borrow().address);
+            return Err(io::Error::other("output buffer limit"));
+        }
+        self.client.output_bytes.set(self.output.len());
+        let mut written = 0;
+        let (client, stream, output) = (&self.client, &mut self.stream, &self.output);
+        while written < output.len() {
+            let rest = output.get(written..).unwrap_or(&[]);
+            let len = poll_fn(|context| {
+                client.wait_here(context);
+                if client.killed.get() {
+                    return Poll::Ready(Err(io::Error::other("killed")));
+                }
+                Pin::new(&mut *stream).poll_write(context, rest)
+            })
+            .await?;
+            if len == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            written += len;
+        }
+        self.shell.lane.borrow_mut().counters.net_output_bytes += written as u64;
+        self.client.output_bytes.set(0);
+        let output = std::mem::take(&mut self.output);
+        if output.capacity() > 0 {
+            self.shell.give_buffer(output);
+        }
+        Ok(())
+    }
+}
+
+/// Tells a client why it cannot be served, without waiting for it.
+pub async fn refuse(mut stream: TcpStream, text: &str) {
+    let line = format!("-{text}\r\n");
+    let _ = futures_lite::AsyncWriteExt::write_all(&mut stream, line.as_bytes()).await;
+}
+
+/// The business whose own port a client came in by.
+pub fn port_business(port: PortKind) -> Option<usize> {
+    match port {
+        PortKind::Business(business) => Some(business),
+        _ => None,
+    }
+}

@@ -1,0 +1,539 @@
+//! From bytes to executed commands, as far as that is possible without waiting: the synchronous heart of a turn.
+
+use std::rc::Rc;
+
+use crate::command::session::{PortKind, ReplyMode};
+use crate::command::{
+    Call, Command, CommandId, Flags, Merge, Plan, QueuedCommand, Run, Session, SessionContext, SessionStop,
+    execute_one, execute_split,
+};
+use crate::lane::{Job, Lane, Stop, Wait};
+use crate::refusal::Refusal;
+use crate::resp::{Args, Request, RequestLimits, RequestParser, Span};
+
+use super::client::ClientHandle;
+use super::lane_shell::LaneShell;
+use super::transaction::no_business;
+use super::turn::Turn;
+
+/// Why the synchronous section ended. Except after `NeedInput` and `Full`, the command that ended it is not consumed
+/// before [`Input::consume_pending`].
+pub enum Step {
+    /// All complete requests have run.
+    NeedInput,
+    /// Enough for one turn: answer before going on.
+    Full,
+    /// The command has to wait, then run again.
+    Wait(usize, Wait),
+    /// The command's rest runs on the blocking pool and writes its reply.
+    Offload(Job),
+    /// The command takes more than this lane.
+    Plan(Box<Plan>),
+    /// Every lane has to report.
+    Report(CommandId),
+    /// An atomic command over several partitions.
+    AtomicSplit(QueuedCommand),
+    /// CLIENT PAUSE holds the command back.
+    Paused,
+}
+
+/// Bytes received and not yet run.
+#[derive(Default)]
+pub struct Input {
+    /// Received bytes.
+    pub bytes: Vec<u8>,
+    position: usize,
+    parser: RequestParser,
+    spans: Vec<Span>,
+    /// Length of the request that stopped the section, to be consumed when it is done.
+    pending: usize,
+    inline: bool,
+}
+
+impl Input {
+    /// The request that stopped the section is done.
+    pub fn consume_pending(&mut self) {
+        self.position += std::mem::take(&mut self.pending);
+    }
+
+    /// Drops what has run.
+    pub fn compact(&mut self) {
+        if self.position == self.bytes.len() {
+            self.bytes.clear();
+        } else if self.position > 0 {
+            self.bytes.drain(..self.position);
+        }
+        self.position = 0;
+    }
+
+    /// Bytes not yet run.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.len() - self.position
+    }
+
+    /// Bytes that at least have to come before the next request is complete.
+    pub fn missing_bytes(&self) -> usize {
+        self.parser.missing_bytes()
+    }
+
+    /// Arguments of the request that stopped the section.
+    pub fn pending_args(&self) -> Args<'_> {
+        let bytes = if self.inline { self.parser.inline_bytes() } else { self.bytes.get(self.position..).unwrap_or(&[]) };
+        Args::new(bytes, &self.spans)
+    }
+}
+
+/// A reply buffer beyond this ends the turn.
+const TURN_REPLY_MAX_BYTES: usize = 256 << 10;
+
+/// One run of equal commands, timed with one clock reading at each end.
+struct Timing {
+    id: CommandId,
+    count: u64,
+    start_ns: u64,
+}
+
+/// Runs what has been received, as far as possible without waiting.
+pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input, turn: &mut Turn) -> Step {
+    let mut session = client.session.borrow_mut();
+    let mut lane = shell.lane.borrow_mut();
+    let now_us = lane.clock.now_us();
+    let start_ns = lane.clock.instant_ns();
+    if turn.read_at_ns == 0 {
+        turn.read_at_ns = start_ns;
+    }
+    let mut section = Section {
+        shell,
+        session: &mut session,
+        lane: &mut lane,
+        turn,
+        now_us,
+        now_ms: now_us / 1_000,
+        timing: Timing { id: 0, count: 0, start_ns },
+        commands: 0,
+    };
+    let step = section.run(input, client);
+    section.finish();
+    step
+}
+
+struct Section<'a> {
+    shell: &'a Rc<LaneShell>,
+    session: &'a mut Session,
+    lane: &'a mut Lane,
+    turn: &'a mut Turn,
+    now_us: i64,
+    now_ms: i64,
+    timing: Timing,
+    commands: usize,
+}
+
+impl Section<'_> {
+    fn run(&mut self, input: &mut Input, client: &ClientHandle) -> Step {
+        let commands_max = self.shell.shared.config.lane.turn_commands_max;
+        let limits = self.limits();
+        loop {
+            if input.position >= input.bytes.len() {
+                return Step::NeedInput;
+            }
+            if self.commands >= commands_max || self.turn.reply.len() >= TURN_REPLY_MAX_BYTES {
+                return Step::Full;
+            }
+            let waiting = input.bytes.get(input.position..).unwrap_or(&[]);
+            let limits = if self.session.authenticated { &limits } else { &RequestLimits::UNAUTHENTICATED };
+            let Request { consumed_bytes, inline } = match input.parser.parse(waiting, limits, &mut input.spans) {
+                Ok(Some(request)) => request,
+                Ok(None) => return Step::NeedInput,
+                Err(error) => {
+                    self.lane.counters.protocol_errors += 1;
+                    self.turn.reply.error(format_args!("ERR {error}"));
+                    self.session.closing = true;
+                    return Step::Full;
+                }
+            };
+            let bytes = if inline { input.parser.inline_bytes() } else { waiting };
+            let args = Args::new(bytes, &input.spans);
+            if !args.is_empty() {
+                if let Some(step) = self.one(args, client) {
+                    input.pending = consumed_bytes;
+                    input.inline = inline;
+                    return step;
+                }
+            }
+            input.position += consumed_bytes;
+            if self.session.closing {
+                return Step::Full;
+            }
+        }
+    }
+
+    fn limits(&self) -> RequestLimits {
+        let wire = &self.shell.shared.config.wire;
+        RequestLimits {
+            bulk_len_max_bytes: self.shell.shared.settings().bulk_len_max_bytes,
+            args_max: wire.args_max,
+            inline_len_max_bytes: wire.inline_len_max_bytes,
+            unauthenticated: false,
+        }
+    }
+
+    /// Runs one command; `None` if it is done.
+    fn one(&mut self, args: Args<'_>, client: &ClientHandle) -> Option<Step> {
+        let shell = self.shell;
+        let table = &shell.shared.commands;
+        let Some(id) = table.find(args.name()) else {
+            self.unknown_command(args);
+            return None;
+        };
+        let command = table.get(id);
+        if let Err(refusal) = self.admit(command, args) {
+            self.reject(id, &refusal);
+            return None;
+        }
+        let (until_ms, writes_only) = shell.paused.get();
+        if until_ms > self.now_ms && (!writes_only || command.flags.has(Flags::WRITE)) && command.name != "CLIENT" {
+            return Some(Step::Paused);
+        }
+        self.time(id);
+        client.last_command.set(command.name);
+        if self.session.transaction.is_some() && !command.flags.has(Flags::IN_MULTI) {
+            self.queue(id, command, args);
+            return None;
+        }
+        let before = self.turn.reply.len();
+        let step = match command.run {
+            Run::Owner { key, handler } => {
+                let key = args.get(key);
+                let Some(place) = shell.shared.directory.place(key) else {
+                    self.reject(id, &no_business());
+                    return None;
+                };
+                if place.home.lane != shell.id() {
+                    let hop = self.turn.hop(place.home.lane, self.session.id, self.session.proto);
+                    hop.push(id, place.home.place, false, args.iter());
+                    self.turn.place_remote(place.home.lane);
+                    None
+                } else {
+                    let call = self.call(args);
+                    let outcome = match self.lane.partition(place.home.place) {
+                        Ok(partition) => {
+                            let outcome =
+                                execute_one(partition, handler, key, &call, None, &mut self.turn.reply);
+                            let wrote = command.flags.has(Flags::WRITE);
+                            if partition.has_changes() {
+                                self.turn.wait_for(shell.commits.note(place.home.place, wrote));
+                            }
+                            outcome
+                        }
+                        Err(refusal) => Err(refusal.into()),
+                    };
+                    self.stopped(id, place.home.place, outcome.err()?)
+                }
+            }
+            Run::Split { step, merge, atomic, .. } => self.split(id, command, args, step, merge, atomic.is_some()),
+            Run::Session(handler) => {
+                let mut context = SessionContext {
+                    session: self.session,
+                    shared: &shell.shared,
+                    clock: &self.lane.clock,
+                    lane: shell.id(),
+                };
+                match handler(&mut context, args, &mut self.turn.reply) {
+                    Ok(()) => {
+                        let proto = self.session.proto;
+                        self.turn.reply.set_proto(proto);
+                        None
+                    }
+                    Err(SessionStop::Plan(plan)) => Some(Step::Plan(plan)),
+                    Err(SessionStop::Refused(refusal)) => {
+                        self.turn.reply.truncate(before);
+                        self.fail(id, &refusal);
+                        None
+                    }
+                }
+            }
+            Run::Report { .. } => Some(Step::Report(id)),
+        };
+        if step.is_none() {
+            self.apply_reply_mode(before);
+        }
+        step
+    }
+
+    fn call<'a>(&self, args: Args<'a>) -> Call<'a> {
+        Call { args, now_ms: self.now_ms, now_us: self.now_us, client: self.session.id }
+    }
+
+    /// What every command has to pass before it runs or is queued.
+    fn admit(&mut self, command: &Command, args: Args<'_>) -> Result<(), Refusal> {
+        if !command.accepts(args.len()) || command.flags.has(Flags::INTERNAL) {
+            return Err(command.arity_error());
+        }
+        if !self.session.authenticated && !command.flags.has(Flags::NO_AUTH) {
+            return Err(Refusal::text("NOAUTH Authentication required."));
+        }
+        if let Run::Split { step, .. } = command.run {
+            if (args.len() - 1) % step != 0 {
+                return Err(command.arity_error());
+            }
+        }
+        if command.keys.first != 0 {
+            self.check_keys(command, args)?;
+        }
+        if command.flags.has(Flags::DENY_ON_FULL) && self.shell.disk_full.get() {
+            return Err(Refusal::text(
+                "MISCONF the data directory is almost full (storage.disk_free_min): writes are refused until there is \
+                 space again, reads go on",
+            ));
+        }
+        if self.session.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
+            return Err(Refusal::text("ERR Command not allowed inside a transaction"));
+        }
+        Ok(())
+    }
+
+    /// Every key belongs to a business that this port serves.
+    #[inline]
+    fn check_keys(&self, command: &Command, args: Args<'_>) -> Result<(), Refusal> {
+        let PortKind::Business(business) = self.session.port else { return Ok(()) };
+        let directory = &self.shell.shared.directory;
+        for key in command.keys.keys(args) {
+            if directory.business_of(key) != Some(business) {
+                let name = directory.businesses().get(business).map_or("", |entry| &entry.config.name);
+                return Err(Refusal::text(format!("WRONGBUSINESS this port serves only keys of the business '{name}'")));
+            }
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, id: CommandId, command: &Command, args: Args<'_>) {
+        let max = self.shell.shared.config.wire.transaction_max;
+        let unknown = command.keys.keys(args).any(|key| self.shell.shared.directory.place(key).is_none());
+        let Some(transaction) = &mut self.session.transaction else { return };
+        if unknown || transaction.commands.len() >= max {
+            transaction.broken = true;
+            let text = format!("ERR a transaction holds at most {max} commands");
+            let refusal = if unknown { no_business() } else { Refusal::text(text) };
+            self.fail(id, &refusal);
+            return;
+        }
+        transaction.commands.push(QueuedCommand { id, args: args.iter().map(Box::from).collect() });
+        self.turn.reply.simple("QUEUED");
+    }
+
+    fn split(
+        &mut self,
+        id: CommandId,
+        command: &Command,
+        args: Args<'_>,
+        step: usize,
+        merge: Merge,
+        atomic: bool,
+    ) -> Option<Step> {
+        let shell = self.shell;
+        let directory = &shell.shared.directory;
+        let Some(first) = directory.place(args.get(1)) else {
+            self.reject(id, &no_business());
+            return None;
+        };
+        let mut together = true;
+        for key in command.keys.keys(args) {
+            match directory.place(key) {
+                None => {
+                    self.reject(id, &no_business());
+                    return None;
+                }
+                Some(place) => together = together && place.home == first.home,
+            }
+        }
+        if together && first.home.lane == shell.id() {
+            let call = self.call(args);
+            let outcome = match self.lane.partition(first.home.place) {
+                Ok(partition) => {
+                    let outcome = execute_split(partition, command, &call, None, &mut self.turn.reply);
+                    if partition.has_changes() {
+                        let wrote = command.flags.has(Flags::WRITE);
+                        self.turn.wait_for(shell.commits.note(first.home.place, wrote));
+                    }
+                    outcome
+                }
+                Err(refusal) => Err(refusal.into()),
+            };
+            return self.stopped(id, first.home.place, outcome.err()?);
+        }
+        if together {
+            let hop = self.turn.hop(first.home.lane, self.session.id, self.session.proto);
+            hop.push(id, first.home.place, false, args.iter());
+            self.turn.place_remote(first.home.lane);
+            return None;
+        }
+        if atomic {
+            return Some(Step::AtomicSplit(QueuedCommand { id, args: args.iter().map(Box::from).collect() }));
+        }
+        self.scatter(id, command, args, step, merge)
+    }
+
+    /// Runs the groups of a split command where their keys live; nothing runs before all local keys are warm.
+    fn scatter(
+        &mut self,
+        id: CommandId,
+        command: &Command,
+        args: Args<'_>,
+        step: usize,
+        merge: Merge,
+    ) -> Option<Step> {
+        let shell = self.shell;
+        let Run::Split { handler, .. } = command.run else { return None };
+        let groups = args.from(1);
+        let starts = || (0..groups.len()).step_by(step);
+        for start in starts() {
+            let place = shell.shared.directory.place(groups.get(start))?;
+            if place.home.lane == shell.id() {
+                let checked = self.lane.partition(place.home.place).map_err(Stop::from).and_then(|partition| {
+                    partition.warm(groups.get(start))?;
+                    if crate::command::is_key_held(partition, groups.get(start), None) {
+                        return Err(Stop::Wait(Wait::Held));
+                    }
+                    Ok(())
+                });
+                if let Err(stop) = checked {
+                    return self.stopped(id, place.home.place, stop);
+                }
+            }
+        }
+        self.turn.place_join(merge, groups.len() / step);
+        for start in starts() {
+            let group = groups.range(start..start + step);
+            let place = shell.shared.directory.place(group.get(0))?;
+            if place.home.lane != shell.id() {
+                let hop = self.turn.hop(place.home.lane, self.session.id, self.session.proto);
+                hop.push(id, place.home.place, true, group.iter());
+                self.turn.place_remote(place.home.lane);
+                continue;
+            }
+            let call = self.call(group);
+            let outcome = match self.lane.partition(place.home.place) {
+                Ok(partition) => {
+                    let outcome = execute_one(partition, handler, group.get(0), &call, None, &mut self.turn.reply);
+                    if partition.has_changes() {
+                        let wrote = command.flags.has(Flags::WRITE);
+                        self.turn.wait_for(shell.commits.note(place.home.place, wrote));
+                    }
+                    outcome
+                }
+                Err(refusal) => Err(refusal.into()),
+            };
+            if let Err(stop) = outcome {
+                let refusal = match stop {
+                    Stop::Refused(refusal) => refusal,
+                    _ => Refusal::text("ERR internal: a warm key had to wait"),
+                };
+                self.turn.reply.error(&refusal);
+            }
+            self.turn.place_local();
+        }
+        None
+    }
+
+    /// How a command that did not finish goes on.
+    fn stopped(&mut self, id: CommandId, place: usize, stop: Stop) -> Option<Step> {
+        match stop {
+            Stop::Refused(refusal) => {
+                self.fail(id, &refusal);
+                None
+            }
+            Stop::Wait(wait) => Some(Step::Wait(place, wait)),
+            Stop::Offload(job) => Some(Step::Offload(job)),
+        }
+    }
+
+    /// The command ran and was refused.
+    fn fail(&mut self, id: CommandId, refusal: &Refusal) {
+        let before = self.turn.reply.len();
+        self.turn.reply.error(refusal);
+        self.lane.latency.record_failure(usize::from(id));
+        self.lane.counters.error_replies += 1;
+        self.shell.count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
+    }
+
+    /// The command was refused before it ran: a transaction being queued is broken by it.
+    fn reject(&mut self, id: CommandId, refusal: &Refusal) {
+        let before = self.turn.reply.len();
+        self.turn.reply.error(refusal);
+        self.lane.latency.record_rejection(usize::from(id));
+        self.lane.counters.error_replies += 1;
+        self.shell.count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
+        if let Some(transaction) = &mut self.session.transaction {
+            transaction.broken = true;
+        }
+        self.apply_reply_mode(before);
+    }
+
+    fn unknown_command(&mut self, args: Args<'_>) {
+        // A browser or a mail server talking to us: Redis closes too, so that no web page can be made to send commands.
+        if args.name().eq_ignore_ascii_case(b"post") || args.name().eq_ignore_ascii_case(b"host:") {
+            log::warn!("possible cross-protocol attack from {}: connection closed", self.session.address);
+            self.session.closing = true;
+            return;
+        }
+        let shown = |bytes: &[u8], max: usize| {
+            String::from_utf8_lossy(bytes.get(..max.min(bytes.len())).unwrap_or(b"")).into_owned()
+        };
+        let mut list = String::new();
+        for arg in args.from(1).iter() {
+            if list.len() >= 128 {
+                break;
+            }
+            list.push_str(&format!("'{}' ", shown(arg, 128 - list.len())));
+        }
+        let text = format!("ERR unknown command '{}', with args beginning with: {list}", shown(args.name(), 128));
+        self.turn.reply.error(&text);
+        self.lane.counters.error_replies += 1;
+        self.shell.count_error(b"ERR ");
+        if let Some(transaction) = &mut self.session.transaction {
+            transaction.broken = true;
+        }
+    }
+
+    /// CLIENT REPLY OFF and SKIP: takes back what was just written.
+    fn apply_reply_mode(&mut self, before: usize) {
+        match self.session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => self.turn.reply.truncate(before),
+            ReplyMode::SkipNext => self.session.reply_mode = ReplyMode::Skipping,
+            ReplyMode::Skipping => {
+                self.turn.reply.truncate(before);
+                self.session.reply_mode = ReplyMode::On;
+            }
+        }
+    }
+
+    /// Counts a command; the clock is read only when another kind of command begins.
+    #[inline]
+    fn time(&mut self, id: CommandId) {
+        self.commands += 1;
+        if self.timing.count > 0 && self.timing.id == id {
+            self.timing.count += 1;
+            return;
+        }
+        let now_ns = if self.timing.count > 0 { self.close_timing() } else { self.timing.start_ns };
+        self.timing = Timing { id, count: 1, start_ns: now_ns };
+    }
+
+    fn close_timing(&mut self) -> u64 {
+        let now_ns = self.lane.clock.instant_ns();
+        let Timing { id, count, start_ns } = self.timing;
+        let each_ns = now_ns.saturating_sub(start_ns) / count.max(1);
+        self.lane.latency.record_service_n(usize::from(id), each_ns, count);
+        self.turn.count(id, count);
+        now_ns
+    }
+
+    fn finish(&mut self) {
+        if self.timing.count > 0 {
+            self.close_timing();
+        }
+        self.lane.counters.commands_processed += self.commands as u64;
+        self.lane.counters.turns += 1;
+    }
+}

@@ -1,0 +1,643 @@
+//! Carrying out what session handlers have planned.
+
+use std::rc::Rc;
+
+use crate::command::plan::{OrderAnswer, Plan, TransferKind};
+use crate::command::{QueuedCommand, ReportKinds, Reports, Run, Session, SessionContext, SessionStop};
+use crate::lane::KeyFilter;
+use crate::lane::journal::BatchId;
+use crate::resp::{Args, Reply, Span};
+
+use super::client::ClientHandle;
+use super::hop::UNKNOWN_OUTCOME;
+use super::lane_shell::LaneShell;
+use super::message::{Answer, BatchStep, Hop, LaneRequest, ScanStep};
+use super::requests::{ask, ask_all};
+use super::scan_cursors::{Walk, lane_of};
+use super::transaction::{BatchRun, Caller, Ended, is_key_command, no_business, run_groups, run_in_one_place, run_split};
+use super::{dumps, lifecycle};
+
+/// Keys of a walk fetched per step when all of them are wanted.
+const KEYS_STEP: usize = 4096;
+
+/// Carries out `plan` and writes its reply; `batch` is the batch that it is part of, if any.
+///
+/// # Errors
+/// The reply, when the storage failed midway and the connection has to be closed after it.
+pub async fn run(
+    shell: &Rc<LaneShell>,
+    client: &Rc<ClientHandle>,
+    plan: Plan,
+    args: &[Box<[u8]>],
+    watched: &mut Vec<Box<[u8]>>,
+    batch: Option<BatchId>,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    let id = client.session.borrow().id;
+    match plan {
+        Plan::Transaction(commands) => return transaction(shell, client, commands, watched, reply).await,
+        Plan::BatchFlush { triples } => return batch_flush(shell, id, triples, reply).await,
+        Plan::Watch(keys) => watch(shell, id, keys, watched, reply).await,
+        Plan::Unwatch => {
+            unwatch(shell, id, watched).await;
+            reply.ok();
+        }
+        Plan::Reset => {
+            unwatch(shell, id, watched).await;
+            reply.simple("RESET");
+        }
+        Plan::Transfer { source, target, kind } => {
+            return transfer(shell, batch, &source, &target, kind, reply).await;
+        }
+        Plan::Scan { cursor, count, filter } => scan(shell, cursor, count, filter, reply).await,
+        Plan::Keys(filter) => keys(shell, filter, reply).await,
+        Plan::RandomKey => random_key(shell, reply).await,
+        Plan::Flush => return flush(shell, batch, reply).await,
+        Plan::Order { order, answer } => {
+            let answers = ask_all(shell, |_| LaneRequest::Order(order.clone())).await;
+            let sum: u64 = answers.iter().map(|answer| if let Answer::Count(n) = answer { *n } else { 0 }).sum();
+            match answer {
+                OrderAnswer::Ok => reply.ok(),
+                OrderAnswer::Sum => reply.integer(sum as i64),
+                OrderAnswer::OkIfAny if sum > 0 => reply.ok(),
+                OrderAnswer::OkIfAny => reply.error("ERR No such client"),
+            }
+        }
+        Plan::Save { background } => {
+            let own = shell.clone();
+            let saving = glommio::spawn_local(async move {
+                ask_all(&own, |_| LaneRequest::Checkpoint).await;
+            });
+            if background {
+                saving.detach();
+                reply.simple("Background saving started");
+            } else {
+                saving.await;
+                reply.ok();
+            }
+        }
+        Plan::Report { kinds, render } => {
+            let reports = gather_reports(shell, kinds).await;
+            render_now(shell, client, args, &reports, render, reply);
+        }
+        Plan::KeysInSlot { slot, count_max } => keys_in_slot(shell, slot, count_max, reply).await,
+        Plan::DumpLatency => match dumps::dump(shell).await {
+            Ok(files) => reply.bulk(files.as_bytes()),
+            Err(error) => reply.error(format_args!("ERR latency dump failed: {error}")),
+        },
+        Plan::Shutdown => {
+            lifecycle::request_stop();
+            client.session.borrow_mut().closing = true;
+            reply.ok();
+        }
+        Plan::Sleep { milliseconds } => {
+            glommio::timer::sleep(std::time::Duration::from_millis(milliseconds)).await;
+            reply.ok();
+        }
+    }
+    Ok(())
+}
+
+/// Asks every lane for a report.
+pub async fn gather_reports(shell: &Rc<LaneShell>, kinds: ReportKinds) -> Reports {
+    let answers = ask_all(shell, |_| LaneRequest::Report(kinds)).await;
+    let lanes = answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            Answer::Report(report) => Some(*report),
+            _ => None,
+        })
+        .collect();
+    Reports {
+        lanes,
+        block_cache_used_bytes: shell.resources.cache_used_bytes(),
+        write_buffers_used_bytes: shell.resources.write_buffers_used_bytes(),
+    }
+}
+
+fn with_args<T>(args: &[Box<[u8]>], use_args: impl FnOnce(Args<'_>) -> T) -> T {
+    let mut bytes = Vec::new();
+    let mut spans = Vec::with_capacity(args.len());
+    for arg in args {
+        let start = bytes.len();
+        bytes.extend_from_slice(arg);
+        spans.push(Span::new(start, bytes.len()).expect("invariant: query buffers are below 4 GiB"));
+    }
+    use_args(Args::new(&bytes, &spans))
+}
+
+fn with_context<T>(
+    shell: &Rc<LaneShell>,
+    session: &mut Session,
+    use_context: impl FnOnce(&mut SessionContext<'_>) -> T,
+) -> T {
+    let clock = shell.lane.borrow().clock.clone();
+    use_context(&mut SessionContext { session, shared: &shell.shared, clock: &clock, lane: shell.id() })
+}
+
+fn render_now(
+    shell: &Rc<LaneShell>,
+    client: &ClientHandle,
+    args: &[Box<[u8]>],
+    reports: &Reports,
+    render: crate::command::plan::Render,
+    reply: &mut Reply,
+) {
+    let mut session = client.session.borrow_mut();
+    let rendered = with_context(shell, &mut session, |context| {
+        with_args(args, |args| render(context, args, reports, reply))
+    });
+    if let Err(refusal) = rendered {
+        reply.error(&refusal);
+    }
+}
+
+/// Forgets the watches of a client wherever it has any.
+pub async fn unwatch(shell: &Rc<LaneShell>, client: u64, watched: &mut Vec<Box<[u8]>>) {
+    if watched.is_empty() {
+        return;
+    }
+    watched.clear();
+    ask_all(shell, |_| LaneRequest::Unwatch(client)).await;
+}
+
+async fn watch(
+    shell: &Rc<LaneShell>,
+    client: u64,
+    keys: Vec<Box<[u8]>>,
+    watched: &mut Vec<Box<[u8]>>,
+    reply: &mut Reply,
+) {
+    let mut by_lane: Vec<Vec<(usize, Box<[u8]>)>> = vec![Vec::new(); shell.shared.directory.lanes()];
+    for key in &keys {
+        let Some(place) = shell.shared.directory.place(key) else {
+            reply.error(no_business());
+            return;
+        };
+        if let Some(list) = by_lane.get_mut(place.home.lane) {
+            list.push((place.home.place, key.clone()));
+        }
+    }
+    for (lane, keys) in by_lane.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()) {
+        if let Answer::Refused(text) = ask(shell, lane, LaneRequest::Watch(client, keys)).await {
+            reply.error(&text);
+            return;
+        }
+    }
+    watched.extend(keys);
+    reply.ok();
+}
+
+async fn transaction(
+    shell: &Rc<LaneShell>,
+    client: &Rc<ClientHandle>,
+    commands: Vec<QueuedCommand>,
+    watched: &mut Vec<Box<[u8]>>,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    let id = client.session.borrow().id;
+    let proto = reply.proto();
+    client.session.borrow_mut().executing = Some(commands.len());
+    let caller = Caller { client: id, proto, watched };
+    let ended = match BatchRun::new(shell, &commands, watched) {
+        Err(refusal) => Ended::Refused(refusal.to_string()),
+        Ok(batch) => {
+            let only_keys = commands.iter().all(|command| is_key_command(&shell.shared.commands, command));
+            match batch.only_place() {
+                Some(place) if only_keys => run_in_one_place(shell, caller, place, &commands).await,
+                _ => run_batch(shell, client, caller, batch, &commands).await,
+            }
+        }
+    };
+    client.session.borrow_mut().executing = None;
+    unwatch(shell, id, watched).await;
+    match ended {
+        Ended::Done(replies) => {
+            reply.array(replies.len());
+            replies.iter().for_each(|part| reply.raw(part));
+        }
+        Ended::CalledOff => reply.null_array(),
+        Ended::Refused(text) => reply.error(&text),
+        Ended::Unknown(text) => return Err(text),
+    }
+    Ok(())
+}
+
+/// Runs the commands of a transaction one after another under a batch that holds all their keys.
+async fn run_batch(
+    shell: &Rc<LaneShell>,
+    client: &Rc<ClientHandle>,
+    caller: Caller<'_>,
+    mut batch: BatchRun,
+    commands: &[QueuedCommand],
+) -> Ended<Vec<Vec<u8>>> {
+    let watcher = (!caller.watched.is_empty()).then_some(caller.client);
+    match batch.hold(shell, watcher).await {
+        Ended::Done(()) => {}
+        Ended::CalledOff => return Ended::CalledOff,
+        Ended::Refused(text) => return Ended::Refused(text),
+        Ended::Unknown(text) => return Ended::Unknown(text),
+    }
+    let mut replies = Vec::with_capacity(commands.len());
+    for command in commands {
+        let mut reply = Reply::new(client.session.borrow().proto);
+        match run_one(shell, client, caller, batch.id, command, &mut reply).await {
+            Ok(()) => replies.push(reply.take()),
+            Err(text) => {
+                // Parts that are not committed vanish when their partitions are told that the batch is void.
+                drop(batch.commit(shell).await);
+                return Ended::Unknown(text);
+            }
+        }
+    }
+    match batch.commit(shell).await {
+        Ended::Done(()) => Ended::Done(replies),
+        Ended::Unknown(text) => Ended::Unknown(text),
+        Ended::CalledOff => Ended::CalledOff,
+        Ended::Refused(text) => Ended::Refused(text),
+    }
+}
+
+/// One command of a transaction.
+async fn run_one(
+    shell: &Rc<LaneShell>,
+    client: &Rc<ClientHandle>,
+    caller: Caller<'_>,
+    batch: BatchId,
+    command: &QueuedCommand,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    let entry = shell.shared.commands.get(command.id);
+    match entry.run {
+        Run::Owner { key, .. } => {
+            let key = command.args.get(key).map_or(&[][..], |key| key);
+            let Some(place) = shell.shared.directory.place(key) else {
+                reply.error(no_business());
+                return Ok(());
+            };
+            let mut hop = Hop::new(caller.client, reply.proto(), Some(batch));
+            hop.push(command.id, place.home.place, false, command.args.iter().map(|arg| &**arg));
+            match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
+                Answer::Parts(parts) => reply.raw(parts.get(0)),
+                Answer::Unknown(text) => return Err(text),
+                _ => reply.error("ERR internal: unexpected answer"),
+            }
+        }
+        Run::Split { atomic: Some(_), merge, .. } => {
+            match run_groups(shell, caller, batch, command).await {
+                Ended::Done(()) => crate::command::write_outcome(merge, true, reply),
+                Ended::CalledOff => crate::command::write_outcome(merge, false, reply),
+                Ended::Refused(text) => reply.error(&text),
+                Ended::Unknown(text) => return Err(text),
+            };
+        }
+        Run::Split { step, merge, .. } => {
+            let mut parts = Vec::new();
+            for group in command.args.get(1..).unwrap_or(&[]).chunks(step) {
+                let key = group.first().map_or(&[][..], |key| key);
+                let Some(place) = shell.shared.directory.place(key) else { continue };
+                let mut hop = Hop::new(caller.client, reply.proto(), Some(batch));
+                hop.push(command.id, place.home.place, true, group.iter().map(|arg| &**arg));
+                match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
+                    Answer::Parts(found) => parts.push(found.get(0).to_vec()),
+                    Answer::Unknown(text) => return Err(text),
+                    _ => parts.push(b"-ERR internal: unexpected answer\r\n".to_vec()),
+                }
+            }
+            let group: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            let mut joined = Vec::new();
+            super::turn::join(merge, &group, &mut joined);
+            reply.raw(&joined);
+        }
+        Run::Report { kinds, render } => {
+            let reports = gather_reports(shell, kinds).await;
+            render_now(shell, client, &command.args, &reports, render, reply);
+        }
+        Run::Session(handler) => {
+            let handled = {
+                let mut session = client.session.borrow_mut();
+                with_context(shell, &mut session, |context| {
+                    with_args(&command.args, |args| handler(context, args, reply))
+                })
+            };
+            match handled {
+                Ok(()) => {}
+                Err(SessionStop::Refused(refusal)) => reply.error(&refusal),
+                Err(SessionStop::Plan(plan)) => {
+                    let mut none = Vec::new();
+                    return Box::pin(run(shell, client, *plan, &command.args, &mut none, Some(batch), reply)).await;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn batch_flush(
+    shell: &Rc<LaneShell>,
+    client: u64,
+    triples: Vec<Box<[u8]>>,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    let count = triples.len() / 3;
+    let Some(id) = shell.shared.commands.find(b"TSDB_MSET") else {
+        reply.error("ERR BATCH_FLUSH needs TSDB_MSET, which is disabled");
+        return Ok(());
+    };
+    let mut args: Vec<Box<[u8]>> = vec![b"TSDB_MSET"[..].into()];
+    args.extend(triples);
+    let command = QueuedCommand { id, args };
+    let caller = Caller { client, proto: reply.proto(), watched: &[] };
+    let batch = match BatchRun::new(shell, std::slice::from_ref(&command), &[]) {
+        Ok(batch) => batch,
+        Err(refusal) => {
+            reply.error(&refusal);
+            return Ok(());
+        }
+    };
+    let ended = match batch.only_place() {
+        Some(place) => match run_in_one_place(shell, caller, place, std::slice::from_ref(&command)).await {
+            Ended::Done(replies) => match replies.first().filter(|part| part.first() == Some(&b'-')) {
+                Some(error) => {
+                    reply.raw(error);
+                    return Ok(());
+                }
+                None => Ended::Done(()),
+            },
+            Ended::CalledOff => Ended::CalledOff,
+            Ended::Refused(text) => Ended::Refused(text),
+            Ended::Unknown(text) => Ended::Unknown(text),
+        },
+        None => run_split(shell, caller, &command).await,
+    };
+    match ended {
+        Ended::Done(()) => reply.integer(count as i64),
+        Ended::CalledOff => reply.integer(0),
+        Ended::Refused(text) => reply.error(&text),
+        Ended::Unknown(text) => return Err(text),
+    }
+    Ok(())
+}
+
+async fn transfer(
+    shell: &Rc<LaneShell>,
+    batch: Option<BatchId>,
+    source: &[u8],
+    target: &[u8],
+    kind: TransferKind,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    if let Some(batch) = batch {
+        if let Some(error) = transfer_in(shell, batch, source, target, kind, reply).await.err() {
+            reply.error(&error);
+        }
+        return Ok(());
+    }
+    // As if RENAME were a command with two keys that it writes.
+    let Some(id) = shell.shared.commands.find(b"RENAME").or_else(|| shell.shared.commands.find(b"COPY")) else {
+        reply.error("ERR internal: RENAME and COPY are disabled");
+        return Ok(());
+    };
+    let command = QueuedCommand { id, args: vec![b"RENAME"[..].into(), source.into(), target.into()] };
+    let mut run = match BatchRun::new(shell, &[command], &[]) {
+        Ok(run) => run,
+        Err(refusal) => {
+            reply.error(&refusal);
+            return Ok(());
+        }
+    };
+    match run.hold(shell, None).await {
+        Ended::Done(()) => {}
+        Ended::Refused(text) => {
+            reply.error(&text);
+            return Ok(());
+        }
+        _ => return Err(UNKNOWN_OUTCOME.into()),
+    }
+    match transfer_in(shell, run.id, source, target, kind, reply).await {
+        Ok(true) => match run.commit(shell).await {
+            Ended::Unknown(text) => Err(text),
+            _ => Ok(()),
+        },
+        Ok(false) => {
+            run.release(shell).await;
+            Ok(())
+        }
+        Err(text) => {
+            run.release(shell).await;
+            reply.error(&text);
+            Ok(())
+        }
+    }
+}
+
+/// The transfer itself, its keys being held; true if something was written.
+async fn transfer_in(
+    shell: &Rc<LaneShell>,
+    batch: BatchId,
+    source: &[u8],
+    target: &[u8],
+    kind: TransferKind,
+    reply: &mut Reply,
+) -> Result<bool, String> {
+    let directory = &shell.shared.directory;
+    let from = directory.place(source).ok_or_else(|| no_business().to_string())?;
+    let to = directory.place(target).ok_or_else(|| no_business().to_string())?;
+    let read = |place: crate::business::Place, key: &[u8]| {
+        ask(shell, place.home.lane, LaneRequest::ReadImage { place: place.home.place, key: key.into() })
+    };
+    let image = match read(from, source).await {
+        Answer::Image(image) => image,
+        Answer::Refused(text) => return Err(text),
+        _ => return Err("ERR internal: unexpected answer".into()),
+    };
+    let copies = matches!(kind, TransferKind::Copy { .. });
+    let Some(image) = image else {
+        if copies {
+            reply.integer(0);
+            return Ok(false);
+        }
+        return Err("ERR no such key".into());
+    };
+    let replaces = matches!(kind, TransferKind::Rename | TransferKind::Copy { replace: true });
+    if !replaces && !matches!(read(to, target).await, Answer::Image(None)) {
+        reply.integer(0);
+        return Ok(false);
+    }
+    let check = |answer: Answer| match answer {
+        Answer::Refused(text) => Err(text),
+        _ => Ok(()),
+    };
+    if source != target {
+        let (lane, place) = (to.home.lane, to.home.place);
+        if from.home == to.home && !copies {
+            let step = BatchStep::Rename { place, from: source.into(), to: target.into() };
+            check(ask(shell, lane, LaneRequest::Batch(batch, step)).await)?;
+        } else {
+            let write = LaneRequest::WriteImage { batch, place, key: target.into(), image: Some(image) };
+            check(ask(shell, lane, write).await)?;
+            if !copies {
+                let (lane, place) = (from.home.lane, from.home.place);
+                let write = LaneRequest::WriteImage { batch, place, key: source.into(), image: None };
+                check(ask(shell, lane, write).await)?;
+            }
+        }
+    }
+    match kind {
+        TransferKind::Rename => reply.ok(),
+        _ => reply.integer(1),
+    }
+    Ok(source != target)
+}
+
+async fn scan(shell: &Rc<LaneShell>, cursor: u64, count: usize, filter: KeyFilter, reply: &mut Reply) {
+    let started_s = (shell.lane.borrow().clock.now_ms() / 1000) as u32;
+    let begin = Walk { lane: 0, place: 0, position: None, started_s };
+    let known = if cursor != 0 && lane_of(cursor) != shell.id() && lane_of(cursor) < shell.shared.directory.lanes() {
+        match ask(shell, lane_of(cursor), LaneRequest::FindCursor(cursor)).await {
+            Answer::Walk(walk) => walk,
+            _ => None,
+        }
+    } else {
+        shell.scan_cursors.borrow().find(cursor)
+    };
+    let mut walk = if cursor == 0 { begin } else { known.unwrap_or(begin) };
+    let mut found = Vec::new();
+    let mut next = None;
+    let mut steps = 0;
+    // Empty partitions are passed over at once, within reason.
+    while found.is_empty() && steps < 64 {
+        steps += 1;
+        match scan_step(shell, &mut walk, count, &filter).await {
+            Err(text) => {
+                reply.error(&text);
+                return;
+            }
+            Ok(keys) => found.extend(keys),
+        }
+        next = (walk.lane < shell.shared.directory.lanes()).then(|| walk.clone());
+        if next.is_none() || filter.pattern.is_some() || filter.key_type.is_some() {
+            break;
+        }
+    }
+    let cursor = next.map_or(0, |walk| shell.scan_cursors.borrow_mut().keep(shell.id(), walk));
+    reply.array(2);
+    reply.bulk_display(cursor);
+    reply.array(found.len());
+    found.iter().for_each(|key| reply.bulk(key));
+}
+
+/// One step of a walk; moves it to the next partition or lane at the end of one.
+async fn scan_step(
+    shell: &Rc<LaneShell>,
+    walk: &mut Walk,
+    count: usize,
+    filter: &KeyFilter,
+) -> Result<Vec<Box<[u8]>>, String> {
+    let directory = &shell.shared.directory;
+    while walk.lane < directory.lanes() && walk.place >= directory.plan(walk.lane).len() {
+        *walk = Walk { lane: walk.lane + 1, place: 0, position: None, started_s: walk.started_s };
+    }
+    if walk.lane >= directory.lanes() {
+        return Ok(Vec::new());
+    }
+    let step = ScanStep {
+        place: walk.place,
+        position: walk.position.take(),
+        count,
+        filter: filter.clone(),
+        started_s: walk.started_s,
+    };
+    match ask(shell, walk.lane, LaneRequest::Scan(step)).await {
+        Answer::Keys(keys, position) => {
+            if position.is_none() {
+                walk.place += 1;
+                while walk.lane < directory.lanes() && walk.place >= directory.plan(walk.lane).len() {
+                    (walk.lane, walk.place) = (walk.lane + 1, 0);
+                }
+            }
+            walk.position = position;
+            Ok(keys)
+        }
+        Answer::Refused(text) => Err(text),
+        _ => Err("ERR internal: unexpected answer".into()),
+    }
+}
+
+async fn keys(shell: &Rc<LaneShell>, filter: KeyFilter, reply: &mut Reply) {
+    let started_s = (shell.lane.borrow().clock.now_ms() / 1000) as u32;
+    let mut walk = Walk { lane: 0, place: 0, position: None, started_s };
+    let mut all = std::collections::BTreeSet::new();
+    while walk.lane < shell.shared.directory.lanes() {
+        match scan_step(shell, &mut walk, KEYS_STEP, &filter).await {
+            Ok(keys) => all.extend(keys),
+            Err(text) => {
+                reply.error(&text);
+                return;
+            }
+        }
+    }
+    reply.array(all.len());
+    all.iter().for_each(|key| reply.bulk(key));
+}
+
+async fn random_key(shell: &Rc<LaneShell>, reply: &mut Reply) {
+    let reports = gather_reports(shell, ReportKinds::BASIC).await;
+    let total: u64 = reports.partitions().map(|(_, partition)| partition.keys).sum();
+    for _ in 0..4 {
+        let mut pick = fastrand::u64(..total.max(1));
+        for lane in &reports.lanes {
+            for (place, partition) in lane.partitions.iter().enumerate() {
+                if pick < partition.keys {
+                    let request = LaneRequest::RandomKey { place };
+                    if let Answer::Keys(keys, _) = ask(shell, lane.lane, request).await {
+                        if let Some(key) = keys.first() {
+                            reply.bulk(key);
+                            return;
+                        }
+                    }
+                }
+                pick = pick.wrapping_sub(partition.keys);
+                if pick > total {
+                    break;
+                }
+            }
+        }
+    }
+    reply.null();
+}
+
+async fn keys_in_slot(shell: &Rc<LaneShell>, slot: u16, limit: Option<usize>, reply: &mut Reply) {
+    let answers = ask_all(shell, |_| LaneRequest::KeysInSlot { slot, limit }).await;
+    let (mut count, mut all) = (0, Vec::new());
+    for answer in answers {
+        match answer {
+            Answer::Count(found) => count += found,
+            Answer::Keys(keys, _) => all.extend(keys),
+            _ => {}
+        }
+    }
+    match limit {
+        None => reply.integer(count as i64),
+        Some(limit) => {
+            all.truncate(limit);
+            reply.array(all.len());
+            all.iter().for_each(|key| reply.bulk(key));
+        }
+    }
+}
+
+async fn flush(shell: &Rc<LaneShell>, batch: Option<BatchId>, reply: &mut Reply) -> Result<(), String> {
+    for answer in ask_all(shell, |_| LaneRequest::Flush(batch)).await {
+        match answer {
+            Answer::Unknown(text) => return Err(text),
+            Answer::Refused(text) => {
+                reply.error(&text);
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+    reply.ok();
+    Ok(())
+}

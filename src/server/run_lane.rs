@@ -1,0 +1,160 @@
+//! One lane's executor from its first task to its last.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use crate::command::{PortKind, Shared};
+use crate::lane::{Lane, PartitionSlot};
+use crate::series::EncodeScratch;
+use crate::store::SharedResources;
+
+use super::commit::{self, CommitQueue};
+use super::event::Event;
+use super::lane_shell::{LaneShell, PartitionOpening};
+use super::mesh::{MeshEnds, reply_loop};
+use super::{inbox, lifecycle, listener, timers};
+
+/// Everything a lane's thread takes over.
+pub struct LaneStart {
+    /// Its state, partitions open.
+    pub lane: Lane,
+    /// Core to be pinned to.
+    pub core: usize,
+    /// What all lanes know alike.
+    pub shared: Arc<Shared>,
+    /// Block cache and write buffers of all databases.
+    pub resources: SharedResources,
+    /// Its ends of the mesh.
+    pub ends: MeshEnds,
+    /// How its partitions are opened again.
+    pub openings: Vec<PartitionOpening>,
+    /// Told when the lane serves, or why it cannot.
+    pub ready: Sender<Result<usize, String>>,
+}
+
+/// Runs the lane until the server stops.
+pub async fn run_lane(start: LaneStart) {
+    let LaneStart { lane, core, shared, resources, ends, openings, ready } = start;
+    let id = lane.id;
+    let listeners = match bind_all(&shared, id) {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            // The main thread ends the process on this; nobody is left to hear if it has already.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let policies: Vec<_> = shared
+        .directory
+        .plan(id)
+        .iter()
+        .filter_map(|plan| shared.directory.businesses().get(plan.business).map(|entry| entry.config.fsync))
+        .collect();
+    let (mesh, inboxes) = ends.connect().await;
+    let read_buffer = vec![0; shared.config.wire.read_buffer_bytes];
+    let shell = Rc::new(LaneShell {
+        lane: RefCell::new(lane),
+        commits: CommitQueue::new(&policies),
+        mesh,
+        shared,
+        resources,
+        core,
+        clients: RefCell::new(HashMap::new()),
+        released: Event::default(),
+        stopping: Cell::new(false),
+        disk_full: Cell::new(false),
+        syncing: Cell::new(false),
+        paused: Cell::new((0, false)),
+        openings,
+        scan_cursors: RefCell::default(),
+        slow_calls: RefCell::new(VecDeque::new()),
+        next_slow_call: Cell::new(0),
+        error_counts: RefCell::default(),
+        rates: RefCell::default(),
+        deferred: RefCell::default(),
+        buffers: RefCell::default(),
+        read_buffer: RefCell::new(read_buffer),
+    });
+    for inbox in inboxes {
+        glommio::spawn_local(inbox::message_loop(shell.clone(), inbox.peer, inbox.messages)).detach();
+        glommio::spawn_local(reply_loop(shell.clone(), inbox.peer, inbox.replies)).detach();
+    }
+    glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
+    glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
+    // Recovery may have left outcomes of batches to be put on record.
+    let changed: Vec<usize> = {
+        let mut lane = shell.lane.borrow_mut();
+        lane.open_partitions().filter(|(_, partition)| partition.has_changes()).map(|(place, _)| place).collect()
+    };
+    let changes: Vec<_> = changed.into_iter().map(|place| shell.commits.note(place, true)).collect();
+    shell.commits.wait(&changes).await;
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|(listener, kind)| glommio::spawn_local(listener::accept_loop(shell.clone(), listener, kind)))
+        .collect();
+    let _ = ready.send(Ok(id));
+    timers::heartbeat_loop(shell.clone()).await;
+    for task in accepting {
+        task.cancel().await;
+    }
+    stop(&shell).await;
+}
+
+fn bind_all(shared: &Shared, lane: usize) -> Result<Vec<(glommio::net::TcpListener, PortKind)>, String> {
+    let mut ports = vec![(shared.port, PortKind::Main)];
+    for (index, business) in shared.config.businesses.iter().enumerate() {
+        ports.push((business.port, PortKind::Business(index)));
+    }
+    if shared.lane_port_base != 0 {
+        ports.push((shared.lane_port_base + lane as u16, PortKind::Lane(lane)));
+    }
+    let mut listeners = Vec::new();
+    for (port, kind) in ports.into_iter().filter(|(port, _)| *port != 0) {
+        for address in &shared.config.server.bind {
+            listeners.push((listener::bind(*address, port)?, kind));
+        }
+    }
+    Ok(listeners)
+}
+
+/// Finishes what was received, commits, forces everything to the disk, closes.
+async fn stop(shell: &Rc<LaneShell>) {
+    shell.stopping.set(true);
+    let deadline = Instant::now() + shell.shared.config.server.shutdown_grace;
+    let beat = Duration::from_millis(2);
+    while !shell.clients.borrow().is_empty() && Instant::now() < deadline {
+        shell.wake_clients();
+        glommio::timer::sleep(beat).await;
+    }
+    let left = shell.clients.borrow().len();
+    if left > 0 {
+        log::warn!("lane {}: {left} clients did not finish within shutdown_grace", shell.id());
+    }
+    lifecycle::lane_drained();
+    while !lifecycle::all_drained(shell.shared.directory.lanes()) && Instant::now() < deadline {
+        glommio::timer::sleep(beat).await;
+    }
+    // Outcomes of batches may still be on their way between lanes.
+    glommio::timer::sleep(beat * 5).await;
+    while !shell.commits.is_idle() && Instant::now() < deadline {
+        glommio::timer::sleep(beat).await;
+    }
+    while shell.syncing.get() && Instant::now() < deadline {
+        glommio::timer::sleep(beat).await;
+    }
+    commit::sync_partitions(shell, false).await;
+    let partitions = std::mem::take(&mut shell.lane.borrow_mut().partitions);
+    let closed = partitions.into_iter().filter(|slot| matches!(slot, PartitionSlot::Closed { .. })).count();
+    if closed > 0 {
+        log::warn!("lane {}: {closed} partitions were being recovered when the server stopped", shell.id());
+    }
+}
+
+/// Buffers of the chunk encoder, one per lane.
+pub fn scratch() -> EncodeScratch {
+    EncodeScratch::default()
+}

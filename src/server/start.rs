@@ -1,0 +1,326 @@
+//! From the command line to lanes that serve: checks, directories, recovery, executors, banner.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+
+use crate::business::Directory;
+use crate::cli::ServeOptions;
+use crate::clock::Clock;
+use crate::command::shared::ConnectionCounts;
+use crate::command::{CommandTable, Settings, Shared};
+use crate::config::{self, Config};
+use crate::lane::{Evidence, Lane, OpenedPartition, Partition, PartitionSettings, PartitionSlot, void_batches};
+use crate::metrics::{LaneCounters, LatencySettings, LatencyTable};
+use crate::preflight::{self, CoreChoice, DataDirLock, StartError};
+use crate::store::{
+    BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, StoreError, layout, open_business_dir,
+};
+
+use super::lane_shell::PartitionOpening;
+use super::run_lane::{LaneStart, run_lane, scratch};
+use super::{lifecycle, mesh};
+
+/// File descriptors beside those of clients and tables: logs, rings, event descriptors.
+const OTHER_FILES: u64 = 256;
+/// Open tables that a database needs at the least.
+const TABLES_PER_DATABASE_MIN: u64 = 32;
+
+/// Runs the server until it is asked to stop.
+///
+/// # Errors
+/// Why it cannot start; each kind has its own exit code.
+pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
+    let config = options.load_config()?;
+    init_log(config.server.log_level);
+    preflight::set_umask();
+    let cores = preflight::choose_cores(&config.server)?;
+    if let Some(warning) = &cores.warning {
+        log::warn!("{warning}");
+    }
+    let lanes = cores.lanes.len();
+    config.check_lane_ports(lanes)?;
+    preflight::check_io_uring()?;
+    preflight::check_memlock(lanes)?;
+    let (port, lock) = check_ports_and_directory(&config, lanes)?;
+    let partitions = open_identities(&config, lanes)?;
+    let databases: usize = partitions.iter().sum();
+    let tables_per_database = limit_files(&config, databases)?;
+    let directory = Directory::new(&config, lanes, &partitions);
+    let storage_error = |error: StoreError| StartError::Storage {
+        data_dir: config.server.data_dir.clone(),
+        reason: error.to_string(),
+    };
+    let resources = SharedResources::new(
+        config.storage.block_cache_bytes,
+        config.storage.write_buffers_bytes,
+        config.storage.background_threads,
+    )
+    .map_err(storage_error)?;
+    let shared = Arc::new(shared(config.clone(), options, directory.clone(), port));
+    let openings: Vec<Vec<PartitionOpening>> =
+        (0..lanes).map(|lane| openings(&config, &directory, lane, tables_per_database)).collect();
+    let opened = open_partitions(&directory, &openings, &resources).map_err(storage_error)?;
+    lifecycle::watch_signals().map_err(|error| StartError::Lane { lane: 0, reason: error.to_string() })?;
+    run(&config, &cores, shared, resources, openings, opened)?;
+    drop(lock);
+    log::info!("stopped; everything is on disk");
+    Ok(())
+}
+
+fn init_log(level: log::LevelFilter) {
+    // Set already only when several servers run in one process, as tests may do.
+    let _ = env_logger::Builder::new().filter_level(level).parse_default_env().format_timestamp_millis().try_init();
+}
+
+fn check_ports_and_directory(config: &Config, lanes: usize) -> Result<(u16, DataDirLock), StartError> {
+    let address = config.server.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let port = if config.server.port == 0 { free_port(address)? } else { config.server.port };
+    let mut ports = vec![port];
+    ports.extend(config.businesses.iter().map(|business| business.port));
+    if config.server.lane_port_base != 0 {
+        ports.extend((0..lanes as u16).map(|lane| config.server.lane_port_base + lane));
+    }
+    for port in ports.into_iter().filter(|port| *port != 0) {
+        for address in &config.server.bind {
+            preflight::check_port_free(*address, port)?;
+        }
+    }
+    Ok((port, preflight::lock_data_dir(&config.server.data_dir)?))
+}
+
+fn free_port(address: IpAddr) -> Result<u16, StartError> {
+    let bound = TcpListener::bind(SocketAddr::new(address, 0)).and_then(|listener| listener.local_addr());
+    bound.map(|address| address.port()).map_err(|error| StartError::Lane { lane: 0, reason: error.to_string() })
+}
+
+/// Partition count of each business, as fixed on disk.
+fn open_identities(config: &Config, lanes: usize) -> Result<Vec<usize>, StartError> {
+    let mut counts = Vec::new();
+    for business in &config.businesses {
+        preflight::create_private_dir(&business.data_dir)?;
+        let explicit = business.partitions != 0;
+        let partitions = if explicit { business.partitions } else { lanes };
+        let wanted = BusinessIdentity {
+            format: layout::FORMAT_VERSION,
+            name: business.name.clone(),
+            partitions: partitions as u16,
+            replication_id: random_hex(40),
+        };
+        let found = open_business_dir(&business.data_dir, &wanted, explicit)
+            .map_err(|reason| StartError::DataDirIncompatible { reason })?;
+        counts.push(usize::from(found.partitions));
+    }
+    Ok(counts)
+}
+
+fn random_hex(digits: usize) -> String {
+    (0..digits).map(|_| char::from_digit(fastrand::u32(..16), 16).unwrap_or('0')).collect()
+}
+
+/// Makes sure that clients and databases have enough file descriptors; returns how many tables a database may open.
+fn limit_files(config: &Config, databases: usize) -> Result<usize, StartError> {
+    let clients = config.server.max_connections as u64;
+    let databases = databases as u64;
+    let needed = clients + OTHER_FILES + databases * TABLES_PER_DATABASE_MIN;
+    let limit = preflight::raise_open_files(needed)?;
+    let each = (limit - clients - OTHER_FILES) / databases.max(1);
+    Ok(config.storage.max_open_files.min(each as usize))
+}
+
+fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, port: u16) -> Shared {
+    let settings = Settings {
+        password: config.server.password.0.clone(),
+        max_connections: config.server.max_connections,
+        idle_timeout_s: config.server.idle_timeout.as_secs(),
+        protected_mode: config.server.protected_mode,
+        bulk_len_max_bytes: config.wire.bulk_len_max_bytes,
+        slowlog_slower_than_us: config.slowlog.log_slower_than.as_micros() as i64,
+        slowlog_entries_max: config.slowlog.entries_max,
+        accepted: BTreeMap::new(),
+    };
+    let unspecified = |address: &IpAddr| address.is_unspecified();
+    let announced = config.server.bind.iter().find(|address| !unspecified(address)).copied();
+    Shared {
+        config_file: options.effective_config_file(),
+        settings: ArcSwap::from_pointee(settings),
+        commands: CommandTable::new(&config.server.disabled_commands),
+        run_id: random_hex(40),
+        started_ms: Clock::system().now_ms(),
+        port,
+        lane_port_base: config.server.lane_port_base,
+        announced_address: announced.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        connections: ConnectionCounts::new(config.businesses.len()),
+        directory,
+        config,
+    }
+}
+
+fn openings(config: &Config, directory: &Directory, lane: usize, tables: usize) -> Vec<PartitionOpening> {
+    let opening = |plan: &crate::business::PartitionPlan| {
+        let business = config.businesses.get(plan.business)?;
+        let storage = &config.storage;
+        Some(PartitionOpening {
+            label: format!("{}/{}", business.name, plan.partition),
+            path: BusinessIdentity::partition_dir(&business.data_dir, plan.partition as u16),
+            options: DatabaseOptions {
+                compression: match business.compression {
+                    config::Compression::None => Compression::None,
+                    config::Compression::Lz4 => Compression::Lz4,
+                    config::Compression::Zstd => Compression::Zstd,
+                },
+                checkpoint_journal_bytes: storage.checkpoint_journal_bytes as usize,
+                max_open_files: i32::try_from(tables).unwrap_or(i32::MAX),
+                wal_bytes_per_sync: storage.wal_bytes_per_sync,
+                background_jobs: i32::try_from(storage.background_threads).unwrap_or(i32::MAX),
+            },
+            settings: Arc::new(PartitionSettings {
+                business: plan.business,
+                time_unit: business.time_unit,
+                retention: business.time_unit.count(business.retention),
+                head_samples_max: storage.head_samples_max,
+                head_idle_ms: storage.head_idle.as_millis() as i64,
+                checkpoint_journal_bytes: storage.checkpoint_journal_bytes as usize,
+                checkpoint_interval_ms: storage.checkpoint_interval.as_millis() as i64,
+                value_len_max_bytes: config.wire.bulk_len_max_bytes,
+            }),
+        })
+    };
+    directory.plan(lane).iter().filter_map(opening).collect()
+}
+
+/// Opens all partitions, each lane's on a thread of its own: all journals are heard before any is replayed.
+fn open_partitions(
+    directory: &Directory,
+    openings: &[Vec<PartitionOpening>],
+    resources: &SharedResources,
+) -> Result<Vec<Vec<Partition>>, StoreError> {
+    type Heard = Vec<(OpenedPartition, Evidence)>;
+    let heard: Vec<Heard> = each_lane(openings, |lane, openings| {
+        openings
+            .iter()
+            .zip(directory.plan(lane))
+            .map(|(opening, plan)| {
+                let database = Database::open(&opening.path, &opening.label, &opening.options, resources)?;
+                let opened = OpenedPartition::new(database, plan.name)?;
+                let evidence = opened.evidence()?;
+                Ok((opened, evidence))
+            })
+            .collect()
+    })?;
+    let evidence: Vec<Evidence> = heard.iter().flatten().map(|(_, evidence)| evidence.clone()).collect();
+    let void = void_batches(&evidence);
+    if !void.is_empty() {
+        log::info!("{} batches were interrupted by the end of the last run: they never happened", void.len());
+    }
+    let heard: Vec<Mutex<Option<Heard>>> = heard.into_iter().map(|lane| Mutex::new(Some(lane))).collect();
+    each_lane(openings, |lane, openings| {
+        let slot = heard.get(lane).and_then(|slot| slot.lock().ok()?.take());
+        let opened = slot.unwrap_or_default().into_iter().zip(openings);
+        opened
+            .map(|((opened, evidence), opening)| opened.replay(opening.settings.clone(), &evidence, &void))
+            .collect()
+    })
+}
+
+/// Runs `work` for every lane on a thread of its own and collects the results.
+fn each_lane<T: Send>(
+    openings: &[Vec<PartitionOpening>],
+    work: impl Fn(usize, &[PartitionOpening]) -> Result<T, StoreError> + Sync,
+) -> Result<Vec<T>, StoreError> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = openings
+            .iter()
+            .enumerate()
+            .map(|(lane, openings)| scope.spawn(move || work(lane, openings)))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("invariant: a panic ends the process")).collect()
+    })
+}
+
+fn run(
+    config: &Config,
+    cores: &CoreChoice,
+    shared: Arc<Shared>,
+    resources: SharedResources,
+    openings: Vec<Vec<PartitionOpening>>,
+    opened: Vec<Vec<Partition>>,
+) -> Result<(), StartError> {
+    let lanes = cores.lanes.len();
+    let (ready, is_ready) = channel();
+    let max_ns = u64::try_from(config.latency.max.as_nanos()).unwrap_or(u64::MAX);
+    let latency = LatencySettings::new(max_ns, config.latency.significant_digits)
+        .map_err(|error| StartError::Lane { lane: 0, reason: error.to_string() })?;
+    let mut threads = Vec::new();
+    let ends = mesh::build(lanes, config.lane.hops_in_flight_max);
+    for (((id, ends), openings), partitions) in ends.into_iter().enumerate().zip(openings).zip(opened) {
+        let core = cores.lanes.get(id).copied().unwrap_or(0);
+        let lane = Lane {
+            id,
+            partitions: partitions.into_iter().map(|p| PartitionSlot::Open(Box::new(p))).collect(),
+            clock: Clock::system(),
+            counters: LaneCounters::default(),
+            latency: LatencyTable::new(shared.commands.len(), latency),
+            scratch: scratch(),
+        };
+        let (shared, resources, ready) = (shared.clone(), resources.clone(), ready.clone());
+        let start = LaneStart { lane, core, shared, resources, ends, openings, ready };
+        let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
+            .name(&format!("lane-{id}"))
+            .io_memory(config.lane.io_memory_bytes)
+            .preempt_timer(config.lane.preempt_timer)
+            .spin_before_park(config.lane.spin_before_park)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(config.lane.blocking_threads))
+            .spawn(move || run_lane(start))
+            .map_err(|error| StartError::Lane { lane: id, reason: error.to_string() })?;
+        threads.push(thread);
+    }
+    drop(ready);
+    for _ in 0..lanes {
+        match is_ready.recv() {
+            Ok(Ok(_)) => {}
+            Ok(Err(reason)) => return Err(StartError::Lane { lane: 0, reason }),
+            Err(_) => return Err(StartError::Lane { lane: 0, reason: "a lane ended at once".into() }),
+        }
+    }
+    print_banner(config, cores, &shared);
+    for (id, thread) in threads.into_iter().enumerate() {
+        thread.join().map_err(|error| StartError::Lane { lane: id, reason: error.to_string() })?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the banner is for the person who started the server")]
+fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
+    let address = config.server.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    println!("ticklane {}", env!("CARGO_PKG_VERSION"));
+    println!("  lanes       {} on cores {:?}", cores.lanes.len(), cores.lanes);
+    for (business, entry) in config.businesses.iter().zip(shared.directory.businesses()) {
+        let prefixes = if business.is_catch_all() { "all other keys".into() } else { business.prefixes.join(" ") };
+        let port = if business.port == 0 { "-".to_string() } else { business.port.to_string() };
+        println!(
+            "  business    {:<18} port {:<6} {:<16} {} partitions, fsync {}",
+            business.name,
+            port,
+            prefixes,
+            entry.partitions,
+            format!("{:?}", business.fsync).to_lowercase()
+        );
+    }
+    let data_dir = std::fs::canonicalize(&config.server.data_dir).unwrap_or_else(|_| config.server.data_dir.clone());
+    println!("  data        {}", Path::new(&data_dir).display());
+    if shared.lane_port_base != 0 {
+        let last = shared.lane_port_base + cores.lanes.len() as u16 - 1;
+        println!("  lane ports  {address}:{}..{last} (cluster view, one node per lane)", shared.lane_port_base);
+    }
+    println!("  try         redis-cli -h {address} -p {} TSDB_SET stock_SH600519 '*' 100.5", shared.port);
+    println!("ticklane ready on {address}:{}", shared.port);
+    // A reader at the other end of a pipe waits for this line.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+}

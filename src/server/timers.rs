@@ -1,0 +1,199 @@
+//! Periodic work of a lane, in bounded pieces. The heartbeat also keeps a timer armed at all times: without one, the
+//! executor can go to sleep although a task is ready to run (glommio 0.9, its issue tracker's fork #53).
+
+use std::rc::Rc;
+
+use crate::lane::{MemoryBudget, SeriesSweep};
+
+use super::lane_shell::LaneShell;
+use super::{blocking, checkpoints, commit, dumps, lifecycle};
+
+/// Housekeeping passes per second.
+const HOUSEKEEPING_MS: i64 = 100;
+const SECOND_MS: i64 = 1_000;
+
+/// Runs until the server is asked to stop.
+pub async fn heartbeat_loop(shell: Rc<LaneShell>) {
+    let beat = shell.shared.config.lane.heartbeat;
+    let (mut housekeeping_at, mut second_at, mut expiry_at) = (0, 0, 0);
+    let places = shell.lane.borrow().partitions.len();
+    let mut sweeps: Vec<SeriesSweep> = (0..places).map(|_| SeriesSweep::default()).collect();
+    let expiry_ms = shell.shared.config.storage.active_expiry_interval.as_millis().max(1) as i64;
+    while !lifecycle::stop_requested() {
+        glommio::timer::sleep(beat).await;
+        let now_ms = shell.lane.borrow().clock.now_ms();
+        if now_ms >= expiry_at {
+            expiry_at = now_ms + expiry_ms;
+            expire(&shell, now_ms);
+        }
+        if now_ms >= housekeeping_at {
+            housekeeping_at = now_ms + HOUSEKEEPING_MS;
+            keep_house(&shell, now_ms, &mut sweeps);
+        }
+        if now_ms >= second_at {
+            second_at = now_ms + SECOND_MS;
+            every_second(&shell, now_ms);
+        }
+        if shell.id() == 0 && lifecycle::take_dump_request() {
+            let shell = shell.clone();
+            glommio::spawn_local(async move {
+                match dumps::dump(&shell).await {
+                    Ok(files) => log::info!("latency histograms written: {}", files.replace('\n', ", ")),
+                    Err(error) => log::error!("latency dump failed: {error}"),
+                }
+            })
+            .detach();
+        }
+    }
+}
+
+/// Deletes keys whose time has come.
+fn expire(shell: &Rc<LaneShell>, now_ms: i64) {
+    let mut to_load = Vec::new();
+    {
+        let mut lane = shell.lane.borrow_mut();
+        for (place, partition) in lane.open_partitions() {
+            to_load.extend(partition.expire_keys(now_ms).into_iter().map(|key| (place, key)));
+            if partition.has_changes() {
+                shell.commits.note(place, false);
+            }
+        }
+    }
+    if to_load.is_empty() {
+        return;
+    }
+    let shell = shell.clone();
+    glommio::spawn_local(async move {
+        for (place, key) in to_load {
+            // Once loaded, the next pass finds it expired in memory; a key that cannot be read stays where it is.
+            if super::hop::resolve(&shell, place, crate::lane::Wait::Load(key)).await.is_err() {
+                return;
+            }
+        }
+    })
+    .detach();
+}
+
+fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
+    let storage = &shell.shared.config.storage;
+    let mut checkpoints_due = Vec::new();
+    {
+        let mut lane = shell.lane.borrow_mut();
+        let partitions = lane.partitions.len().max(1);
+        let lanes = shell.shared.directory.lanes();
+        let budget = MemoryBudget {
+            read_cache_bytes: storage.read_cache_bytes / partitions,
+            series_bytes: storage.series_memory_bytes / lanes / partitions,
+        };
+        for (place, partition) in lane.open_partitions() {
+            let over_budget = partition.memory_bytes() - partition.table_size().1 > budget.series_bytes;
+            if let Some(sweep) = sweeps.get_mut(place) {
+                partition.sweep_series(sweep, now_ms, over_budget);
+            }
+            partition.evict(&budget);
+            if partition.has_changes() {
+                shell.commits.note(place, false);
+            }
+            if partition.wants_checkpoint(now_ms) {
+                checkpoints_due.push(place);
+            }
+        }
+    }
+    for place in checkpoints_due {
+        let shell = shell.clone();
+        glommio::spawn_local(async move { checkpoints::checkpoint(&shell, place, false).await }).detach();
+    }
+}
+
+fn every_second(shell: &Rc<LaneShell>, now_ms: i64) {
+    shell.rates.borrow_mut().tick(&shell.lane.borrow().counters);
+    close_idle(shell, now_ms);
+    let own = shell.clone();
+    glommio::spawn_local(async move {
+        if own.syncing.replace(true) {
+            log::warn!("fsync takes longer than a second: the disk is slow or overloaded");
+            return;
+        }
+        commit::sync_partitions(&own, false).await;
+        own.syncing.set(false);
+        grow_buffers(&own).await;
+        watch_free_space(&own).await;
+    })
+    .detach();
+}
+
+fn close_idle(shell: &LaneShell, now_ms: i64) {
+    let timeout_s = shell.shared.settings().idle_timeout_s;
+    if timeout_s == 0 {
+        return;
+    }
+    let mut closed = 0;
+    for client in shell.clients.borrow().values() {
+        let idle_ms = now_ms - client.last_active_ms.get();
+        if !client.busy.get() && idle_ms > 0 && idle_ms as u64 / 1_000 >= timeout_s {
+            client.kill();
+            closed += 1;
+        }
+    }
+    shell.lane.borrow_mut().counters.idle_disconnections += closed;
+}
+
+/// Raises the buffers of databases that have seen real load.
+async fn grow_buffers(shell: &Rc<LaneShell>) {
+    let due = {
+        let mut lane = shell.lane.borrow_mut();
+        let loaded = lane.open_partitions().filter_map(|(_, partition)| {
+            let grows = partition.take_growth();
+            grows.then(|| partition.database().clone())
+        });
+        loaded.collect::<Vec<_>>()
+    };
+    if due.is_empty() {
+        return;
+    }
+    let journal_bytes = 2 * shell.shared.config.storage.checkpoint_journal_bytes as usize;
+    blocking::run(move || {
+        for database in due {
+            if let Err(error) = database.grow_buffers(journal_bytes, FAMILY_BUFFER_BYTES) {
+                log::error!("{error}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Write buffer of the families beside the journal once a database is loaded.
+const FAMILY_BUFFER_BYTES: usize = 16 << 20;
+
+/// Notices when the data directory is almost full, and when there is space again.
+async fn watch_free_space(shell: &Rc<LaneShell>) {
+    let min_bytes = shell.shared.config.storage.disk_free_min_bytes;
+    if min_bytes == 0 {
+        return;
+    }
+    let directory = shell.shared.config.server.data_dir.clone();
+    let Some(free_bytes) = blocking::run(move || free_bytes(&directory)).await else { return };
+    let full = free_bytes < min_bytes;
+    if shell.disk_full.replace(full) != full && shell.id() == 0 {
+        if full {
+            log::error!("the data directory has {free_bytes} bytes free, less than disk_free_min: writes are refused");
+        } else {
+            log::info!("the data directory has space again: writes go on");
+        }
+    }
+}
+
+fn free_bytes(directory: &std::path::Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(directory.as_os_str().as_bytes()).ok()?;
+    let mut figures = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the path is a NUL-terminated string and the struct is large enough for what the call writes; it is read
+    // only when the call says that it has written it, and all-zero bytes are a valid value of it anyway.
+    let figures = unsafe {
+        if libc::statvfs(path.as_ptr(), figures.as_mut_ptr()) != 0 {
+            return None;
+        }
+        figures.assume_init()
+    };
+    Some(figures.f_bavail.saturating_mul(figures.f_frsize))
+}

@@ -599,9 +599,15 @@ impl Partition {
     }
 
     pub(super) fn apply_flush(&mut self) {
-        for entry in self.keys.iter() {
-            if !self.watches.is_empty() && entry.is_present() {
+        if !self.watches.is_empty() {
+            for entry in self.keys.iter().filter(|entry| entry.is_present()) {
                 self.watches.touch(entry.key());
+            }
+            // Keys that are only stored may be among the watched: better a transaction too many called off than one
+            // too few.
+            if self.stored_keys > 0 {
+                let keys = &self.keys;
+                self.watches.touch_if(|key| keys.find(key).is_none());
             }
         }
         self.keys.clear();

@@ -136,6 +136,8 @@ impl Partition {
     pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
         let mut seals = Vec::with_capacity(self.seal_due.len());
         let due = std::mem::take(&mut self.seal_due);
+        // Without operations there is no record of this number yet: the next one will have it.
+        let sequence = if self.journal.is_empty() { self.sequence - 1 } else { self.sequence };
         let mut waiting = Vec::new();
         let mut chunk = Vec::new();
         for member in due {
@@ -145,7 +147,7 @@ impl Partition {
                 continue;
             }
             let mut sealed = series.sealed.clone();
-            sealed.sequence = self.sequence;
+            sealed.sequence = sequence;
             let len = series.head.len();
             let mut start = 0;
             while start < len {

@@ -584,6 +584,10 @@ impl Partition {
     /// `Wait::Checkpoint` while one is running: it would write deleted keys back. `Wait::Held` while another batch is
     /// under way, or while the open record has begun.
     pub fn flush_everything(&mut self, batch: Option<BatchId>) -> Result<(), Stop> {
+        // A checkpoint that waits for this very batch to end would wait for ever: it has not begun, so it may go.
+        if self.checkpoint.cancel_waiting() {
+            self.batches.set_gate(false);
+        }
         if self.checkpoint.is_running() {
             return Err(Stop::Wait(Wait::Checkpoint));
         }

@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use ticklane::cli::{self, Action};
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "answers to the person at the terminal")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "answers to the person at the terminal"
+)]
 fn main() -> ExitCode {
     abort_on_panic();
     match cli::parse(std::env::args_os()) {

@@ -13,7 +13,9 @@ use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
-use super::partition::{LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key};
+use super::partition::{
+    LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key,
+};
 use super::series_state::{SealedState, Series};
 use super::watches::Watches;
 
@@ -67,7 +69,11 @@ impl OpenedPartition {
     /// If they cannot be read.
     pub fn new(store: Database, name: PartitionName) -> Result<OpenedPartition, StoreError> {
         let low_water = store.meta_u64(layout::META_LOW_WATER)?;
-        Ok(OpenedPartition { store, name, low_water })
+        Ok(OpenedPartition {
+            store,
+            name,
+            low_water,
+        })
     }
 
     /// First pass: what the journal says about batches. Blocks.
@@ -75,7 +81,11 @@ impl OpenedPartition {
     /// # Errors
     /// If a record cannot be read or is damaged.
     pub fn evidence(&self) -> Result<Evidence, StoreError> {
-        let mut evidence = Evidence { name: self.name, parts: HashMap::new(), outcomes: HashMap::new() };
+        let mut evidence = Evidence {
+            name: self.name,
+            parts: HashMap::new(),
+            outcomes: HashMap::new(),
+        };
         self.store.replay(self.low_water, |record| {
             each_operation(&self.store, &record, |operation| {
                 match operation {
@@ -129,7 +139,11 @@ impl OpenedPartition {
         partition.counters = PartitionCounters::default();
         partition.checkpoint.recovered(replayed_bytes);
         // On record from the first commit on, so that a later recovery decides the same.
-        for id in evidence.parts.keys().filter(|id| !evidence.outcomes.contains_key(id)) {
+        for id in evidence
+            .parts
+            .keys()
+            .filter(|id| !evidence.outcomes.contains_key(id))
+        {
             partition.journal.batch_outcome(*id, !void.contains(id));
         }
         Ok(partition)
@@ -138,7 +152,9 @@ impl OpenedPartition {
     fn empty_partition(self, settings: Arc<PartitionSettings>) -> Result<Partition, StoreError> {
         let stored_keys = self.store.kv_key_count()?;
         let next_stored_deadline_ms = match self.store.expired_rows(i64::MAX - 1, Reach::Disk).current()? {
-            Read::Known(Some((row, _))) => layout::decode_deadline_key(row).map_or(i64::MAX, |(deadline, _)| deadline),
+            Read::Known(Some((row, _))) => {
+                layout::decode_deadline_key(row).map_or(i64::MAX, |(deadline, _)| deadline)
+            }
             _ => i64::MAX,
         };
         Ok(Partition {
@@ -215,7 +231,11 @@ impl Partition {
 
     fn apply(&mut self, operation: &Operation<'_>) -> Result<(), StoreError> {
         match operation {
-            Operation::Set { key, value, expire_at_ms } => {
+            Operation::Set {
+                key,
+                value,
+                expire_at_ms,
+            } => {
                 let place = self.place_for_replay(key)?;
                 self.apply_string(place, value, *expire_at_ms);
             }
@@ -225,7 +245,10 @@ impl Partition {
                 }
             }
             Operation::Expire { key, expire_at_ms } => {
-                if let Some(place) = self.locate_for_replay(key)?.filter(|place| self.keys.at(*place).is_present()) {
+                if let Some(place) = self
+                    .locate_for_replay(key)?
+                    .filter(|place| self.keys.at(*place).is_present())
+                {
                     self.set_deadline(place, *expire_at_ms);
                     self.touch_replayed(place);
                 }
@@ -234,12 +257,24 @@ impl Partition {
                 let place = self.place_for_replay(key)?;
                 self.apply_patch(place, *offset, bytes);
             }
-            Operation::CreateSeries { key, data_type, series_id } => {
+            Operation::CreateSeries {
+                key,
+                data_type,
+                series_id,
+            } => {
                 self.replay_create_series(key, *data_type, *series_id)?;
             }
-            Operation::Sample { series_id, timestamp, value, quality } => {
-                let sample =
-                    crate::series::Sample { timestamp: *timestamp, value: *value, quality: *quality };
+            Operation::Sample {
+                series_id,
+                timestamp,
+                value,
+                quality,
+            } => {
+                let sample = crate::series::Sample {
+                    timestamp: *timestamp,
+                    value: *value,
+                    quality: *quality,
+                };
                 self.replay_sample(*series_id, sample)?;
             }
             Operation::Rename { from, to } => self.replay_rename(from, to)?,
@@ -279,7 +314,9 @@ impl Partition {
     }
 
     fn series_row(&self, series_id: u64) -> Result<Option<(SealedState, u8, Vec<u8>)>, StoreError> {
-        let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else { return Ok(None) };
+        let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else {
+            return Ok(None);
+        };
         let (sealed, data_type, key) =
             SealedState::decode(&row).ok_or_else(|| damaged_series(&self.store, series_id))?;
         Ok(Some((sealed, data_type, key.to_vec())))
@@ -293,7 +330,9 @@ impl Partition {
             }
         }
         // A series that is not found was deleted further on.
-        let Some(member) = self.series_places.get(&series_id).copied() else { return Ok(()) };
+        let Some(member) = self.series_places.get(&series_id).copied() else {
+            return Ok(());
+        };
         if self.sequence > self.series_at(member).sealed.sequence {
             let sequence = self.sequence;
             self.apply_sample(member, sample, sequence);
@@ -314,7 +353,9 @@ impl Partition {
     /// Moves a series key; the target does not exist.
     pub(super) fn apply_rename(&mut self, source: usize, to: &[u8]) {
         let expire_at_ms = self.keys.at(source).expire_at_ms;
-        let Value::Series(members) = self.keys.set_value(source, Value::Absent) else { return };
+        let Value::Series(members) = self.keys.set_value(source, Value::Absent) else {
+            return;
+        };
         self.set_deadline(source, 0);
         self.touch_replayed(source);
         for (_, member) in &members {
@@ -345,7 +386,9 @@ impl Partition {
 
     /// Series by id, for tests and reports.
     pub fn series_by_id(&self, series_id: u64) -> Option<&Series> {
-        self.series_places.get(&series_id).map(|member| self.series_at(*member))
+        self.series_places
+            .get(&series_id)
+            .map(|member| self.series_at(*member))
     }
 }
 
@@ -354,7 +397,10 @@ mod tests {
     use super::*;
 
     fn name(partition: u16) -> PartitionName {
-        PartitionName { business: 1, partition }
+        PartitionName {
+            business: 1,
+            partition,
+        }
     }
 
     fn evidence(partition: u16, parts: &[BatchId], outcomes: &[(BatchId, bool)]) -> Evidence {
@@ -375,6 +421,9 @@ mod tests {
         assert!(void_batches(&decided).is_empty());
         let voided = [evidence(0, &[1], &[(1, false)]), evidence(1, &[1], &[])];
         assert_eq!(void_batches(&voided), HashSet::from([1]));
-        assert!(void_batches(&one[..1]).is_empty(), "a participant that is not configured has its part");
+        assert!(
+            void_batches(&one[..1]).is_empty(),
+            "a participant that is not configured has its part"
+        );
     }
 }

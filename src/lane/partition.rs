@@ -574,10 +574,11 @@ impl Partition {
         }
         for key in self.watches.keys_of(client) {
             // Looking an expired key up deletes it, which counts as a change.
-            if let Some(place) = self.keys.find(&key) {
-                if self.keys.at(place).is_present() && self.keys.at(place).is_expired(now_ms) {
-                    self.expire_at(place);
-                }
+            if let Some(place) = self.keys.find(&key)
+                && self.keys.at(place).is_present()
+                && self.keys.at(place).is_expired(now_ms)
+            {
+                self.expire_at(place);
             }
         }
         self.watches.is_overtaken(client)

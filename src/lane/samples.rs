@@ -132,11 +132,12 @@ impl Partition {
 
     /// Puts the series at `member` on the list to be sealed with the open record.
     pub(super) fn request_seal(&mut self, member: u32) {
-        if let Some(Some(series)) = self.series.get_mut(member as usize) {
-            if !series.seal_due && !series.is_sealed() {
-                series.seal_due = true;
-                self.seal_due.push(member);
-            }
+        if let Some(Some(series)) = self.series.get_mut(member as usize)
+            && !series.seal_due
+            && !series.is_sealed()
+        {
+            series.seal_due = true;
+            self.seal_due.push(member);
         }
     }
 

@@ -138,6 +138,8 @@ impl Partition {
         let due = std::mem::take(&mut self.seal_due);
         let mut waiting = Vec::new();
         let mut chunk = Vec::new();
+        // Without a record in this commit, the open number goes to a later one, whose samples are not sealed yet.
+        let sequence = if self.journal.is_empty() { self.sequence - 1 } else { self.sequence };
         for member in due {
             let Some(Some(series)) = self.series.get(member as usize) else { continue };
             if self.batches.is_held(&series.key, None) {
@@ -145,7 +147,7 @@ impl Partition {
                 continue;
             }
             let mut sealed = series.sealed.clone();
-            sealed.sequence = self.sequence;
+            sealed.sequence = sequence;
             let len = series.head.len();
             let mut start = 0;
             while start < len {

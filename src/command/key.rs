@@ -15,7 +15,7 @@ const WRITE: Flags = Flags::WRITE;
 const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
 const GROW: Flags = Flags::WRITE.and(Flags::DENY_ON_FULL);
 /// Takes every partition at once, which no transaction does.
-const CLEAR: Flags = Flags::WRITE.and(Flags::NO_MULTI);
+const CLEAR: Flags = Flags::WRITE;
 
 /// The key behind a subcommand.
 const SECOND: KeySpec = KeySpec {

@@ -9,7 +9,7 @@ pub mod plan;
 pub mod report;
 pub mod session;
 pub mod shared;
-mod subcommand;
+pub mod subcommand;
 mod table;
 #[cfg(test)]
 mod test_run;

@@ -70,6 +70,8 @@ pub struct Session {
     pub transaction: Option<Transaction>,
     /// Has keys under WATCH.
     pub watching: bool,
+    /// The watches are void: the connection drops them after this turn.
+    pub unwatch_due: bool,
     /// BATCH_SET triples (key, timestamp, value) not yet flushed.
     pub batch: Vec<Box<[u8]>>,
     /// CLIENT REPLY.
@@ -104,6 +106,7 @@ impl Session {
             connected_ms: now_ms,
             transaction: None,
             watching: false,
+            unwatch_due: false,
             batch: Vec::new(),
             reply_mode: ReplyMode::On,
             no_evict: false,

@@ -80,7 +80,7 @@ fn exec(context: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply) -> Result<
         return Err(Refusal::text("ERR EXEC without MULTI").into());
     };
     if transaction.broken {
-        // The server drops the watches of a client whose transaction ends.
+        context.session.unwatch_due = true;
         return Err(Refusal::text("EXECABORT Transaction discarded because of previous errors.").into());
     }
     Err(Plan::Transaction(transaction.commands).into())

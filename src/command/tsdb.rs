@@ -87,7 +87,7 @@ pub const COMMANDS: &[Command] = &[
         group: "timeseries",
         since: "1.0.0",
         syntax: "",
-        summary: "Drops the collected samples and returns their number.",
+        summary: "Drops the collected samples.",
         run: Run::Session(batch_discard),
     },
 ];
@@ -260,6 +260,7 @@ fn batch_flush(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply)
 }
 
 fn batch_discard(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    reply.integer((std::mem::take(&mut context.session.batch).len() / 3) as i64);
+    context.session.batch = Vec::new();
+    reply.ok();
     Ok(())
 }

@@ -67,6 +67,15 @@ impl Checkpoint {
         !matches!(self.phase, Phase::Idle)
     }
 
+    /// Calls a checkpoint off that still waits for batches to end; true if there was one.
+    pub(super) fn cancel_waiting(&mut self) -> bool {
+        let waiting = matches!(self.phase, Phase::Gating);
+        if waiting {
+            self.phase = Phase::Idle;
+        }
+        waiting
+    }
+
     /// The mark to be written with the next commit.
     pub fn low_water_due(&self) -> Option<u64> {
         match &self.phase {

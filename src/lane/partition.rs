@@ -584,6 +584,10 @@ impl Partition {
     /// `Wait::Checkpoint` while one is running: it would write deleted keys back. `Wait::Held` while another batch is
     /// under way, or while the open record has begun.
     pub fn flush_everything(&mut self, batch: Option<BatchId>) -> Result<(), Stop> {
+        // A checkpoint that waits for this very batch to end would wait for ever: it has not begun, so it may go.
+        if self.checkpoint.cancel_waiting() {
+            self.batches.set_gate(false);
+        }
         if self.checkpoint.is_running() {
             return Err(Stop::Wait(Wait::Checkpoint));
         }
@@ -599,9 +603,15 @@ impl Partition {
     }
 
     pub(super) fn apply_flush(&mut self) {
-        for entry in self.keys.iter() {
-            if !self.watches.is_empty() && entry.is_present() {
+        if !self.watches.is_empty() {
+            for entry in self.keys.iter().filter(|entry| entry.is_present()) {
                 self.watches.touch(entry.key());
+            }
+            // Keys that are only stored may be among the watched: better a transaction too many called off than one
+            // too few.
+            if self.stored_keys > 0 {
+                let keys = &self.keys;
+                self.watches.touch_if(|key| keys.find(key).is_none());
             }
         }
         self.keys.clear();

@@ -136,6 +136,8 @@ impl Partition {
     pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
         let mut seals = Vec::with_capacity(self.seal_due.len());
         let due = std::mem::take(&mut self.seal_due);
+        // Without operations there is no record of this number yet: the next one will have it.
+        let sequence = if self.journal.is_empty() { self.sequence - 1 } else { self.sequence };
         let mut waiting = Vec::new();
         let mut chunk = Vec::new();
         // Without a record in this commit, the open number goes to a later one, whose samples are not sealed yet.

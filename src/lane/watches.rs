@@ -34,6 +34,13 @@ impl Watches {
         }
     }
 
+    /// Keys for which `has_changed` says so have changed.
+    pub fn touch_if(&mut self, has_changed: impl Fn(&[u8]) -> bool) {
+        for (_, clients) in self.by_key.iter().filter(|(key, _)| has_changed(key)) {
+            self.overtaken.extend(clients);
+        }
+    }
+
     /// True if a key that `client` watches has changed since.
     pub fn is_overtaken(&self, client: ClientId) -> bool {
         self.overtaken.contains(&client)

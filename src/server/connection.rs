@@ -61,7 +61,7 @@ pub async fn serve_connection(shell: Rc<LaneShell>, client: Rc<ClientHandle>, st
         log::debug!("client {}: {error}", connection.client.session.borrow().address);
     }
     if !connection.watched.is_empty() {
-        plans::unwatch(&connection.shell, connection.client.session.borrow().id, &mut connection.watched).await;
+        plans::unwatch(&connection.shell, &connection.client, &mut connection.watched).await;
     }
 }
 
@@ -293,7 +293,11 @@ impl Connection {
 
     /// Sends the hops, waits for commits and answers, and moves the turn's replies to the output.
     async fn settle(&mut self) {
-        let hop_parts = if self.turn.has_hops { Some(self.send_hops().await) } else { None };
+        let hop_parts = if self.turn.has_hops {
+            Some(self.send_hops().await)
+        } else {
+            self.turn.needs_assembly().then(Vec::new)
+        };
         let committed = self.shell.commits.wait(&self.turn.changes).await;
         if !committed {
             // Which of the turn's replies are affected is not known apart: none of them may be taken for granted.
@@ -364,6 +368,10 @@ impl Connection {
         self.write().await?;
         let now_ms = self.shell.lane.borrow().clock.now_ms();
         self.client.last_active_ms.set(now_ms);
+        let unwatch = std::mem::take(&mut self.client.session.borrow_mut().unwatch_due);
+        if unwatch {
+            plans::unwatch(&self.shell, &self.client, &mut self.watched).await;
+        }
         let closing = self.client.session.borrow().closing || self.client.killed.get();
         Ok(if closing { Flow::Close } else { Flow::GoOn })
     }
@@ -383,10 +391,11 @@ impl Connection {
             let rest = output.get(written..).unwrap_or(&[]);
             let len = poll_fn(|context| {
                 client.wait_here(context);
-                if client.killed.get() {
-                    return Poll::Ready(Err(io::Error::other("killed")));
+                // A client that kills itself still gets the reply, if it takes it at once.
+                match Pin::new(&mut *stream).poll_write(context, rest) {
+                    Poll::Pending if client.killed.get() => Poll::Ready(Err(io::Error::other("killed"))),
+                    polled => polled,
                 }
-                Pin::new(&mut *stream).poll_write(context, rest)
             })
             .await?;
             if len == 0 {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::command::session::{PortKind, ReplyMode};
+use crate::command::subcommand::subcommand_name;
 use crate::command::{
     Call, Command, CommandId, Flags, Merge, Plan, QueuedCommand, Run, Session, SessionContext, SessionStop,
     execute_one, execute_split,
@@ -154,14 +155,19 @@ impl Section<'_> {
             let bytes = if inline { input.parser.inline_bytes() } else { waiting };
             let args = Args::new(bytes, &input.spans);
             if !args.is_empty() {
-                if let Some(step) = self.one(args, client) {
+                let mark = self.turn.mark();
+                let step = self.one(args, client);
+                if self.session.reply_mode != ReplyMode::On && step.is_none() {
+                    self.apply_reply_mode(mark);
+                }
+                if let Some(step) = step {
                     input.pending = consumed_bytes;
                     input.inline = inline;
                     return step;
                 }
             }
             input.position += consumed_bytes;
-            if self.session.closing {
+            if self.session.closing || self.session.unwatch_due {
                 return Step::Full;
             }
         }
@@ -194,8 +200,11 @@ impl Section<'_> {
         if until_ms > self.now_ms && (!writes_only || command.flags.has(Flags::WRITE)) && command.name != "CLIENT" {
             return Some(Step::Paused);
         }
-        self.time(id);
-        client.last_command.set(command.name);
+        self.commands += 1;
+        client.last_command.set(match command.run {
+            Run::Session(_) | Run::Report { .. } => subcommand_name(command.name, args).unwrap_or(command.name),
+            _ => command.name,
+        });
         if self.session.transaction.is_some() && !command.flags.has(Flags::IN_MULTI) {
             self.queue(id, command, args);
             return None;
@@ -209,11 +218,15 @@ impl Section<'_> {
                     return None;
                 };
                 if place.home.lane != shell.id() {
+                    // Timed where it runs.
                     let hop = self.turn.hop(place.home.lane, self.session.id, self.session.proto);
                     hop.push(id, place.home.place, false, args.iter());
                     self.turn.place_remote(place.home.lane);
+                    self.turn.count(id, 1);
                     None
                 } else {
+                    self.time(id);
+                    self.lane.counters.local_commands += 1;
                     let call = self.call(args);
                     let outcome = match self.lane.partition(place.home.place) {
                         Ok(partition) => {
@@ -232,6 +245,7 @@ impl Section<'_> {
             }
             Run::Split { step, merge, atomic, .. } => self.split(id, command, args, step, merge, atomic.is_some()),
             Run::Session(handler) => {
+                self.time(id);
                 let mut context = SessionContext {
                     session: self.session,
                     shared: &shell.shared,
@@ -252,11 +266,11 @@ impl Section<'_> {
                     }
                 }
             }
-            Run::Report { .. } => Some(Step::Report(id)),
+            Run::Report { .. } => {
+                self.time(id);
+                Some(Step::Report(id))
+            }
         };
-        if step.is_none() {
-            self.apply_reply_mode(before);
-        }
         step
     }
 
@@ -347,6 +361,8 @@ impl Section<'_> {
             }
         }
         if together && first.home.lane == shell.id() {
+            self.time(id);
+            self.lane.counters.local_commands += 1;
             let call = self.call(args);
             let outcome = match self.lane.partition(first.home.place) {
                 Ok(partition) => {
@@ -365,8 +381,10 @@ impl Section<'_> {
             let hop = self.turn.hop(first.home.lane, self.session.id, self.session.proto);
             hop.push(id, first.home.place, false, args.iter());
             self.turn.place_remote(first.home.lane);
+            self.turn.count(id, 1);
             return None;
         }
+        self.time(id);
         if atomic {
             return Some(Step::AtomicSplit(QueuedCommand { id, args: args.iter().map(Box::from).collect() }));
         }
@@ -459,14 +477,21 @@ impl Section<'_> {
     /// The command was refused before it ran: a transaction being queued is broken by it.
     fn reject(&mut self, id: CommandId, refusal: &Refusal) {
         let before = self.turn.reply.len();
-        self.turn.reply.error(refusal);
+        if self.shell.shared.commands.get(id).name == "EXEC" {
+            let text = refusal.to_string();
+            let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+            self.turn.reply.error(format_args!("EXECABORT Transaction discarded because of: {reason}"));
+            self.session.transaction = None;
+            self.session.unwatch_due = true;
+        } else {
+            self.turn.reply.error(refusal);
+        }
         self.lane.latency.record_rejection(usize::from(id));
         self.lane.counters.error_replies += 1;
         self.shell.count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
         if let Some(transaction) = &mut self.session.transaction {
             transaction.broken = true;
         }
-        self.apply_reply_mode(before);
     }
 
     fn unknown_command(&mut self, args: Args<'_>) {
@@ -477,7 +502,9 @@ impl Section<'_> {
             return;
         }
         let shown = |bytes: &[u8], max: usize| {
-            String::from_utf8_lossy(bytes.get(..max.min(bytes.len())).unwrap_or(b"")).into_owned()
+            // As C prints it: up to the first NUL.
+            let len = memchr::memchr(0, bytes).unwrap_or(bytes.len()).min(max);
+            String::from_utf8_lossy(bytes.get(..len).unwrap_or(b"")).into_owned()
         };
         let mut list = String::new();
         for arg in args.from(1).iter() {
@@ -495,14 +522,14 @@ impl Section<'_> {
         }
     }
 
-    /// CLIENT REPLY OFF and SKIP: takes back what was just written.
-    fn apply_reply_mode(&mut self, before: usize) {
+    /// CLIENT REPLY OFF and SKIP: takes back what was just answered.
+    fn apply_reply_mode(&mut self, mark: (usize, usize)) {
         match self.session.reply_mode {
             ReplyMode::On => {}
-            ReplyMode::Off => self.turn.reply.truncate(before),
+            ReplyMode::Off => self.turn.take_back(mark),
             ReplyMode::SkipNext => self.session.reply_mode = ReplyMode::Skipping,
             ReplyMode::Skipping => {
-                self.turn.reply.truncate(before);
+                self.turn.take_back(mark);
                 self.session.reply_mode = ReplyMode::On;
             }
         }
@@ -511,7 +538,6 @@ impl Section<'_> {
     /// Counts a command; the clock is read only when another kind of command begins.
     #[inline]
     fn time(&mut self, id: CommandId) {
-        self.commands += 1;
         if self.timing.count > 0 && self.timing.id == id {
             self.timing.count += 1;
             return;

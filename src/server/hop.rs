@@ -36,13 +36,9 @@ impl HopRun {
         let (now_ms, now_us) = (lane.clock.now_ms(), lane.clock.now_us());
         if self.hop.uninterrupted && self.next == 0 {
             self.warm_all(shell, &mut lane)?;
-            let place = self.hop.commands().first().map_or(0, |command| command.place);
-            let partition = lane.partition(place).ok();
-            self.overtaken = self
-                .hop
-                .watcher
-                .zip(partition)
-                .is_some_and(|(client, partition)| partition.is_overtaken(client, now_ms));
+            self.overtaken = self.hop.watcher.is_some_and(|(client, place)| {
+                lane.partition(place).is_ok_and(|partition| partition.is_overtaken(client, now_ms))
+            });
             if self.overtaken {
                 return Ok(());
             }

@@ -92,8 +92,8 @@ pub struct Hop {
     pub batch: Option<BatchId>,
     /// All commands go to one partition and run without anything in between (EXEC on one partition).
     pub uninterrupted: bool,
-    /// Run nothing if a key that this client watches has changed.
-    pub watcher: Option<ClientId>,
+    /// Run nothing if a key that this client watches in the partition at this place has changed.
+    pub watcher: Option<(ClientId, usize)>,
     bytes: Vec<u8>,
     spans: Vec<Span>,
     commands: Vec<HopCommand>,
@@ -142,10 +142,6 @@ impl Hop {
         Some((command, Args::new(&self.bytes, spans)))
     }
 
-    /// All commands.
-    pub fn commands(&self) -> &[HopCommand] {
-        &self.commands
-    }
 }
 
 /// One step of a batch, as the coordinator asks for it.

@@ -37,13 +37,13 @@ pub async fn run(
     match plan {
         Plan::Transaction(commands) => return transaction(shell, client, commands, watched, reply).await,
         Plan::BatchFlush { triples } => return batch_flush(shell, id, triples, reply).await,
-        Plan::Watch(keys) => watch(shell, id, keys, watched, reply).await,
+        Plan::Watch(keys) => watch(shell, client, keys, watched, reply).await,
         Plan::Unwatch => {
-            unwatch(shell, id, watched).await;
+            unwatch(shell, client, watched).await;
             reply.ok();
         }
         Plan::Reset => {
-            unwatch(shell, id, watched).await;
+            unwatch(shell, client, watched).await;
             reply.simple("RESET");
         }
         Plan::Transfer { source, target, kind } => {
@@ -153,21 +153,24 @@ fn render_now(
 }
 
 /// Forgets the watches of a client wherever it has any.
-pub async fn unwatch(shell: &Rc<LaneShell>, client: u64, watched: &mut Vec<Box<[u8]>>) {
+pub async fn unwatch(shell: &Rc<LaneShell>, client: &ClientHandle, watched: &mut Vec<Box<[u8]>>) {
     if watched.is_empty() {
         return;
     }
     watched.clear();
-    ask_all(shell, |_| LaneRequest::Unwatch(client)).await;
+    client.session.borrow_mut().watching = false;
+    let id = client.session.borrow().id;
+    ask_all(shell, |_| LaneRequest::Unwatch(id)).await;
 }
 
 async fn watch(
     shell: &Rc<LaneShell>,
-    client: u64,
+    client: &ClientHandle,
     keys: Vec<Box<[u8]>>,
     watched: &mut Vec<Box<[u8]>>,
     reply: &mut Reply,
 ) {
+    let id = client.session.borrow().id;
     let mut by_lane: Vec<Vec<(usize, Box<[u8]>)>> = vec![Vec::new(); shell.shared.directory.lanes()];
     for key in &keys {
         let Some(place) = shell.shared.directory.place(key) else {
@@ -179,12 +182,13 @@ async fn watch(
         }
     }
     for (lane, keys) in by_lane.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()) {
-        if let Answer::Refused(text) = ask(shell, lane, LaneRequest::Watch(client, keys)).await {
+        if let Answer::Refused(text) = ask(shell, lane, LaneRequest::Watch(id, keys)).await {
             reply.error(&text);
             return;
         }
     }
     watched.extend(keys);
+    client.session.borrow_mut().watching = true;
     reply.ok();
 }
 
@@ -210,7 +214,7 @@ async fn transaction(
         }
     };
     client.session.borrow_mut().executing = None;
-    unwatch(shell, id, watched).await;
+    unwatch(shell, client, watched).await;
     match ended {
         Ended::Done(replies) => {
             reply.array(replies.len());

@@ -54,6 +54,7 @@ pub async fn run_lane(start: LaneStart) {
         .iter()
         .filter_map(|plan| shared.directory.businesses().get(plan.business).map(|entry| entry.config.fsync))
         .collect();
+    keep_timer_armed(shared.config.lane.heartbeat);
     let (mesh, inboxes) = ends.connect().await;
     let read_buffer = vec![0; shared.config.wire.read_buffer_bytes];
     let shell = Rc::new(LaneShell {
@@ -102,6 +103,17 @@ pub async fn run_lane(start: LaneStart) {
         task.cancel().await;
     }
     stop(&shell).await;
+}
+
+/// Without an armed timer the executor can go to sleep although a task is ready to run (glommio 0.9: found again here,
+/// as a start that hung while the mesh was being connected).
+fn keep_timer_armed(beat: Duration) {
+    glommio::spawn_local(async move {
+        loop {
+            glommio::timer::sleep(beat).await;
+        }
+    })
+    .detach();
 }
 
 fn bind_all(shared: &Shared, lane: usize) -> Result<Vec<(glommio::net::TcpListener, PortKind)>, String> {

@@ -1,5 +1,4 @@
-//! Periodic work of a lane, in bounded pieces. The heartbeat also keeps a timer armed at all times: without one, the
-//! executor can go to sleep although a task is ready to run (glommio 0.9, its issue tracker's fork #53).
+//! Periodic work of a lane, in bounded pieces.
 
 use std::rc::Rc;
 

@@ -216,7 +216,7 @@ pub async fn run_in_one_place(
 ) -> Ended<Vec<Vec<u8>>> {
     let mut hop = Hop::new(caller.client, caller.proto, None);
     hop.uninterrupted = true;
-    hop.watcher = (!caller.watched.is_empty()).then_some(caller.client);
+    hop.watcher = (!caller.watched.is_empty()).then_some((caller.client, place));
     for command in commands {
         hop.push(command.id, place, false, command.args.iter().map(|arg| &**arg));
     }

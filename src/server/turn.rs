@@ -130,6 +130,23 @@ impl Turn {
         self.placed = 0;
     }
 
+    /// Where the answer stands, to be given to [`Turn::take_back`].
+    pub fn mark(&self) -> (usize, usize) {
+        (self.reply.len(), self.pieces.len())
+    }
+
+    /// Takes back what has been answered since `mark`; hops are sent all the same.
+    pub fn take_back(&mut self, (reply_len, pieces): (usize, usize)) {
+        self.pieces.truncate(pieces);
+        self.placed = self.placed.min(reply_len);
+        self.reply.truncate(reply_len);
+    }
+
+    /// True if the answer is not simply what was written here.
+    pub fn needs_assembly(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
     /// Makes ready for the next turn.
     pub fn clear(&mut self) {
         self.reply.clear();

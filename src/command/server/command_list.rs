@@ -123,7 +123,7 @@ fn info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> 
             Some(Named::Subcommand(subcommand, command)) => {
                 write_subcommand(subcommand, command.group, reply)
             }
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())

@@ -121,6 +121,8 @@ pub struct Partition {
     pub(super) checkpoint: Checkpoint,
     /// Memory of loaded series, refreshed by housekeeping.
     pub(super) series_memory_bytes: usize,
+    /// The journal is being replayed: series without a key stay until its end.
+    pub(super) replaying: bool,
     /// The read cache keeps clean entries.
     pub cache_enabled: bool,
     /// The database's write buffers have been raised from their idle size.
@@ -247,7 +249,12 @@ impl Partition {
             LoadedValue::String(bytes) => Value::String(bytes),
             LoadedValue::Series(rows) => Value::Series(
                 rows.into_iter()
-                    .map(|(id, data_type, sealed)| (data_type, self.add_series(Series::new(id, data_type, key, sealed))))
+                    .map(|(id, data_type, sealed)| {
+                        // Replay may have met the series before its key.
+                        let known = self.series_places.get(&id).copied();
+                        let series = || Series::new(id, data_type, key, sealed);
+                        (data_type, known.unwrap_or_else(|| self.add_series(series())))
+                    })
                     .collect(),
             ),
         };
@@ -471,8 +478,12 @@ impl Partition {
     /// Empties the entry at `place` and schedules the rows of its series for deletion.
     fn drop_value(&mut self, place: usize) {
         if let Value::Series(members) = self.keys.set_value(place, Value::Absent) {
+            if self.replaying {
+                return;
+            }
             for (_, member) in members {
                 if let Some(series) = self.remove_series(member) {
+                    self.journal.drop_series(series.id);
                     self.batches.drop_series(series.id, &mut self.dropped_series);
                 }
             }
@@ -501,9 +512,13 @@ impl Partition {
         if let Some(target) = self.find(to, now_ms)? {
             self.delete(target);
         }
-        self.journal.rename(from, to);
         if let Some(source) = self.keys.find(from) {
-            self.apply_rename(source, to);
+            let entry = self.keys.at(source);
+            let Value::Series(members) = &entry.value else { return Ok(()) };
+            let (members, expire_at_ms) = (members.clone(), entry.expire_at_ms);
+            let ids: Vec<(u8, u64)> = members.iter().map(|(t, member)| (*t, self.series_at(*member).id)).collect();
+            self.journal.rename(from, to, &ids, expire_at_ms);
+            self.apply_rename(from, to, members, expire_at_ms);
         }
         if !self.watches.is_empty() {
             self.watches.touch(from);

@@ -74,12 +74,28 @@ pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action
         Some(Command::Serve(arguments)) => Action::Serve(arguments.into_options()),
         Some(Command::CheckConfig { file }) => Action::CheckConfig(file),
         Some(Command::Commands) => Action::Commands,
-        Some(Command::Import { server, format, key_prefix, file }) => {
-            Action::Import(ImportOptions { server: server.into_address(), format, key_prefix, file })
-        }
-        Some(Command::Export { server, format, key_prefix, file }) => {
-            Action::Export(ExportOptions { server: server.into_address(), format, key_prefix, file })
-        }
+        Some(Command::Import {
+            server,
+            format,
+            key_prefix,
+            file,
+        }) => Action::Import(ImportOptions {
+            server: server.into_address(),
+            format,
+            key_prefix,
+            file,
+        }),
+        Some(Command::Export {
+            server,
+            format,
+            key_prefix,
+            file,
+        }) => Action::Export(ExportOptions {
+            server: server.into_address(),
+            format,
+            key_prefix,
+            file,
+        }),
     })
 }
 
@@ -180,7 +196,11 @@ struct ServerArguments {
 impl ServerArguments {
     fn into_address(self) -> ServerAddress {
         let password = self.password.or_else(|| std::env::var(PASSWORD_VARIABLE).ok());
-        ServerAddress { host: self.host, port: self.port, password }
+        ServerAddress {
+            host: self.host,
+            port: self.port,
+            password,
+        }
     }
 }
 
@@ -322,13 +342,23 @@ mod tests {
 
     #[test]
     fn transfers_name_format_and_file() {
-        let Action::Import(options) = parsed("import --format v1 --port 7000 --key-prefix stock_ a.txt").unwrap() else {
+        let Action::Import(options) =
+            parsed("import --format v1 --port 7000 --key-prefix stock_ a.txt").unwrap()
+        else {
             panic!("not an import");
         };
         assert_eq!((options.format, options.server.port), (ImportFormat::V1, 7000));
-        assert_eq!((&*options.key_prefix, options.file), ("stock_", PathBuf::from("a.txt")));
-        let Action::Export(options) = parsed("export --format csv").unwrap() else { panic!("not an export") };
-        assert_eq!((options.format, options.file), (ExportFormat::Csv, PathBuf::from("-")));
+        assert_eq!(
+            (&*options.key_prefix, options.file),
+            ("stock_", PathBuf::from("a.txt"))
+        );
+        let Action::Export(options) = parsed("export --format csv").unwrap() else {
+            panic!("not an export")
+        };
+        assert_eq!(
+            (options.format, options.file),
+            (ExportFormat::Csv, PathBuf::from("-"))
+        );
         assert!(parsed("import a.txt").is_err() && parsed("import --format v3 a.txt").is_err());
     }
 

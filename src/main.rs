@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use ticklane::cli::{self, Action};
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "answers to the person at the terminal")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "answers to the person at the terminal"
+)]
 fn main() -> ExitCode {
     abort_on_panic();
     match cli::parse(std::env::args_os()) {
@@ -31,7 +35,10 @@ fn main() -> ExitCode {
         }
         Action::Import(options) => match ticklane::transfer::import(&options, &mut std::io::stderr()) {
             Ok(counts) => {
-                eprintln!("{} samples imported, {} bad lines", counts.samples, counts.bad_lines);
+                eprintln!(
+                    "{} samples imported, {} bad lines",
+                    counts.samples, counts.bad_lines
+                );
                 ExitCode::from(u8::from(counts.bad_lines > 0))
             }
             Err(error) => {

@@ -20,12 +20,18 @@ use engine::steps::{Step, draw, shrink};
 const SHRINK_TRIES: usize = 400;
 
 fn number(variable: &str, default: usize) -> usize {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 fn setup(seed: u64) -> Setup {
     let retention = if seed % 3 == 0 { 1_500 } else { 0 };
-    Setup { retention, head_samples_max: if seed % 2 == 0 { 16 } else { 64 } }
+    Setup {
+        retention,
+        head_samples_max: if seed % 2 == 0 { 16 } else { 64 },
+    }
 }
 
 fn run(steps: &[Step], setup: Setup) -> Result<(), String> {
@@ -50,7 +56,9 @@ fn the_engine_agrees_with_its_model() {
     let steps = number("ENGINE_MODEL_STEPS", 400);
     for seed in first..first + number("ENGINE_MODEL_RUNS", 24) as u64 {
         let drawn = draw(&mut fastrand::Rng::with_seed(seed), steps);
-        let Err(error) = run(&drawn, setup(seed)) else { continue };
+        let Err(error) = run(&drawn, setup(seed)) else {
+            continue;
+        };
         let mut last = error.clone();
         let fewer = shrink(drawn, SHRINK_TRIES, |steps| match run(steps, setup(seed)) {
             Ok(()) => false,
@@ -59,7 +67,10 @@ fn the_engine_agrees_with_its_model() {
                 true
             }
         });
-        panic!("SEED={seed}: {error}\nshrunk to {} steps: {last}\n{fewer:#?}", fewer.len());
+        panic!(
+            "SEED={seed}: {error}\nshrunk to {} steps: {last}\n{fewer:#?}",
+            fewer.len()
+        );
     }
 }
 
@@ -69,11 +80,16 @@ const CHILD_DIRECTORY: &str = "ENGINE_MODEL_CHILD_DIRECTORY";
 /// Not a test of its own: what the next test runs in a process that it lets abort.
 #[test]
 fn child() {
-    let Ok(directory) = std::env::var(CHILD_DIRECTORY) else { return };
+    let Ok(directory) = std::env::var(CHILD_DIRECTORY) else {
+        return;
+    };
     let seed = support::seed();
     let directory = Path::new(&directory);
     let mut run = Run::open(&directory.join("data"), setup(seed), Model::default(), START_MS);
-    let outcome = run.steps(&draw(&mut fastrand::Rng::with_seed(seed), number("ENGINE_MODEL_STEPS", 100)));
+    let outcome = run.steps(&draw(
+        &mut fastrand::Rng::with_seed(seed),
+        number("ENGINE_MODEL_STEPS", 100),
+    ));
     std::fs::write(directory.join("now"), run.now_ms.to_string()).unwrap();
     std::fs::write(directory.join("model"), run.durable.render()).unwrap();
     std::fs::write(directory.join("outcome"), outcome.err().unwrap_or_default()).unwrap();
@@ -95,9 +111,11 @@ fn what_was_committed_survives_an_abort() {
             .status()
             .unwrap();
         assert!(!status.success(), "SEED={seed}: the child ended in peace");
-        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap_or_else(|error| {
-            panic!("SEED={seed}: {name}: {error}");
-        });
+        let read = |name: &str| {
+            std::fs::read_to_string(directory.path().join(name)).unwrap_or_else(|error| {
+                panic!("SEED={seed}: {name}: {error}");
+            })
+        };
         assert_eq!(read("outcome"), "", "SEED={seed}, in the child");
         let (model, now_ms) = (Model::parse(&read("model")), read("now").parse().unwrap());
         let mut run = Run::open(&directory.path().join("data"), setup(seed), model, now_ms);

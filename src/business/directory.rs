@@ -71,13 +71,28 @@ impl Directory {
             let mut homes = Vec::with_capacity(*count);
             for partition in 0..*count {
                 // One partition alone would always be lane 0's: spread such businesses by their index.
-                let lane = if *count == 1 { index % lanes } else { partition * lanes / count };
+                let lane = if *count == 1 {
+                    index % lanes
+                } else {
+                    partition * lanes / count
+                };
                 let plan = plans.get_mut(lane).expect("invariant: lanes are counted");
-                homes.push(Home { lane, place: plan.len() });
+                homes.push(Home {
+                    lane,
+                    place: plan.len(),
+                });
                 let name = PartitionName::new(&business.name, partition as u16);
-                plan.push(PartitionPlan { business: index, partition, name });
+                plan.push(PartitionPlan {
+                    business: index,
+                    partition,
+                    name,
+                });
             }
-            businesses.push(BusinessEntry { config: business.clone(), partitions: *count, homes });
+            businesses.push(BusinessEntry {
+                config: business.clone(),
+                partitions: *count,
+                homes,
+            });
             if business.is_catch_all() {
                 catch_all = Some(index);
                 continue;
@@ -92,7 +107,13 @@ impl Directory {
         for list in &mut prefixes {
             list.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         }
-        Arc::new(Directory { businesses, prefixes, catch_all, lanes, plans })
+        Arc::new(Directory {
+            businesses,
+            prefixes,
+            catch_all,
+            lanes,
+            plans,
+        })
     }
 
     /// Number of lanes.
@@ -128,8 +149,16 @@ impl Directory {
     pub fn place(&self, key: &[u8]) -> Option<Place> {
         let business = self.business_of(key)?;
         let entry = self.businesses.get(business)?;
-        let partition = if entry.partitions == 1 { 0 } else { partition_of(slot_of(key), entry.partitions) };
-        Some(Place { business, partition, home: *entry.homes.get(partition)? })
+        let partition = if entry.partitions == 1 {
+            0
+        } else {
+            partition_of(slot_of(key), entry.partitions)
+        };
+        Some(Place {
+            business,
+            partition,
+            home: *entry.homes.get(partition)?,
+        })
     }
 
     /// Where partition `partition` of business `business` lives.
@@ -175,15 +204,24 @@ mod tests {
         let directory = directory(4, 4);
         for key in ["a", "b", "stock_1", "iot_77", "foo{x}"] {
             let place = directory.place(key.as_bytes()).unwrap();
-            assert_eq!(place.home.lane, directory.lane_of_slot(slot_of(key.as_bytes()).into()));
-            assert_eq!(directory.plan(place.home.lane)[place.home.place].partition, place.partition);
+            assert_eq!(
+                place.home.lane,
+                directory.lane_of_slot(slot_of(key.as_bytes()).into())
+            );
+            assert_eq!(
+                directory.plan(place.home.lane)[place.home.place].partition,
+                place.partition
+            );
         }
     }
 
     #[test]
     fn single_partitions_are_spread_over_the_lanes() {
         let directory = directory(4, 1);
-        assert_ne!(directory.place(b"stock_1").unwrap().home.lane, directory.place(b"iot_1").unwrap().home.lane);
+        assert_ne!(
+            directory.place(b"stock_1").unwrap().home.lane,
+            directory.place(b"iot_1").unwrap().home.lane
+        );
         assert!((0..4).all(|lane| directory.plan(lane).len() == 2));
     }
 }

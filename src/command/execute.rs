@@ -44,11 +44,20 @@ pub fn execute_split(
     batch: Option<BatchId>,
     reply: &mut Reply,
 ) -> Handled {
-    let Run::Split { step, handler, merge, atomic } = command.run else {
+    let Run::Split {
+        step,
+        handler,
+        merge,
+        atomic,
+    } = command.run
+    else {
         return Err(Refusal::text("ERR internal: not a split command").into());
     };
     let groups = call.args.from(1);
-    let group = |index: usize| Call { args: groups.range(index..index + step), ..*call };
+    let group = |index: usize| Call {
+        args: groups.range(index..index + step),
+        ..*call
+    };
     if !partition.batches.holds_nothing() {
         for index in (0..groups.len()).step_by(step) {
             if partition.batches.is_held(groups.get(index), batch) {
@@ -101,7 +110,13 @@ fn check_groups(
     call: &Call<'_>,
 ) -> Result<bool, Stop> {
     for index in (0..groups.len()).step_by(step) {
-        if !check(partition, &Call { args: groups.range(index..index + step), ..*call })? {
+        if !check(
+            partition,
+            &Call {
+                args: groups.range(index..index + step),
+                ..*call
+            },
+        )? {
             return Ok(false);
         }
     }
@@ -118,7 +133,10 @@ pub fn write_outcome(merge: Merge, done: bool, reply: &mut Reply) {
 
 /// The integer that a group's handler has replied, 0 if it replied something else.
 pub fn integer_reply(reply: &Reply, start: usize) -> i64 {
-    let text = reply.as_bytes().get(start..).and_then(|bytes| bytes.strip_prefix(b":"));
+    let text = reply
+        .as_bytes()
+        .get(start..)
+        .and_then(|bytes| bytes.strip_prefix(b":"));
     let text = text.and_then(|text| text.strip_suffix(b"\r\n"));
     text.and_then(crate::resp::number::parse_i64).unwrap_or(0)
 }

@@ -15,17 +15,37 @@ pub struct KeySpec {
 
 impl KeySpec {
     /// No keys.
-    pub const NONE: KeySpec = KeySpec { first: 0, last: 0, step: 0 };
+    pub const NONE: KeySpec = KeySpec {
+        first: 0,
+        last: 0,
+        step: 0,
+    };
     /// Argument 1.
-    pub const FIRST: KeySpec = KeySpec { first: 1, last: 1, step: 1 };
+    pub const FIRST: KeySpec = KeySpec {
+        first: 1,
+        last: 1,
+        step: 1,
+    };
     /// Arguments 1 and 2.
-    pub const TWO: KeySpec = KeySpec { first: 1, last: 2, step: 1 };
+    pub const TWO: KeySpec = KeySpec {
+        first: 1,
+        last: 2,
+        step: 1,
+    };
     /// All arguments.
-    pub const ALL: KeySpec = KeySpec { first: 1, last: -1, step: 1 };
+    pub const ALL: KeySpec = KeySpec {
+        first: 1,
+        last: -1,
+        step: 1,
+    };
 
     /// Every `step`th argument from the first.
     pub const fn every(step: usize) -> KeySpec {
-        KeySpec { first: 1, last: -1, step }
+        KeySpec {
+            first: 1,
+            last: -1,
+            step,
+        }
     }
 
     /// Indexes of the keys among `len` arguments.

@@ -178,7 +178,11 @@ impl Command {
             return false;
         }
         let len = len as i64;
-        if self.arity >= 0 { len == i64::from(self.arity) } else { len >= -i64::from(self.arity) }
+        if self.arity >= 0 {
+            len == i64::from(self.arity)
+        } else {
+            len >= -i64::from(self.arity)
+        }
     }
 
     /// Name in lower case, as error texts have it.

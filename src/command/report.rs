@@ -156,7 +156,11 @@ impl Reports {
 
     /// All partitions of all lanes.
     pub fn partitions(&self) -> impl Iterator<Item = (usize, &PartitionReport)> {
-        self.lanes.iter().flat_map(|lane| lane.partitions.iter().map(move |partition| (lane.lane, partition)))
+        self.lanes.iter().flat_map(|lane| {
+            lane.partitions
+                .iter()
+                .map(move |partition| (lane.lane, partition))
+        })
     }
 
     /// Counters of all partitions together.

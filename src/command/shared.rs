@@ -76,8 +76,12 @@ impl ConnectionCounts {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        let Some((business, business_max)) = business else { return true };
-        let Some(count) = self.per_business.get(business) else { return true };
+        let Some((business, business_max)) = business else {
+            return true;
+        };
+        let Some(count) = self.per_business.get(business) else {
+            return true;
+        };
         if count.fetch_add(1, Ordering::Relaxed) >= business_max {
             count.fetch_sub(1, Ordering::Relaxed);
             self.total.fetch_sub(1, Ordering::Relaxed);
@@ -101,7 +105,9 @@ impl ConnectionCounts {
 
     /// Connections to a business's own port.
     pub fn of_business(&self, business: usize) -> usize {
-        self.per_business.get(business).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.per_business
+            .get(business)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// A number that no other client of this process has.

@@ -41,7 +41,10 @@ impl Default for CommandTable {
 impl CommandTable {
     /// Builds the table without the commands named in `disabled` (upper case).
     pub fn new(disabled: &[String]) -> CommandTable {
-        let commands: Vec<Command> = FAMILIES.iter().flat_map(|family| family.iter().copied()).collect();
+        let commands: Vec<Command> = FAMILIES
+            .iter()
+            .flat_map(|family| family.iter().copied())
+            .collect();
         let mut places = vec![EMPTY; PLACES];
         for (id, command) in commands.iter().enumerate() {
             if disabled.iter().any(|name| name == command.name) {
@@ -80,7 +83,9 @@ impl CommandTable {
     /// The command with this id.
     #[inline]
     pub fn get(&self, id: CommandId) -> &Command {
-        self.commands.get(usize::from(id)).expect("invariant: ids come from this table")
+        self.commands
+            .get(usize::from(id))
+            .expect("invariant: ids come from this table")
     }
 
     /// The command with this name, as an entry.
@@ -91,7 +96,11 @@ impl CommandTable {
     /// All commands that are not disabled, with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (CommandId, &Command)> {
         let enabled = |command: &Command| self.find(command.name.as_bytes()).is_some();
-        let commands = self.commands.iter().enumerate().map(|(id, command)| (id as CommandId, command));
+        let commands = self
+            .commands
+            .iter()
+            .enumerate()
+            .map(|(id, command)| (id as CommandId, command));
         commands.filter(move |(_, command)| enabled(command))
     }
 
@@ -127,7 +136,12 @@ pub fn render_table() -> String {
     let mut lines: Vec<String> = table
         .iter()
         .filter(|(_, command)| !command.flags.has(super::Flags::INTERNAL))
-        .map(|(_, command)| format!("{:<16} {:<12} {}  — {}", command.name, command.group, command.syntax, command.summary))
+        .map(|(_, command)| {
+            format!(
+                "{:<16} {:<12} {}  — {}",
+                command.name, command.group, command.syntax, command.summary
+            )
+        })
         .collect();
     lines.sort_unstable();
     lines.join("\n") + "\n"
@@ -143,18 +157,27 @@ mod tests {
         let table = CommandTable::default();
         let mut names = table.names();
         names.sort_unstable();
-        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "names are unique");
+        assert!(
+            names.windows(2).all(|pair| pair[0] != pair[1]),
+            "names are unique"
+        );
         assert!(table.len() < PLACES / 2);
         for (id, command) in table.iter() {
             assert_eq!(command.name, command.name.to_ascii_uppercase());
             assert!(command.name.len() <= NAME_LEN_MAX_BYTES);
-            assert!(command.summary.ends_with('.'), "{}: the summary is a sentence", command.name);
+            assert!(
+                command.summary.ends_with('.'),
+                "{}: the summary is a sentence",
+                command.name
+            );
             let arity_min = usize::from(command.arity.unsigned_abs());
             match command.run {
                 Run::Owner { key, .. } => {
                     assert!(key < arity_min && command.keys.first == key, "{}", command.name)
                 }
-                Run::Split { step, .. } => assert!(command.keys.step == step && arity_min > step, "{}", command.name),
+                Run::Split { step, .. } => {
+                    assert!(command.keys.step == step && arity_min > step, "{}", command.name)
+                }
                 _ => {}
             }
             assert_eq!(table.find(command.name.to_ascii_lowercase().as_bytes()), Some(id));

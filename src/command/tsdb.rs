@@ -44,7 +44,10 @@ pub const COMMANDS: &[Command] = &[
         since: "1.0.0",
         syntax: "key",
         summary: "Returns the data types of the key's series, ascending.",
-        run: Run::Owner { key: 1, handler: types },
+        run: Run::Owner {
+            key: 1,
+            handler: types,
+        },
     },
     Command {
         name: "TSDB_MSET",
@@ -55,7 +58,12 @@ pub const COMMANDS: &[Command] = &[
         since: "1.0.0",
         syntax: "key timestamp|* value [key timestamp|* value ...]",
         summary: "Stores samples of any keys, all or nothing.",
-        run: Run::Split { step: 3, handler: set_group, merge: Merge::Ok, atomic: Some(check_group) },
+        run: Run::Split {
+            step: 3,
+            handler: set_group,
+            merge: Merge::Ok,
+            atomic: Some(check_group),
+        },
     },
     Command {
         name: "BATCH_SET",
@@ -112,9 +120,9 @@ fn parse_value(text: &[u8]) -> Result<f64, Refusal> {
 /// 0 to 255, or two hexadecimal digits after 0x.
 fn parse_data_type(text: &[u8]) -> Result<u8, Refusal> {
     let number = match text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X")) {
-        Some(digits) if digits.len() == 2 => {
-            std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok())
-        }
+        Some(digits) if digits.len() == 2 => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
         Some(_) => None,
         None => parse_u64(text).and_then(|number| u8::try_from(number).ok()),
     };
@@ -135,7 +143,16 @@ fn set(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     let value = parse_value(args.get(3))?;
     let data_type = args.try_get(4).map_or(Ok(0), parse_data_type)?;
     let quality = args.try_get(5).map_or(Ok(DEFAULT_QUALITY), parse_quality)?;
-    partition.add_sample(args.get(1), data_type, Sample { timestamp, value, quality }, call.now_ms)?;
+    partition.add_sample(
+        args.get(1),
+        data_type,
+        Sample {
+            timestamp,
+            value,
+            quality,
+        },
+        call.now_ms,
+    )?;
     reply.ok();
     Ok(())
 }
@@ -143,7 +160,11 @@ fn set(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
 /// One (key, timestamp, value) of TSDB_MSET.
 fn parse_group(partition: &Partition, call: &Call<'_>) -> Result<Sample, Refusal> {
     let timestamp = parse_timestamp(call.args.get(1), partition.settings.time_unit, call)?;
-    Ok(Sample { timestamp, value: parse_value(call.args.get(2))?, quality: DEFAULT_QUALITY })
+    Ok(Sample {
+        timestamp,
+        value: parse_value(call.args.get(2))?,
+        quality: DEFAULT_QUALITY,
+    })
 }
 
 fn check_group(partition: &mut Partition, call: &Call<'_>) -> Result<bool, Stop> {
@@ -166,7 +187,8 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
         if text == open {
             return Ok(at_open);
         }
-        parse_i64(text).ok_or_else(|| Refusal::text("ERR invalid timestamp, must be a 64-bit integer, - or +"))
+        parse_i64(text)
+            .ok_or_else(|| Refusal::text("ERR invalid timestamp, must be a 64-bit integer, - or +"))
     };
     let from = bound(args.get(2), b"-", i64::MIN)?;
     let to = bound(args.get(3), b"+", i64::MAX)?;
@@ -175,7 +197,10 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     if let Some(count) = options.peek().and_then(parse_i64) {
         options.next();
         let refusal = || Refusal::text("ERR invalid limit, must be a positive integer");
-        limit = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(refusal)?;
+        limit = usize::try_from(count)
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(refusal)?;
     }
     while !options.is_done() {
         if options.take_flag(b"REV") {
@@ -190,7 +215,15 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
         reply.array(0);
         return Ok(());
     };
-    match partition.read_range(member, RangeQuery { from, to, limit, reverse })? {
+    match partition.read_range(
+        member,
+        RangeQuery {
+            from,
+            to,
+            limit,
+            reverse,
+        },
+    )? {
         RangeRead::Ready(columns) => write_samples(&columns, reverse, reply),
         RangeRead::Offload(job) => {
             return Err(Stop::Offload(Box::new(move |reply| match job.run() {
@@ -213,7 +246,9 @@ fn types(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handl
     };
     types.sort_unstable();
     reply.array(types.len());
-    types.into_iter().for_each(|data_type| reply.integer(i64::from(data_type)));
+    types
+        .into_iter()
+        .for_each(|data_type| reply.integer(i64::from(data_type)));
     Ok(())
 }
 
@@ -237,7 +272,8 @@ fn write_samples(columns: &Columns, reverse: bool, reply: &mut Reply) {
 fn batch_set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
     let max = context.shared.config.wire.batch_set_max;
     if context.session.batch.len() / 3 >= max {
-        let text = format!("ERR the batch holds {max} samples already, the configured maximum: BATCH_FLUSH first");
+        let text =
+            format!("ERR the batch holds {max} samples already, the configured maximum: BATCH_FLUSH first");
         return Err(Refusal::text(text).into());
     }
     let (key, value, timestamp) = (args.get(1), args.get(2), args.get(3));
@@ -245,7 +281,10 @@ fn batch_set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply
     if timestamp != b"*" && parse_i64(timestamp).is_none() {
         return Err(Refusal::text("ERR invalid timestamp, must be a 64-bit integer or *").into());
     }
-    context.session.batch.extend([key.into(), timestamp.into(), value.into()]);
+    context
+        .session
+        .batch
+        .extend([key.into(), timestamp.into(), value.into()]);
     reply.simple("QUEUED");
     Ok(())
 }
@@ -259,7 +298,11 @@ fn batch_flush(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply)
     Err(Plan::BatchFlush { triples }.into())
 }
 
-fn batch_discard(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+fn batch_discard(
+    context: &mut SessionContext<'_>,
+    _: Args<'_>,
+    reply: &mut Reply,
+) -> Result<(), SessionStop> {
     context.session.batch = Vec::new();
     reply.ok();
     Ok(())

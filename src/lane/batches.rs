@@ -50,7 +50,10 @@ impl Batches {
             return false;
         }
         let others = self.holders.values().any(|holder| *holder != id);
-        if (all_keys && others) || keys.iter().any(|key| self.is_held(key, Some(id))) || self.is_held_whole(id) {
+        if (all_keys && others)
+            || keys.iter().any(|key| self.is_held(key, Some(id)))
+            || self.is_held_whole(id)
+        {
             return false;
         }
         let part = self.parts.entry(id).or_default();
@@ -106,7 +109,9 @@ impl Batches {
         journal: &mut JournalBuffer,
         sequence: u64,
     ) -> bool {
-        let Some(part) = self.parts.get_mut(&id) else { return false };
+        let Some(part) = self.parts.get_mut(&id) else {
+            return false;
+        };
         journal.batch_part(id, participants, &part.operations);
         part.operations.clear();
         part.sequence = sequence;
@@ -130,7 +135,9 @@ impl Batches {
 
     /// True if commands of `id` have written something that is not committed.
     pub fn has_uncommitted(&self, id: BatchId) -> bool {
-        self.parts.get(&id).is_some_and(|part| part.sequence == 0 && !part.operations.is_empty())
+        self.parts
+            .get(&id)
+            .is_some_and(|part| part.sequence == 0 && !part.operations.is_empty())
     }
 
     fn release_keys(&mut self, id: BatchId) {
@@ -157,7 +164,9 @@ impl Batches {
 
     /// As [`Batches::any_uncommitted`], not counting `id`.
     pub fn any_uncommitted_but(&self, id: Option<BatchId>) -> bool {
-        self.parts.iter().any(|(other, part)| part.sequence == 0 && Some(*other) != id)
+        self.parts
+            .iter()
+            .any(|(other, part)| part.sequence == 0 && Some(*other) != id)
     }
 
     /// Empties the part of `id`: what it wrote has been flushed away.
@@ -170,12 +179,18 @@ impl Batches {
 
     /// Batches whose part is in the record `sequence`.
     pub fn parts_in(&self, sequence: u64) -> Vec<BatchId> {
-        self.parts.iter().filter(|(_, part)| part.sequence == sequence).map(|(id, _)| *id).collect()
+        self.parts
+            .iter()
+            .filter(|(_, part)| part.sequence == sequence)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// True if a part in a record up to `sequence` is not forgotten yet.
     pub fn any_unsettled_up_to(&self, sequence: u64) -> bool {
-        self.parts.values().any(|part| part.sequence != 0 && part.sequence <= sequence)
+        self.parts
+            .values()
+            .any(|part| part.sequence != 0 && part.sequence <= sequence)
     }
 
     /// Batches under way here.
@@ -219,7 +234,9 @@ mod tests {
         assert!(!journal.is_empty() && !batches.any_uncommitted());
         let mut dropped = Vec::new();
         batches.outcome(7, &mut journal, &mut dropped);
-        assert!(batches.holds_nothing() && batches.any_unsettled_up_to(42) && !batches.any_unsettled_up_to(41));
+        assert!(
+            batches.holds_nothing() && batches.any_unsettled_up_to(42) && !batches.any_unsettled_up_to(41)
+        );
         batches.forget(7);
         assert!(batches.is_empty());
     }

@@ -144,8 +144,11 @@ impl Partition {
             }
             Phase::Gathering(mut gathering) => {
                 let done = self.gather_slice(&mut gathering);
-                self.checkpoint.phase =
-                    if done { Phase::Settling(gathering) } else { Phase::Gathering(gathering) };
+                self.checkpoint.phase = if done {
+                    Phase::Settling(gathering)
+                } else {
+                    Phase::Gathering(gathering)
+                };
                 CheckpointStep::More
             }
             Phase::Settling(gathering) => {
@@ -154,7 +157,10 @@ impl Partition {
                     self.checkpoint.phase = Phase::Settling(gathering);
                     return CheckpointStep::Rest;
                 }
-                let mark = Mark { next_deadline_ms: gathering.next_deadline_ms, ..gathering.mark };
+                let mark = Mark {
+                    next_deadline_ms: gathering.next_deadline_ms,
+                    ..gathering.mark
+                };
                 self.checkpoint.phase = Phase::Writing(mark);
                 self.checkpoint.last_completed_ms = now_ms;
                 CheckpointStep::Write(gathering.rows)
@@ -189,7 +195,11 @@ impl Partition {
     }
 
     fn begin_gathering(&mut self) -> Gathering {
-        let mark = Mark { sequence: self.sequence - 1, epoch: self.epoch, next_deadline_ms: i64::MAX };
+        let mark = Mark {
+            sequence: self.sequence - 1,
+            epoch: self.epoch,
+            next_deadline_ms: i64::MAX,
+        };
         self.epoch += 1;
         self.counters.changes = 0;
         self.checkpoint.journal_bytes_at_start = self.checkpoint.journal_bytes;
@@ -218,8 +228,9 @@ impl Partition {
         while gathering.next_series < self.series.len() && seals < SLICE_SEALS {
             let member = gathering.next_series as u32;
             let unsealed = self.series.get(gathering.next_series).and_then(Option::as_ref);
-            if unsealed.is_some_and(|s| s.first_unsealed_sequence != 0 && s.first_unsealed_sequence <= gathering.mark.sequence)
-            {
+            if unsealed.is_some_and(|s| {
+                s.first_unsealed_sequence != 0 && s.first_unsealed_sequence <= gathering.mark.sequence
+            }) {
                 self.request_seal(member);
                 seals += 1;
             }
@@ -247,8 +258,15 @@ impl Partition {
             }
         };
         let expire_at_ms = entry.expire_at_ms;
-        let row = row.map(|(type_byte, payload)| KvRow { type_byte, expire_at_ms, payload });
-        let stored = StoredKey { exists: row.is_some(), expire_at_ms: row.map_or(0, |row| row.expire_at_ms) };
+        let row = row.map(|(type_byte, payload)| KvRow {
+            type_byte,
+            expire_at_ms,
+            payload,
+        });
+        let stored = StoredKey {
+            exists: row.is_some(),
+            expire_at_ms: row.map_or(0, |row| row.expire_at_ms),
+        };
         if row.is_some() || entry.stored.exists {
             gathering.rows.push(entry.key(), row, entry.stored);
         }
@@ -271,7 +289,9 @@ impl Partition {
 
     /// The rows are on disk, `stored_keys` keys in all.
     pub fn checkpoint_written(&mut self, stored_keys: u64, now_ms: i64) {
-        let Phase::Writing(mark) = std::mem::take(&mut self.checkpoint.phase) else { return };
+        let Phase::Writing(mark) = std::mem::take(&mut self.checkpoint.phase) else {
+            return;
+        };
         self.stored_keys = stored_keys;
         self.next_stored_deadline_ms = self.next_stored_deadline_ms.min(mark.next_deadline_ms);
         self.completed_epoch = mark.epoch;

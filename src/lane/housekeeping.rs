@@ -36,12 +36,17 @@ impl Partition {
     pub fn expire_keys(&mut self, now_ms: i64) -> Vec<Box<[u8]>> {
         for _ in 0..EXPIRED_PER_CALL_MAX {
             let due = self.deadlines.first().filter(|(deadline, _)| *deadline <= now_ms);
-            let Some((deadline, key)) = due.cloned() else { break };
+            let Some((deadline, key)) = due.cloned() else {
+                break;
+            };
             if self.batches.is_held(&key, None) {
                 break;
             }
             // Looking the key up deletes it; a deadline that no longer is the key's own just goes away.
-            if self.keys.find(&key).is_none_or(|place| self.keys.at(place).expire_at_ms != deadline)
+            if self
+                .keys
+                .find(&key)
+                .is_none_or(|place| self.keys.at(place).expire_at_ms != deadline)
                 || self.find(&key, now_ms).is_err()
             {
                 self.deadlines.remove(&(deadline, key));
@@ -86,7 +91,9 @@ impl Partition {
         while due.len() < DEADLINE_ROWS_PER_CALL_MAX {
             match rows.current() {
                 Ok(Read::Known(Some((row, _)))) => {
-                    let Some((deadline, key)) = layout::decode_deadline_key(row) else { break };
+                    let Some((deadline, key)) = layout::decode_deadline_key(row) else {
+                        break;
+                    };
                     due.push((deadline, key.into()));
                     if deadline > now_ms {
                         break;
@@ -110,7 +117,9 @@ impl Partition {
         let end = self.series.len().min(sweep.next + SERIES_PER_CALL);
         let pressure_ms = if over_budget { 1_000 } else { i64::MAX };
         for member in sweep.next..end {
-            let Some(Some(series)) = self.series.get(member) else { continue };
+            let Some(Some(series)) = self.series.get(member) else {
+                continue;
+            };
             sweep.memory_bytes += series.memory_bytes();
             let idle_ms = now_ms - series.touched_ms;
             if !series.is_sealed() && (idle_ms >= self.settings.head_idle_ms || idle_ms >= pressure_ms) {
@@ -126,7 +135,11 @@ impl Partition {
 
     /// Drops clean entries that were not used lately while memory is over budget.
     pub fn evict(&mut self, budget: &MemoryBudget) {
-        let cache_bytes = if self.cache_enabled { budget.read_cache_bytes } else { 0 };
+        let cache_bytes = if self.cache_enabled {
+            budget.read_cache_bytes
+        } else {
+            0
+        };
         let keys_over = self.keys.memory_bytes() > cache_bytes;
         let series_over = self.series_memory_bytes > budget.series_bytes;
         if !keys_over && !series_over {
@@ -135,12 +148,17 @@ impl Partition {
         let completed = self.completed_epoch;
         let series = &self.series;
         let is_sealed = |member: &u32| {
-            series.get(*member as usize).and_then(Option::as_ref).is_none_or(|series| series.is_sealed())
+            series
+                .get(*member as usize)
+                .and_then(Option::as_ref)
+                .is_none_or(|series| series.is_sealed())
         };
         let victims = self.keys.clock(CLOCK_STEPS_PER_CALL, |entry| {
             entry.dirty_epoch <= completed
                 && match &entry.value {
-                    Value::Series(members) => series_over && members.iter().all(|(_, member)| is_sealed(member)),
+                    Value::Series(members) => {
+                        series_over && members.iter().all(|(_, member)| is_sealed(member))
+                    }
                     _ => keys_over,
                 }
         });
@@ -167,7 +185,9 @@ impl Partition {
     }
 
     fn forget(&mut self, place: usize) {
-        let Some(entry) = self.keys.remove(place) else { return };
+        let Some(entry) = self.keys.remove(place) else {
+            return;
+        };
         if entry.expire_at_ms != 0 {
             self.deadlines.remove(&(entry.expire_at_ms, entry.key().into()));
         }

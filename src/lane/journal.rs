@@ -21,7 +21,10 @@ pub struct PartitionName {
 impl PartitionName {
     /// The name of a partition.
     pub fn new(business: &str, partition: u16) -> PartitionName {
-        PartitionName { business: crc32c::crc32c(business.as_bytes()), partition }
+        PartitionName {
+            business: crc32c::crc32c(business.as_bytes()),
+            partition,
+        }
     }
 }
 
@@ -44,27 +47,52 @@ const RENAME: u8 = 15;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation<'a> {
     /// The key holds this string; 0 = it never expires.
-    Set { key: &'a [u8], value: &'a [u8], expire_at_ms: i64 },
+    Set {
+        key: &'a [u8],
+        value: &'a [u8],
+        expire_at_ms: i64,
+    },
     /// The key holds nothing.
     Delete { key: &'a [u8] },
     /// The key expires then; 0 = never.
     Expire { key: &'a [u8], expire_at_ms: i64 },
     /// The string at the key has these bytes at `offset`, zero bytes before them if it was shorter.
-    Patch { key: &'a [u8], offset: usize, bytes: &'a [u8] },
+    Patch {
+        key: &'a [u8],
+        offset: usize,
+        bytes: &'a [u8],
+    },
     /// The key has a series of this data type with this id.
-    CreateSeries { key: &'a [u8], data_type: u8, series_id: u64 },
+    CreateSeries {
+        key: &'a [u8],
+        data_type: u8,
+        series_id: u64,
+    },
     /// A sample was added.
-    Sample { series_id: u64, timestamp: i64, value: f64, quality: u8 },
+    Sample {
+        series_id: u64,
+        timestamp: i64,
+        value: f64,
+        quality: u8,
+    },
     /// Everything was deleted.
     Flush,
     /// The operations up to the matching end belong to a batch of several partitions.
-    BatchBegin { id: BatchId, participants: Vec<PartitionName> },
+    BatchBegin {
+        id: BatchId,
+        participants: Vec<PartitionName>,
+    },
     /// End of a batch's part.
     BatchEnd,
     /// The batch is known to be complete everywhere, or to be void everywhere.
     BatchOutcome { id: BatchId, committed: bool },
     /// A series key has another name; `to` then holds these (data type, series id) and this deadline.
-    Rename { from: &'a [u8], to: &'a [u8], members: Vec<(u8, u64)>, expire_at_ms: i64 },
+    Rename {
+        from: &'a [u8],
+        to: &'a [u8],
+        members: Vec<(u8, u64)>,
+        expire_at_ms: i64,
+    },
     /// The series and its samples are gone. Deleting or replacing a key alone does not say so: the rows of `kv` may
     /// be newer than the record, and name a series that came to the key later.
     DropSeries { series_id: u64 },
@@ -103,7 +131,8 @@ impl JournalBuffer {
     /// Adds [`Operation::Set`].
     #[inline]
     pub fn set(&mut self, key: &[u8], value: &[u8], expire_at_ms: i64) {
-        self.bytes.push(if expire_at_ms == 0 { SET } else { SET_WITH_EXPIRY });
+        self.bytes
+            .push(if expire_at_ms == 0 { SET } else { SET_WITH_EXPIRY });
         self.push_bytes(key);
         if expire_at_ms != 0 {
             self.push_varint(zigzag(expire_at_ms));
@@ -143,7 +172,8 @@ impl JournalBuffer {
     /// Adds [`Operation::Sample`].
     #[inline]
     pub fn sample(&mut self, series_id: u64, timestamp: i64, value: f64, quality: u8) {
-        self.bytes.push(if quality == 0 { SAMPLE } else { SAMPLE_WITH_QUALITY });
+        self.bytes
+            .push(if quality == 0 { SAMPLE } else { SAMPLE_WITH_QUALITY });
         self.push_varint(series_id);
         self.push_varint(zigzag(timestamp.wrapping_sub(self.last_timestamp)));
         self.last_timestamp = timestamp;
@@ -248,17 +278,30 @@ pub struct JournalReader<'a> {
 impl<'a> JournalReader<'a> {
     /// Starts at the first operation.
     pub fn new(record: &'a [u8]) -> JournalReader<'a> {
-        JournalReader { record, offset: 0, last_timestamp: 0 }
+        JournalReader {
+            record,
+            offset: 0,
+            last_timestamp: 0,
+        }
     }
 
     fn damage(&self, expected: &'static str) -> JournalDamage {
-        JournalDamage { offset: self.offset, expected }
+        JournalDamage {
+            offset: self.offset,
+            expected,
+        }
     }
 
     fn take(&mut self, len: usize, expected: &'static str) -> Result<&'a [u8], JournalDamage> {
-        let end = self.offset.checked_add(len).filter(|end| *end <= self.record.len());
+        let end = self
+            .offset
+            .checked_add(len)
+            .filter(|end| *end <= self.record.len());
         let end = end.ok_or_else(|| self.damage(expected))?;
-        let bytes = self.record.get(self.offset..end).ok_or_else(|| self.damage(expected))?;
+        let bytes = self
+            .record
+            .get(self.offset..end)
+            .ok_or_else(|| self.damage(expected))?;
         self.offset = end;
         Ok(bytes)
     }
@@ -301,10 +344,20 @@ impl<'a> JournalReader<'a> {
         let operation = match number {
             SET | SET_WITH_EXPIRY => {
                 let key = self.bytes("a key")?;
-                let expire_at_ms = if number == SET { 0 } else { unzigzag(self.varint("a deadline")?) };
-                Operation::Set { key, value: self.bytes("a value")?, expire_at_ms }
+                let expire_at_ms = if number == SET {
+                    0
+                } else {
+                    unzigzag(self.varint("a deadline")?)
+                };
+                Operation::Set {
+                    key,
+                    value: self.bytes("a value")?,
+                    expire_at_ms,
+                }
             }
-            DELETE => Operation::Delete { key: self.bytes("a key")? },
+            DELETE => Operation::Delete {
+                key: self.bytes("a key")?,
+            },
             EXPIRE => Operation::Expire {
                 key: self.bytes("a key")?,
                 expire_at_ms: unzigzag(self.varint("a deadline")?),
@@ -331,7 +384,9 @@ impl<'a> JournalReader<'a> {
                 committed: self.byte("an outcome")? == 1,
             },
             RENAME => self.rename()?,
-            DROP_SERIES => Operation::DropSeries { series_id: self.varint("a series id")? },
+            DROP_SERIES => Operation::DropSeries {
+                series_id: self.varint("a series id")?,
+            },
             _ => return Err(self.damage("a known operation")),
         };
         Ok(Some(operation))
@@ -339,11 +394,22 @@ impl<'a> JournalReader<'a> {
 
     fn sample(&mut self, number: u8) -> Result<Operation<'a>, JournalDamage> {
         let series_id = self.varint("a series id")?;
-        let timestamp = self.last_timestamp.wrapping_add(unzigzag(self.varint("a timestamp")?));
+        let timestamp = self
+            .last_timestamp
+            .wrapping_add(unzigzag(self.varint("a timestamp")?));
         self.last_timestamp = timestamp;
         let value = f64::from_le_bytes(self.array("a value")?);
-        let quality = if number == SAMPLE { 0 } else { self.byte("a quality")? };
-        Ok(Operation::Sample { series_id, timestamp, value, quality })
+        let quality = if number == SAMPLE {
+            0
+        } else {
+            self.byte("a quality")?
+        };
+        Ok(Operation::Sample {
+            series_id,
+            timestamp,
+            value,
+            quality,
+        })
     }
 
     fn rename(&mut self) -> Result<Operation<'a>, JournalDamage> {
@@ -353,7 +419,12 @@ impl<'a> JournalReader<'a> {
         for _ in 0..self.varint("a count of series")? {
             members.push((self.byte("a data type")?, self.varint("a series id")?));
         }
-        Ok(Operation::Rename { from, to, members, expire_at_ms })
+        Ok(Operation::Rename {
+            from,
+            to,
+            members,
+            expire_at_ms,
+        })
     }
 
     fn batch_begin(&mut self) -> Result<Operation<'a>, JournalDamage> {
@@ -405,15 +476,73 @@ mod tests {
         let buffer = example();
         let operations = all(buffer.bytes()).unwrap();
         assert_eq!(operations.len(), 16);
-        assert_eq!(operations[1], Operation::Set { key: b"k", value: b"v", expire_at_ms: -7 });
-        assert_eq!(operations[4], Operation::Patch { key: b"k", offset: 300, bytes: b"xy" });
-        assert_eq!(operations[6], Operation::Sample { series_id: 1, timestamp: i64::MIN, value: 1.0, quality: 0 });
-        assert!(matches!(operations[7], Operation::Sample { timestamp: i64::MAX, .. }));
-        assert_eq!(operations[9], Operation::Sample { series_id: 9, timestamp: 100, value: 0.5, quality: 3 });
-        assert_eq!(operations[11], Operation::Sample { series_id: 1, timestamp: 5, value: 2.0, quality: 0 });
-        assert_eq!(operations[12], Operation::BatchOutcome { id: 7, committed: true });
+        assert_eq!(
+            operations[1],
+            Operation::Set {
+                key: b"k",
+                value: b"v",
+                expire_at_ms: -7
+            }
+        );
+        assert_eq!(
+            operations[4],
+            Operation::Patch {
+                key: b"k",
+                offset: 300,
+                bytes: b"xy"
+            }
+        );
+        assert_eq!(
+            operations[6],
+            Operation::Sample {
+                series_id: 1,
+                timestamp: i64::MIN,
+                value: 1.0,
+                quality: 0
+            }
+        );
+        assert!(matches!(
+            operations[7],
+            Operation::Sample {
+                timestamp: i64::MAX,
+                ..
+            }
+        ));
+        assert_eq!(
+            operations[9],
+            Operation::Sample {
+                series_id: 9,
+                timestamp: 100,
+                value: 0.5,
+                quality: 3
+            }
+        );
+        assert_eq!(
+            operations[11],
+            Operation::Sample {
+                series_id: 1,
+                timestamp: 5,
+                value: 2.0,
+                quality: 0
+            }
+        );
+        assert_eq!(
+            operations[12],
+            Operation::BatchOutcome {
+                id: 7,
+                committed: true
+            }
+        );
         let members = vec![(255, 1 << 40)];
-        assert_eq!(operations[13], Operation::Rename { from: b"s", to: b"t", members, expire_at_ms: 9 });
+        assert_eq!(
+            operations[13],
+            Operation::Rename {
+                from: b"s",
+                to: b"t",
+                members,
+                expire_at_ms: 9
+            }
+        );
         assert_eq!(operations[14], Operation::DropSeries { series_id: 1 << 40 });
     }
 

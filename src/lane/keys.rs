@@ -101,23 +101,37 @@ impl KeyTable {
     /// The entry at `place`.
     #[inline]
     pub fn at(&self, place: usize) -> &Entry {
-        self.entries.get_bucket(place).expect("invariant: a place is used before the table changes")
+        self.entries
+            .get_bucket(place)
+            .expect("invariant: a place is used before the table changes")
     }
 
     /// The entry at `place`. Changes of its size go through [`KeyTable::set_value`].
     #[inline]
     pub fn at_mut(&mut self, place: usize) -> &mut Entry {
-        self.entries.get_bucket_mut(place).expect("invariant: a place is used before the table changes")
+        self.entries
+            .get_bucket_mut(place)
+            .expect("invariant: a place is used before the table changes")
     }
 
     /// Adds a key that is not in the table and returns its place.
     pub fn insert(&mut self, key: &[u8], value: Value, expire_at_ms: i64, stored: StoredKey) -> usize {
-        let entry =
-            Entry { key: key.into(), value, expire_at_ms, stored, dirty_epoch: 0, gathered_epoch: 0, loaded_at_s: 0, referenced: true };
+        let entry = Entry {
+            key: key.into(),
+            value,
+            expire_at_ms,
+            stored,
+            dirty_epoch: 0,
+            gathered_epoch: 0,
+            loaded_at_s: 0,
+            referenced: true,
+        };
         self.memory_bytes += entry.memory_bytes();
         let hash = self.hasher.hash_one(key);
         let hasher = &self.hasher;
-        self.entries.insert_unique(hash, entry, |entry| hasher.hash_one(&*entry.key)).bucket_index()
+        self.entries
+            .insert_unique(hash, entry, |entry| hasher.hash_one(&*entry.key))
+            .bucket_index()
     }
 
     /// Replaces the value at `place` by a string, in the old one's memory when the length is the same.
@@ -200,7 +214,9 @@ impl KeyTable {
         for _ in 0..steps.min(places) {
             self.clock_hand = (self.clock_hand + 1) % places.max(1);
             let place = self.clock_hand;
-            let Some(entry) = self.entries.get_bucket_mut(place) else { continue };
+            let Some(entry) = self.entries.get_bucket_mut(place) else {
+                continue;
+            };
             if entry.referenced {
                 entry.referenced = false;
             } else if may_go(entry) {

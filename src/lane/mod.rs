@@ -79,18 +79,21 @@ impl Lane {
     pub fn partition(&mut self, place: usize) -> Result<&mut Partition, Refusal> {
         match self.partitions.get_mut(place) {
             Some(PartitionSlot::Open(partition)) => Ok(partition),
-            Some(PartitionSlot::Closed { cause, .. }) => {
-                Err(Refusal::text(format!("ERR partition unavailable, it is being recovered: {cause}")))
-            }
+            Some(PartitionSlot::Closed { cause, .. }) => Err(Refusal::text(format!(
+                "ERR partition unavailable, it is being recovered: {cause}"
+            ))),
             None => Err(Refusal::text("ERR partition unavailable: it does not live here")),
         }
     }
 
     /// All partitions that serve.
     pub fn open_partitions(&mut self) -> impl Iterator<Item = (usize, &mut Partition)> {
-        self.partitions.iter_mut().enumerate().filter_map(|(place, slot)| match slot {
-            PartitionSlot::Open(partition) => Some((place, &mut **partition)),
-            PartitionSlot::Closed { .. } => None,
-        })
+        self.partitions
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(place, slot)| match slot {
+                PartitionSlot::Open(partition) => Some((place, &mut **partition)),
+                PartitionSlot::Closed { .. } => None,
+            })
     }
 }

@@ -167,7 +167,11 @@ impl Partition {
 
     /// Samples of the series in memory, their sealed ones included.
     pub fn loaded_samples(&self) -> u64 {
-        self.series.iter().flatten().map(|series| series.sample_count()).sum()
+        self.series
+            .iter()
+            .flatten()
+            .map(|series| series.sample_count())
+            .sum()
     }
 
     /// Memory of keys and series.
@@ -238,13 +242,20 @@ impl Partition {
     /// `Wait::Load` if it would.
     #[inline]
     pub fn warm(&mut self, key: &[u8]) -> Result<(), Stop> {
-        if self.stored_keys > 0 { self.locate(key).map(|_| ()) } else { Ok(()) }
+        if self.stored_keys > 0 {
+            self.locate(key).map(|_| ())
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts what was read of `key` into the table.
     pub(super) fn insert_loaded(&mut self, key: &[u8], loaded: LoadedKey) -> usize {
         let LoadedKey { value, expire_at_ms } = loaded;
-        let stored = StoredKey { exists: true, expire_at_ms };
+        let stored = StoredKey {
+            exists: true,
+            expire_at_ms,
+        };
         let value = match value {
             LoadedValue::String(bytes) => Value::String(bytes),
             LoadedValue::Series(rows) => Value::Series(
@@ -276,7 +287,7 @@ impl Partition {
             None => {
                 let place = self.keys.insert(key, Value::Absent, 0, StoredKey::default());
                 let entry = self.keys.at_mut(place);
-        entry.dirty_epoch = self.completed_epoch;
+                entry.dirty_epoch = self.completed_epoch;
             }
         }
     }
@@ -355,7 +366,13 @@ impl Partition {
     /// # Errors
     /// `Wait::Load`, or a key that is too long.
     #[inline]
-    pub fn set_string(&mut self, key: &[u8], value: &[u8], expire_at_ms: i64, now_ms: i64) -> Result<(), Stop> {
+    pub fn set_string(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        expire_at_ms: i64,
+        now_ms: i64,
+    ) -> Result<(), Stop> {
         let place = self.place_to_write(key, now_ms)?;
         self.journal.set(key, value, expire_at_ms);
         self.apply_string(place, value, expire_at_ms);
@@ -385,7 +402,13 @@ impl Partition {
     ///
     /// # Errors
     /// `WRONGTYPE`, `Wait::Load`, or a value that would be too long.
-    pub fn patch_string(&mut self, key: &[u8], offset: usize, bytes: &[u8], now_ms: i64) -> Result<usize, Stop> {
+    pub fn patch_string(
+        &mut self,
+        key: &[u8],
+        offset: usize,
+        bytes: &[u8],
+        now_ms: i64,
+    ) -> Result<usize, Stop> {
         let place = self.place_to_write(key, now_ms)?;
         if matches!(self.keys.at(place).value, Value::Series(_)) {
             return Err(Refusal::WrongType.into());
@@ -416,7 +439,8 @@ impl Partition {
             target.copy_from_slice(bytes);
         }
         let len = value.len();
-        self.keys.set_value(place, Value::String(value.into_boxed_slice()));
+        self.keys
+            .set_value(place, Value::String(value.into_boxed_slice()));
         self.touch(place);
         len
     }
@@ -448,7 +472,10 @@ impl Partition {
     pub fn key_memory_bytes(&self, place: usize) -> usize {
         let entry = self.keys.at(place);
         let series = match &entry.value {
-            Value::Series(members) => members.iter().map(|member| self.series_at(member.1).memory_bytes()).sum(),
+            Value::Series(members) => members
+                .iter()
+                .map(|member| self.series_at(member.1).memory_bytes())
+                .sum(),
             _ => 0,
         };
         entry.memory_bytes() + series
@@ -496,7 +523,9 @@ impl Partition {
     /// `Wait::Load`, or a name that is too long.
     pub fn rename(&mut self, from: &[u8], to: &[u8], now_ms: i64) -> Result<(), Stop> {
         self.check_key(to)?;
-        let Some(source) = self.find(from, now_ms)? else { return Err(Refusal::NoSuchKey.into()) };
+        let Some(source) = self.find(from, now_ms)? else {
+            return Err(Refusal::NoSuchKey.into());
+        };
         if from == to {
             return Ok(());
         }
@@ -514,9 +543,14 @@ impl Partition {
         }
         if let Some(source) = self.keys.find(from) {
             let entry = self.keys.at(source);
-            let Value::Series(members) = &entry.value else { return Ok(()) };
+            let Value::Series(members) = &entry.value else {
+                return Ok(());
+            };
             let (members, expire_at_ms) = (members.clone(), entry.expire_at_ms);
-            let ids: Vec<(u8, u64)> = members.iter().map(|(t, member)| (*t, self.series_at(*member).id)).collect();
+            let ids: Vec<(u8, u64)> = members
+                .iter()
+                .map(|(t, member)| (*t, self.series_at(*member).id))
+                .collect();
             self.journal.rename(from, to, &ids, expire_at_ms);
             self.apply_rename(from, to, members, expire_at_ms);
         }
@@ -537,7 +571,9 @@ impl Partition {
         key: &[u8],
         now_ms: i64,
     ) -> Result<Option<(Option<Box<[u8]>>, Vec<(u8, u32)>, i64)>, Stop> {
-        let Some(place) = self.find(key, now_ms)? else { return Ok(None) };
+        let Some(place) = self.find(key, now_ms)? else {
+            return Ok(None);
+        };
         let entry = self.keys.at(place);
         Ok(Some(match &entry.value {
             Value::String(value) => (Some(value.clone()), Vec::new(), entry.expire_at_ms),
@@ -580,12 +616,14 @@ impl Partition {
     /// Puts the part of `batch` on record, with the open record.
     pub fn commit_batch(&mut self, batch: BatchId, participants: &[PartitionName]) -> bool {
         let sequence = self.sequence;
-        self.batches.commit(batch, participants, &mut self.journal, sequence)
+        self.batches
+            .commit(batch, participants, &mut self.journal, sequence)
     }
 
     /// Lets the keys of a complete batch go and puts its outcome on record, with the open record.
     pub fn settle_batch(&mut self, batch: BatchId) {
-        self.batches.outcome(batch, &mut self.journal, &mut self.dropped_series);
+        self.batches
+            .outcome(batch, &mut self.journal, &mut self.dropped_series);
     }
 
     /// The batch never happened: on record with the open record. Memory still holds it: close the partition then.
@@ -664,7 +702,13 @@ enum LoadedValue {
 /// If a row cannot be read or is damaged.
 pub fn load_key(store: &Database, key: &[u8], reach: Reach) -> Result<Read<Option<LoadedKey>>, StoreError> {
     let found = store.kv(key, reach, |row| {
-        row.map(|KvRow { type_byte, expire_at_ms, payload }| (type_byte, expire_at_ms, Box::<[u8]>::from(payload)))
+        row.map(
+            |KvRow {
+                 type_byte,
+                 expire_at_ms,
+                 payload,
+             }| (type_byte, expire_at_ms, Box::<[u8]>::from(payload)),
+        )
     })?;
     let (type_byte, expire_at_ms, payload) = match found {
         Read::Cold => return Ok(Read::Cold),
@@ -672,27 +716,43 @@ pub fn load_key(store: &Database, key: &[u8], reach: Reach) -> Result<Read<Optio
         Read::Known(Some(row)) => row,
     };
     if type_byte == layout::TYPE_STRING {
-        return Ok(Read::Known(Some(LoadedKey { value: LoadedValue::String(payload), expire_at_ms })));
+        return Ok(Read::Known(Some(LoadedKey {
+            value: LoadedValue::String(payload),
+            expire_at_ms,
+        })));
     }
     let mut rows = Vec::new();
     for member in payload.chunks_exact(SERIES_MEMBER_BYTES) {
-        let Some((data_type, id)) = decode_series_member(member) else { continue };
+        let Some((data_type, id)) = decode_series_member(member) else {
+            continue;
+        };
         match store.series(id, reach)? {
             Read::Cold => return Ok(Read::Cold),
             Read::Known(row) => {
                 let sealed = match row.as_deref() {
                     None => SealedState::default(),
-                    Some(row) => SealedState::decode(row).ok_or_else(|| damaged_series(store, id))?.0,
+                    Some(row) => {
+                        SealedState::decode(row)
+                            .ok_or_else(|| damaged_series(store, id))?
+                            .0
+                    }
                 };
                 rows.push((id, data_type, sealed));
             }
         }
     }
-    Ok(Read::Known(Some(LoadedKey { value: LoadedValue::Series(rows), expire_at_ms })))
+    Ok(Read::Known(Some(LoadedKey {
+        value: LoadedValue::Series(rows),
+        expire_at_ms,
+    })))
 }
 
 pub(super) fn damaged_series(store: &Database, id: u64) -> StoreError {
-    StoreError::new(crate::store::StoreOperation::Decode, store.name(), format!("the row of series {id} is damaged"))
+    StoreError::new(
+        crate::store::StoreOperation::Decode,
+        store.name(),
+        format!("the row of series {id} is damaged"),
+    )
 }
 
 /// Bytes of one (data type, series id) in the payload of a series key's `kv` row.

@@ -52,7 +52,12 @@ impl Partition {
     /// If a row cannot be read or a chunk is damaged.
     pub fn read_range(&self, member: u32, mut query: RangeQuery) -> Result<RangeRead, StoreError> {
         let series = self.series_at(member);
-        let newest = series.head.timestamps.last().copied().unwrap_or(series.sealed.last_timestamp);
+        let newest = series
+            .head
+            .timestamps
+            .last()
+            .copied()
+            .unwrap_or(series.sealed.last_timestamp);
         if self.settings.retention > 0 {
             query.from = query.from.max(newest.saturating_sub(self.settings.retention));
         }
@@ -83,7 +88,10 @@ impl Partition {
 /// Late samples in arrival order as columns within the range; of equal timestamps the last one counts.
 fn late_columns(late: &[Sample], query: &RangeQuery) -> Columns {
     let mut columns = Columns::default();
-    for sample in late.iter().filter(|sample| (query.from..=query.to).contains(&sample.timestamp)) {
+    for sample in late
+        .iter()
+        .filter(|sample| (query.from..=query.to).contains(&sample.timestamp))
+    {
         columns.upsert(*sample);
     }
     columns
@@ -111,7 +119,11 @@ impl RangeJob {
     pub fn run(self) -> Result<Columns, StoreError> {
         match self.gather(Reach::Disk, usize::MAX)? {
             Read::Known(sealed) => Ok(self.finish(sealed)),
-            Read::Cold => Err(StoreError::new(StoreOperation::Read, self.store.name(), "the disk was not reached")),
+            Read::Cold => Err(StoreError::new(
+                StoreOperation::Read,
+                self.store.name(),
+                "the disk was not reached",
+            )),
         }
     }
 
@@ -121,14 +133,20 @@ impl RangeJob {
     }
 
     fn gather(&self, reach: Reach, chunks_max: usize) -> Result<Read<Columns>, StoreError> {
-        let Read::Known(chunks) = self.gather_chunks(reach, chunks_max)? else { return Ok(Read::Cold) };
+        let Read::Known(chunks) = self.gather_chunks(reach, chunks_max)? else {
+            return Ok(Read::Cold);
+        };
         if !self.has_late_rows {
             return Ok(Read::Known(chunks));
         }
         // Samples beyond the limit are not wanted, so late rows beyond the last chunk read are not either.
         let (mut from, mut to) = (self.query.from, self.query.to);
         if chunks.len() >= self.query.limit {
-            match (self.query.reverse, chunks.timestamps.first(), chunks.timestamps.last()) {
+            match (
+                self.query.reverse,
+                chunks.timestamps.first(),
+                chunks.timestamps.last(),
+            ) {
                 (true, Some(first), _) => from = from.max(*first),
                 (false, _, Some(last)) => to = to.min(*last),
                 _ => {}
@@ -141,8 +159,13 @@ impl RangeJob {
                 Read::Cold => return Ok(Read::Cold),
                 Read::Known(None) => break,
                 Read::Known(Some((timestamp, row))) => {
-                    let (value, quality) = layout::decode_late_value(row).ok_or_else(|| self.damaged("late row", timestamp))?;
-                    late.push(Sample { timestamp, value, quality });
+                    let (value, quality) =
+                        layout::decode_late_value(row).ok_or_else(|| self.damaged("late row", timestamp))?;
+                    late.push(Sample {
+                        timestamp,
+                        value,
+                        quality,
+                    });
                 }
             }
             rows.advance();
@@ -156,7 +179,9 @@ impl RangeJob {
         let query = &self.query;
         let mut parts: Vec<Columns> = Vec::new();
         let mut found = 0;
-        let mut rows = self.store.chunks(self.series_id, query.from, query.to, query.reverse, reach);
+        let mut rows = self
+            .store
+            .chunks(self.series_id, query.from, query.to, query.reverse, reach);
         let mut decoded = Columns::default();
         while found < query.limit {
             match rows.current()? {
@@ -164,11 +189,15 @@ impl RangeJob {
                 Read::Known(None) => break,
                 Read::Known(Some((first, bytes))) => {
                     decoded.clear();
-                    series::decode(bytes, &mut decoded).map_err(|e| self.damaged(&format!("chunk ({e})"), first))?;
+                    series::decode(bytes, &mut decoded)
+                        .map_err(|e| self.damaged(&format!("chunk ({e})"), first))?;
                 }
             }
             let within = decoded.range(query.from, query.to);
-            if query.reverse && within.is_empty() && decoded.timestamps.last().is_none_or(|last| *last < query.from) {
+            if query.reverse
+                && within.is_empty()
+                && decoded.timestamps.last().is_none_or(|last| *last < query.from)
+            {
                 break;
             }
             found += within.len();
@@ -191,7 +220,10 @@ impl RangeJob {
     }
 
     fn damaged(&self, what: &str, timestamp: i64) -> StoreError {
-        let what = format!("damaged {what} of series {} at timestamp {timestamp}", self.series_id);
+        let what = format!(
+            "damaged {what} of series {} at timestamp {timestamp}",
+            self.series_id
+        );
         StoreError::new(StoreOperation::Decode, self.store.name(), what)
     }
 

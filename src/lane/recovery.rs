@@ -13,7 +13,9 @@ use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
-use super::partition::{LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key};
+use super::partition::{
+    LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key,
+};
 use super::series_state::{SealedState, Series};
 use super::watches::Watches;
 
@@ -67,7 +69,11 @@ impl OpenedPartition {
     /// If they cannot be read.
     pub fn new(store: Database, name: PartitionName) -> Result<OpenedPartition, StoreError> {
         let low_water = store.meta_u64(layout::META_LOW_WATER)?;
-        Ok(OpenedPartition { store, name, low_water })
+        Ok(OpenedPartition {
+            store,
+            name,
+            low_water,
+        })
     }
 
     /// First pass: what the journal says about batches. Blocks.
@@ -75,7 +81,11 @@ impl OpenedPartition {
     /// # Errors
     /// If a record cannot be read or is damaged.
     pub fn evidence(&self) -> Result<Evidence, StoreError> {
-        let mut evidence = Evidence { name: self.name, parts: HashMap::new(), outcomes: HashMap::new() };
+        let mut evidence = Evidence {
+            name: self.name,
+            parts: HashMap::new(),
+            outcomes: HashMap::new(),
+        };
         self.store.replay(self.low_water, |record| {
             each_operation(&self.store, &record, |operation| {
                 match operation {
@@ -130,7 +140,11 @@ impl OpenedPartition {
         partition.counters = PartitionCounters::default();
         partition.checkpoint.recovered(replayed_bytes);
         // On record from the first commit on, so that a later recovery decides the same.
-        for id in evidence.parts.keys().filter(|id| !evidence.outcomes.contains_key(id)) {
+        for id in evidence
+            .parts
+            .keys()
+            .filter(|id| !evidence.outcomes.contains_key(id))
+        {
             partition.journal.batch_outcome(*id, !void.contains(id));
         }
         Ok(partition)
@@ -139,7 +153,9 @@ impl OpenedPartition {
     fn empty_partition(self, settings: Arc<PartitionSettings>) -> Result<Partition, StoreError> {
         let stored_keys = self.store.kv_key_count()?;
         let next_stored_deadline_ms = match self.store.expired_rows(i64::MAX - 1, Reach::Disk).current()? {
-            Read::Known(Some((row, _))) => layout::decode_deadline_key(row).map_or(i64::MAX, |(deadline, _)| deadline),
+            Read::Known(Some((row, _))) => {
+                layout::decode_deadline_key(row).map_or(i64::MAX, |(deadline, _)| deadline)
+            }
             _ => i64::MAX,
         };
         Ok(Partition {
@@ -217,7 +233,11 @@ impl Partition {
 
     fn apply(&mut self, operation: &Operation<'_>) -> Result<(), StoreError> {
         match operation {
-            Operation::Set { key, value, expire_at_ms } => {
+            Operation::Set {
+                key,
+                value,
+                expire_at_ms,
+            } => {
                 let place = self.place_for_replay(key)?;
                 self.apply_string(place, value, *expire_at_ms);
             }
@@ -227,7 +247,10 @@ impl Partition {
                 }
             }
             Operation::Expire { key, expire_at_ms } => {
-                if let Some(place) = self.locate_for_replay(key)?.filter(|place| self.keys.at(*place).is_present()) {
+                if let Some(place) = self
+                    .locate_for_replay(key)?
+                    .filter(|place| self.keys.at(*place).is_present())
+                {
                     self.set_deadline(place, *expire_at_ms);
                     self.touch_replayed(place);
                 }
@@ -236,15 +259,32 @@ impl Partition {
                 let place = self.place_for_replay(key)?;
                 self.apply_patch(place, *offset, bytes);
             }
-            Operation::CreateSeries { key, data_type, series_id } => {
+            Operation::CreateSeries {
+                key,
+                data_type,
+                series_id,
+            } => {
                 self.replay_create_series(key, *data_type, *series_id)?;
             }
-            Operation::Sample { series_id, timestamp, value, quality } => {
-                let sample =
-                    crate::series::Sample { timestamp: *timestamp, value: *value, quality: *quality };
+            Operation::Sample {
+                series_id,
+                timestamp,
+                value,
+                quality,
+            } => {
+                let sample = crate::series::Sample {
+                    timestamp: *timestamp,
+                    value: *value,
+                    quality: *quality,
+                };
                 self.replay_sample(*series_id, sample)?;
             }
-            Operation::Rename { from, to, members, expire_at_ms } => {
+            Operation::Rename {
+                from,
+                to,
+                members,
+                expire_at_ms,
+            } => {
                 self.replay_rename(from, to, members, *expire_at_ms)?;
             }
             Operation::DropSeries { series_id } => {
@@ -289,7 +329,9 @@ impl Partition {
     }
 
     fn series_row(&self, series_id: u64) -> Result<Option<(SealedState, u8, Vec<u8>)>, StoreError> {
-        let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else { return Ok(None) };
+        let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else {
+            return Ok(None);
+        };
         let (sealed, data_type, key) =
             SealedState::decode(&row).ok_or_else(|| damaged_series(&self.store, series_id))?;
         Ok(Some((sealed, data_type, key.to_vec())))
@@ -297,7 +339,9 @@ impl Partition {
 
     fn replay_sample(&mut self, series_id: u64, sample: crate::series::Sample) -> Result<(), StoreError> {
         // A series without a row was deleted further on.
-        let Some(member) = self.member_for_replay(series_id)? else { return Ok(()) };
+        let Some(member) = self.member_for_replay(series_id)? else {
+            return Ok(());
+        };
         if self.sequence > self.series_at(member).sealed.sequence {
             let sequence = self.sequence;
             self.apply_sample(member, sample, sequence);
@@ -311,7 +355,8 @@ impl Partition {
             return Ok(Some(*member));
         }
         let row = self.series_row(series_id)?;
-        Ok(row.map(|(sealed, data_type, key)| self.add_series(Series::new(series_id, data_type, &key, sealed))))
+        Ok(row
+            .map(|(sealed, data_type, key)| self.add_series(Series::new(series_id, data_type, &key, sealed))))
     }
 
     fn replay_rename(
@@ -323,7 +368,10 @@ impl Partition {
     ) -> Result<(), StoreError> {
         let mut places = Vec::with_capacity(members.len());
         for (data_type, series_id) in members {
-            places.extend(self.member_for_replay(*series_id)?.map(|member| (*data_type, member)));
+            places.extend(
+                self.member_for_replay(*series_id)?
+                    .map(|member| (*data_type, member)),
+            );
         }
         let source = self.place_for_replay(from)?;
         self.apply_delete(source);
@@ -337,7 +385,13 @@ impl Partition {
     }
 
     /// Moves a series key with its `members`; the target does not exist.
-    pub(super) fn apply_rename(&mut self, from: &[u8], to: &[u8], members: Vec<(u8, u32)>, expire_at_ms: i64) {
+    pub(super) fn apply_rename(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        members: Vec<(u8, u32)>,
+        expire_at_ms: i64,
+    ) {
         if let Some(source) = self.keys.find(from) {
             self.keys.set_value(source, Value::Absent);
             self.set_deadline(source, 0);
@@ -368,7 +422,10 @@ impl Partition {
             members.flatten().collect()
         };
         let known = attached(self);
-        let loose = self.series_places.values().filter(|member| !known.contains(member));
+        let loose = self
+            .series_places
+            .values()
+            .filter(|member| !known.contains(member));
         let loose: Vec<u32> = loose.copied().collect();
         for member in &loose {
             let key = self.series_at(*member).key.clone();
@@ -395,7 +452,9 @@ impl Partition {
 
     /// Series by id, for tests and reports.
     pub fn series_by_id(&self, series_id: u64) -> Option<&Series> {
-        self.series_places.get(&series_id).map(|member| self.series_at(*member))
+        self.series_places
+            .get(&series_id)
+            .map(|member| self.series_at(*member))
     }
 }
 
@@ -404,7 +463,10 @@ mod tests {
     use super::*;
 
     fn name(partition: u16) -> PartitionName {
-        PartitionName { business: 1, partition }
+        PartitionName {
+            business: 1,
+            partition,
+        }
     }
 
     fn evidence(partition: u16, parts: &[BatchId], outcomes: &[(BatchId, bool)]) -> Evidence {
@@ -425,6 +487,9 @@ mod tests {
         assert!(void_batches(&decided).is_empty());
         let voided = [evidence(0, &[1], &[(1, false)]), evidence(1, &[1], &[])];
         assert_eq!(void_batches(&voided), HashSet::from([1]));
-        assert!(void_batches(&one[..1]).is_empty(), "a participant that is not configured has its part");
+        assert!(
+            void_batches(&one[..1]).is_empty(),
+            "a participant that is not configured has its part"
+        );
     }
 }

@@ -18,7 +18,10 @@ impl Partition {
     pub fn add_sample(&mut self, key: &[u8], data_type: u8, sample: Sample, now_ms: i64) -> Result<(), Stop> {
         let member = match self.find(key, now_ms)? {
             Some(place) => match &self.keys.at(place).value {
-                Value::Series(members) => members.iter().find(|member| member.0 == data_type).map(|member| member.1),
+                Value::Series(members) => members
+                    .iter()
+                    .find(|member| member.0 == data_type)
+                    .map(|member| member.1),
                 _ => return Err(Refusal::WrongType.into()),
             },
             None => None,
@@ -29,7 +32,8 @@ impl Partition {
         };
         let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
         let series = series.expect("invariant: entries name living series");
-        self.journal.sample(series.id, sample.timestamp, sample.value, sample.quality);
+        self.journal
+            .sample(series.id, sample.timestamp, sample.value, sample.quality);
         series.touched_ms = now_ms;
         let sequence = self.sequence;
         self.apply_sample(member, sample, sequence);
@@ -119,9 +123,14 @@ impl Partition {
     /// # Errors
     /// `WRONGTYPE`, `Wait::Load`.
     pub fn find_series(&mut self, key: &[u8], data_type: u8, now_ms: i64) -> Result<Option<u32>, Stop> {
-        let Some(place) = self.find(key, now_ms)? else { return Ok(None) };
+        let Some(place) = self.find(key, now_ms)? else {
+            return Ok(None);
+        };
         match &self.keys.at(place).value {
-            Value::Series(members) => Ok(members.iter().find(|member| member.0 == data_type).map(|member| member.1)),
+            Value::Series(members) => Ok(members
+                .iter()
+                .find(|member| member.0 == data_type)
+                .map(|member| member.1)),
             _ => Err(Refusal::WrongType.into()),
         }
     }
@@ -142,11 +151,17 @@ impl Partition {
         let mut seals = Vec::with_capacity(self.seal_due.len());
         let due = std::mem::take(&mut self.seal_due);
         // Without operations there is no record of this number yet: the next one will have it.
-        let sequence = if self.journal.is_empty() { self.sequence - 1 } else { self.sequence };
+        let sequence = if self.journal.is_empty() {
+            self.sequence - 1
+        } else {
+            self.sequence
+        };
         let mut waiting = Vec::new();
         let mut chunk = Vec::new();
         for member in due {
-            let Some(Some(series)) = self.series.get(member as usize) else { continue };
+            let Some(Some(series)) = self.series.get(member as usize) else {
+                continue;
+            };
             if self.batches.is_held(&series.key, None) {
                 waiting.push(member);
                 continue;
@@ -168,12 +183,22 @@ impl Partition {
                 start = end;
             }
             for late in &series.late {
-                batch.put_late(series.id, late.timestamp, series.data_type, late.value, late.quality);
+                batch.put_late(
+                    series.id,
+                    late.timestamp,
+                    series.data_type,
+                    late.value,
+                    late.quality,
+                );
                 sealed.first_timestamp = sealed.first_timestamp.min(late.timestamp);
             }
             sealed.late_rows += series.late.len() as u64;
             batch.put_series(series.id, &sealed.encode(series.data_type, &series.key));
-            seals.push(Seal { member, id: series.id, sealed });
+            seals.push(Seal {
+                member,
+                id: series.id,
+                sealed,
+            });
         }
         self.seal_due = waiting;
         seals
@@ -182,7 +207,9 @@ impl Partition {
     /// Lets go of what a committed batch has sealed.
     pub(super) fn finish_seals(&mut self, seals: Vec<Seal>) {
         for Seal { member, id, sealed } in seals {
-            let Some(Some(series)) = self.series.get_mut(member as usize) else { continue };
+            let Some(Some(series)) = self.series.get_mut(member as usize) else {
+                continue;
+            };
             if series.id != id {
                 continue;
             }

@@ -63,7 +63,10 @@ impl KeyFilter {
     /// True if the key is wanted.
     pub fn accepts(&self, key: &[u8], key_type: KeyType) -> bool {
         self.key_type.is_none_or(|wanted| wanted == key_type)
-            && self.pattern.as_ref().is_none_or(|pattern| glob_match(pattern, key, false))
+            && self
+                .pattern
+                .as_ref()
+                .is_none_or(|pattern| glob_match(pattern, key, false))
     }
 }
 
@@ -73,7 +76,10 @@ const PLACES_PER_KEY_MAX: usize = 16;
 impl Partition {
     /// The position at which a walk of this partition begins.
     pub fn scan_start(&self) -> ScanPosition {
-        ScanPosition::Table { place: 0, places: self.keys.places() }
+        ScanPosition::Table {
+            place: 0,
+            places: self.keys.places(),
+        }
     }
 
     /// Visits about `count` keys of the table; returns where to go on.
@@ -85,7 +91,11 @@ impl Partition {
         now_ms: i64,
         found: &mut Vec<Box<[u8]>>,
     ) -> Option<ScanPosition> {
-        let (mut place, places) = if places == self.keys.places() { (place, places) } else { (0, self.keys.places()) };
+        let (mut place, places) = if places == self.keys.places() {
+            (place, places)
+        } else {
+            (0, self.keys.places())
+        };
         let mut visited = 0;
         let last = places.min(place.saturating_add(count.saturating_mul(PLACES_PER_KEY_MAX)));
         while place < last && visited < count {
@@ -107,12 +117,19 @@ impl Partition {
 
     /// True if the walk that began at `started_s` has met this stored key in the table.
     fn was_in_table(&self, key: &[u8], started_s: u32) -> bool {
-        self.keys.find(key).is_some_and(|place| self.keys.at(place).loaded_at_s < started_s)
+        self.keys
+            .find(key)
+            .is_some_and(|place| self.keys.at(place).loaded_at_s < started_s)
     }
 
     /// Keeps the stored keys that the table phase has not returned.
     pub fn filter_stored(&self, stretch: StoredStretch, started_s: u32, found: &mut Vec<Box<[u8]>>) {
-        found.extend(stretch.keys.into_iter().filter(|key| !self.was_in_table(key, started_s)));
+        found.extend(
+            stretch
+                .keys
+                .into_iter()
+                .filter(|key| !self.was_in_table(key, started_s)),
+        );
     }
 
     /// All live keys of the table that are wanted, and all keys of the table, wanted or not.
@@ -165,7 +182,10 @@ pub fn stored_stretch(
     reach: Reach,
 ) -> Result<Read<StoredStretch>, StoreError> {
     let mut cursor = store.kv_rows(after.unwrap_or(b""), reach);
-    let mut stretch = StoredStretch { keys: Vec::new(), last: None };
+    let mut stretch = StoredStretch {
+        keys: Vec::new(),
+        last: None,
+    };
     let mut visited = 0;
     loop {
         match cursor.current()? {
@@ -193,7 +213,13 @@ pub fn stored_stretch(
 }
 
 fn is_wanted(key: &[u8], row: &[u8], filter: &KeyFilter, now_ms: i64) -> bool {
-    let Some(row) = KvRow::decode(row) else { return false };
-    let key_type = if row.type_byte == TYPE_SERIES { KeyType::Series } else { KeyType::String };
+    let Some(row) = KvRow::decode(row) else {
+        return false;
+    };
+    let key_type = if row.type_byte == TYPE_SERIES {
+        KeyType::Series
+    } else {
+        KeyType::String
+    };
     (row.expire_at_ms == 0 || row.expire_at_ms > now_ms) && filter.accepts(key, key_type)
 }

@@ -61,7 +61,10 @@ impl SealedState {
         if version != ROW_VERSION {
             return None;
         }
-        let mut words = header.get(2..)?.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or([0; 8])));
+        let mut words = header
+            .get(2..)?
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().unwrap_or([0; 8])));
         let mut word = || words.next();
         let state = SealedState {
             last_timestamp: word()? as i64,
@@ -146,7 +149,10 @@ impl Series {
 
     /// Memory held.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Series>() + self.key.len() + self.head.memory_bytes() + self.late.capacity() * size_of::<Sample>()
+        size_of::<Series>()
+            + self.key.len()
+            + self.head.memory_bytes()
+            + self.late.capacity() * size_of::<Sample>()
     }
 }
 
@@ -155,24 +161,39 @@ mod tests {
     use super::*;
 
     fn sample(timestamp: i64) -> Sample {
-        Sample { timestamp, value: timestamp as f64, quality: 0 }
+        Sample {
+            timestamp,
+            value: timestamp as f64,
+            quality: 0,
+        }
     }
 
     #[test]
     fn samples_go_where_they_belong() {
-        let sealed = SealedState { last_timestamp: 10, chunk_samples: 1, ..SealedState::default() };
+        let sealed = SealedState {
+            last_timestamp: 10,
+            chunk_samples: 1,
+            ..SealedState::default()
+        };
         let mut series = Series::new(1, 0, b"k", sealed);
         for timestamp in [20, 30, 25, 30, 10, 5] {
             series.add(sample(timestamp), 7);
         }
         assert_eq!(series.head.timestamps, [20, 25, 30]);
-        assert_eq!(series.late.iter().map(|s| s.timestamp).collect::<Vec<_>>(), [10, 5]);
+        assert_eq!(
+            series.late.iter().map(|s| s.timestamp).collect::<Vec<_>>(),
+            [10, 5]
+        );
         assert_eq!(series.first_unsealed_sequence, 7);
     }
 
     #[test]
     fn rows_come_back() {
-        let state = SealedState { last_timestamp: -1, sequence: 9, ..SealedState::default() };
+        let state = SealedState {
+            last_timestamp: -1,
+            sequence: 9,
+            ..SealedState::default()
+        };
         let row = state.encode(3, b"key");
         assert_eq!(SealedState::decode(&row), Some((state, 3, &b"key"[..])));
         assert_eq!(SealedState::decode(&row[..10]), None);

@@ -48,7 +48,11 @@ impl Watches {
 
     /// Keys that `client` watches.
     pub fn keys_of(&self, client: ClientId) -> Vec<Box<[u8]>> {
-        self.by_key.iter().filter(|(_, clients)| clients.contains(&client)).map(|(key, _)| key.clone()).collect()
+        self.by_key
+            .iter()
+            .filter(|(_, clients)| clients.contains(&client))
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// `client` watches nothing any more.

@@ -19,7 +19,9 @@ pub async fn checkpoint(shell: &Rc<LaneShell>, place: usize, forced: bool) {
         let step = {
             let mut lane = shell.lane.borrow_mut();
             let now_ms = lane.clock.now_ms();
-            let Ok(partition) = lane.partition(place) else { return };
+            let Ok(partition) = lane.partition(place) else {
+                return;
+            };
             let step = partition.checkpoint_step(now_ms, std::mem::take(&mut forced));
             if matches!(step, CheckpointStep::Rest) && !partition.checkpoint().is_running() {
                 return;
@@ -46,17 +48,28 @@ pub async fn checkpoint(shell: &Rc<LaneShell>, place: usize, forced: bool) {
 async fn write(shell: &Rc<LaneShell>, place: usize, rows: crate::store::CheckpointRows) -> bool {
     let database = {
         let mut lane = shell.lane.borrow_mut();
-        let Ok(partition) = lane.partition(place) else { return false };
+        let Ok(partition) = lane.partition(place) else {
+            return false;
+        };
         partition.database().clone()
     };
     let writer = database.clone();
-    let written = blocking::run(move || if rows.is_empty() { writer.kv_key_count() } else { rows.write(&writer) }).await;
+    let written = blocking::run(move || {
+        if rows.is_empty() {
+            writer.kv_key_count()
+        } else {
+            rows.write(&writer)
+        }
+    })
+    .await;
     match written {
         Ok(stored_keys) => {
             let change = {
                 let mut lane = shell.lane.borrow_mut();
                 let now_ms = lane.clock.now_ms();
-                let Ok(partition) = lane.partition(place) else { return false };
+                let Ok(partition) = lane.partition(place) else {
+                    return false;
+                };
                 partition.checkpoint_written(stored_keys, now_ms);
                 shell.commits.note(place, false)
             };

@@ -45,7 +45,10 @@ impl ClientHandle {
     /// Remembers the task that waits for input or for room to write.
     pub fn wait_here(&self, context: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
             *waker = Some(context.waker().clone());
         }
     }

@@ -81,7 +81,9 @@ impl CommitQueue {
     }
 
     fn place(&self, place: usize) -> &PlaceCommits {
-        self.places.get(place).expect("invariant: places are those of the lane's plan")
+        self.places
+            .get(place)
+            .expect("invariant: places are those of the lane's plan")
     }
 
     /// The partition has uncommitted changes: they will be written. Returns what to wait for.
@@ -92,13 +94,22 @@ impl CommitQueue {
             self.changed.borrow_mut().push(place);
             self.work.raise();
         }
-        Change { place, commit: commits.open.get(), wrote }
+        Change {
+            place,
+            commit: commits.open.get(),
+            wrote,
+        }
     }
 
     fn is_done(&self, change: &Change, durable: bool) -> bool {
         let commits = self.place(change.place);
-        let wait_for_disk = change.wrote && (commits.fsync == Fsync::Always || (durable && commits.fsync != Fsync::No));
-        let reached = if wait_for_disk { commits.synced.get() } else { commits.written.get() };
+        let wait_for_disk =
+            change.wrote && (commits.fsync == Fsync::Always || (durable && commits.fsync != Fsync::No));
+        let reached = if wait_for_disk {
+            commits.synced.get()
+        } else {
+            commits.written.get()
+        };
         reached >= change.commit || commits.has_failed(change.commit)
     }
 
@@ -116,14 +127,22 @@ impl CommitQueue {
         if changes.is_empty() {
             return true;
         }
-        self.passed.wait_until(|| changes.iter().all(|change| self.is_done(change, durable))).await;
-        changes.iter().all(|change| !self.place(change.place).has_failed(change.commit))
+        self.passed
+            .wait_until(|| changes.iter().all(|change| self.is_done(change, durable)))
+            .await;
+        changes
+            .iter()
+            .all(|change| !self.place(change.place).has_failed(change.commit))
     }
 
     /// The partition is being closed: what is not yet as durable as its policy says never will be.
     pub fn fail(&self, place: usize) {
         let commits = self.place(place);
-        let reached = if commits.fsync == Fsync::Always { commits.synced.get() } else { commits.written.get() };
+        let reached = if commits.fsync == Fsync::Always {
+            commits.synced.get()
+        } else {
+            commits.written.get()
+        };
         commits.failed.set((reached + 1, commits.open.get()));
         commits.synced.set(commits.open.get());
         commits.written.set(commits.open.get());
@@ -134,7 +153,11 @@ impl CommitQueue {
     /// `None` while `changes` are not all committed; then whether all of them succeeded.
     pub fn outcome(&self, changes: &[Change]) -> Option<bool> {
         let done = changes.iter().all(|change| self.is_done(change, false));
-        done.then(|| changes.iter().all(|change| !self.place(change.place).has_failed(change.commit)))
+        done.then(|| {
+            changes
+                .iter()
+                .all(|change| !self.place(change.place).has_failed(change.commit))
+        })
     }
 
     /// True if everything that was changed is in the log.
@@ -216,14 +239,18 @@ pub async fn sync_partitions(shell: &Rc<LaneShell>, always_only: bool) {
     let databases: Vec<_> = {
         let mut lane = shell.lane.borrow_mut();
         due.iter()
-            .filter_map(|(place, written)| Some((*place, *written, lane.partition(*place).ok()?.database().clone())))
+            .filter_map(|(place, written)| {
+                Some((*place, *written, lane.partition(*place).ok()?.database().clone()))
+            })
             .collect()
     };
     if databases.is_empty() {
         return;
     }
     let results = blocking::run(move || {
-        let sync = |(place, written, database): (usize, u64, crate::store::Database)| (place, written, database.sync());
+        let sync = |(place, written, database): (usize, u64, crate::store::Database)| {
+            (place, written, database.sync())
+        };
         databases.into_iter().map(sync).collect::<Vec<_>>()
     })
     .await;

@@ -88,8 +88,15 @@ impl Connection {
         self.input.compact();
         let max = self.shell.shared.config.wire.query_buffer_max_bytes;
         if self.input.bytes.len() >= max {
-            self.shell.lane.borrow_mut().counters.query_buffer_limit_disconnections += 1;
-            log::warn!("client {}: query buffer over {max} bytes, closed", self.client.session.borrow().address);
+            self.shell
+                .lane
+                .borrow_mut()
+                .counters
+                .query_buffer_limit_disconnections += 1;
+            log::warn!(
+                "client {}: query buffer over {max} bytes, closed",
+                self.client.session.borrow().address
+            );
             return Ok(0);
         }
         if self.input.bytes.is_empty() && self.input.bytes.capacity() > 0 {
@@ -97,7 +104,8 @@ impl Connection {
             self.shell.give_buffer(std::mem::take(&mut self.input.bytes));
         }
         let missing = self.input.missing_bytes().min(READ_STEP_MAX_BYTES);
-        let (shell, client, stream, bytes) = (&self.shell, &self.client, &mut self.stream, &mut self.input.bytes);
+        let (shell, client, stream, bytes) =
+            (&self.shell, &self.client, &mut self.stream, &mut self.input.bytes);
         let read = poll_fn(|context| {
             client.wait_here(context);
             if client.killed.get() || shell.stopping.get() {
@@ -117,7 +125,14 @@ impl Connection {
             let start = bytes.len();
             bytes.resize(start + missing, 0);
             let polled = Pin::new(&mut *stream).poll_read(context, bytes.get_mut(start..).unwrap_or(&mut []));
-            bytes.truncate(start + if let Poll::Ready(Ok(len)) = &polled { *len } else { 0 });
+            bytes.truncate(
+                start
+                    + if let Poll::Ready(Ok(len)) = &polled {
+                        *len
+                    } else {
+                        0
+                    },
+            );
             polled
         })
         .await?;
@@ -204,12 +219,22 @@ impl Connection {
             Step::Report(id) => self.report(id).await,
             Step::AtomicSplit(command) => {
                 let (client, proto) = self.identity();
-                let caller = Caller { client, proto, watched: &[] };
+                let caller = Caller {
+                    client,
+                    proto,
+                    watched: &[],
+                };
                 let ended = super::transaction::run_split(&self.shell, caller, &command).await;
-                let Run::Split { merge, .. } = self.shell.shared.commands.get(command.id).run else { return };
+                let Run::Split { merge, .. } = self.shell.shared.commands.get(command.id).run else {
+                    return;
+                };
                 match ended {
-                    Ended::Done(()) => self.reply_late(|reply| crate::command::write_outcome(merge, true, reply)),
-                    Ended::CalledOff => self.reply_late(|reply| crate::command::write_outcome(merge, false, reply)),
+                    Ended::Done(()) => {
+                        self.reply_late(|reply| crate::command::write_outcome(merge, true, reply))
+                    }
+                    Ended::CalledOff => {
+                        self.reply_late(|reply| crate::command::write_outcome(merge, false, reply))
+                    }
                     Ended::Refused(text) => self.reply_late(|reply| reply.error(&text)),
                     Ended::Unknown(text) => self.unknown(&text),
                 }
@@ -228,7 +253,8 @@ impl Connection {
         let slower_than_us = self.shell.shared.settings().slowlog_slower_than_us;
         if slower_than_us >= 0 && took_ns / 1_000 >= slower_than_us.unsigned_abs() {
             let args = self.input.pending_args();
-            self.shell.keep_slow_call(&self.client, args, took_ns / 1_000, lane.clock.now_ms());
+            self.shell
+                .keep_slow_call(&self.client, args, took_ns / 1_000, lane.clock.now_ms());
         }
         if let Some(id) = self.shell.shared.commands.find(name.as_bytes()) {
             lane.latency.record_late(usize::from(id), took_ns);
@@ -254,7 +280,9 @@ impl Connection {
 
     /// The reply of a command that reports about the whole server.
     async fn report(&mut self, id: CommandId) {
-        let Run::Report { kinds, render } = self.shell.shared.commands.get(id).run else { return };
+        let Run::Report { kinds, render } = self.shell.shared.commands.get(id).run else {
+            return;
+        };
         let reports = plans::gather_reports(&self.shell, kinds).await;
         let proto = self.identity().1;
         let mut reply = Reply::new(proto);
@@ -336,7 +364,9 @@ impl Connection {
     async fn send_hops(&mut self) -> Vec<Option<Answer>> {
         let mut tickets = Vec::new();
         for lane in 0..self.turn.hops.len() {
-            let Some(hop) = self.turn.hops.get_mut(lane).and_then(Option::take) else { continue };
+            let Some(hop) = self.turn.hops.get_mut(lane).and_then(Option::take) else {
+                continue;
+            };
             {
                 let mut own = self.shell.lane.borrow_mut();
                 own.counters.hops_sent += 1;
@@ -380,8 +410,15 @@ impl Connection {
     async fn write(&mut self) -> io::Result<()> {
         let max = self.shell.shared.config.wire.output_buffer_max_bytes;
         if self.output.len() > max {
-            self.shell.lane.borrow_mut().counters.output_buffer_limit_disconnections += 1;
-            log::warn!("client {}: replies over {max} bytes, closed", self.client.session.borrow().address);
+            self.shell
+                .lane
+                .borrow_mut()
+                .counters
+                .output_buffer_limit_disconnections += 1;
+            log::warn!(
+                "client {}: replies over {max} bytes, closed",
+                self.client.session.borrow().address
+            );
             return Err(io::Error::other("output buffer limit"));
         }
         self.client.output_bytes.set(self.output.len());

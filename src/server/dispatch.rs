@@ -79,7 +79,11 @@ impl Input {
 
     /// Arguments of the request that stopped the section.
     pub fn pending_args(&self) -> Args<'_> {
-        let bytes = if self.inline { self.parser.inline_bytes() } else { self.bytes.get(self.position..).unwrap_or(&[]) };
+        let bytes = if self.inline {
+            self.parser.inline_bytes()
+        } else {
+            self.bytes.get(self.position..).unwrap_or(&[])
+        };
         Args::new(bytes, &self.spans)
     }
 }
@@ -110,7 +114,11 @@ pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input
         turn,
         now_us,
         now_ms: now_us / 1_000,
-        timing: Timing { id: 0, count: 0, start_ns },
+        timing: Timing {
+            id: 0,
+            count: 0,
+            start_ns,
+        },
         commands: 0,
     };
     let step = section.run(input, client);
@@ -141,8 +149,15 @@ impl Section<'_> {
                 return Step::Full;
             }
             let waiting = input.bytes.get(input.position..).unwrap_or(&[]);
-            let limits = if self.session.authenticated { &limits } else { &RequestLimits::UNAUTHENTICATED };
-            let Request { consumed_bytes, inline } = match input.parser.parse(waiting, limits, &mut input.spans) {
+            let limits = if self.session.authenticated {
+                &limits
+            } else {
+                &RequestLimits::UNAUTHENTICATED
+            };
+            let Request {
+                consumed_bytes,
+                inline,
+            } = match input.parser.parse(waiting, limits, &mut input.spans) {
                 Ok(Some(request)) => request,
                 Ok(None) => return Step::NeedInput,
                 Err(error) => {
@@ -152,7 +167,11 @@ impl Section<'_> {
                     return Step::Full;
                 }
             };
-            let bytes = if inline { input.parser.inline_bytes() } else { waiting };
+            let bytes = if inline {
+                input.parser.inline_bytes()
+            } else {
+                waiting
+            };
             let args = Args::new(bytes, &input.spans);
             if !args.is_empty() {
                 let mark = self.turn.mark();
@@ -197,12 +216,17 @@ impl Section<'_> {
             return None;
         }
         let (until_ms, writes_only) = shell.paused.get();
-        if until_ms > self.now_ms && (!writes_only || command.flags.has(Flags::WRITE)) && command.name != "CLIENT" {
+        if until_ms > self.now_ms
+            && (!writes_only || command.flags.has(Flags::WRITE))
+            && command.name != "CLIENT"
+        {
             return Some(Step::Paused);
         }
         self.commands += 1;
         client.last_command.set(match command.run {
-            Run::Session(_) | Run::Report { .. } => subcommand_name(command.name, args).unwrap_or(command.name),
+            Run::Session(_) | Run::Report { .. } => {
+                subcommand_name(command.name, args).unwrap_or(command.name)
+            }
             _ => command.name,
         });
         if self.session.transaction.is_some() && !command.flags.has(Flags::IN_MULTI) {
@@ -219,7 +243,9 @@ impl Section<'_> {
                 };
                 if place.home.lane != shell.id() {
                     // Timed where it runs.
-                    let hop = self.turn.hop(place.home.lane, self.session.id, self.session.proto);
+                    let hop = self
+                        .turn
+                        .hop(place.home.lane, self.session.id, self.session.proto);
                     hop.push(id, place.home.place, false, args.iter());
                     self.turn.place_remote(place.home.lane);
                     self.turn.count(id, 1);
@@ -243,7 +269,9 @@ impl Section<'_> {
                     self.stopped(id, place.home.place, outcome.err()?)
                 }
             }
-            Run::Split { step, merge, atomic, .. } => self.split(id, command, args, step, merge, atomic.is_some()),
+            Run::Split {
+                step, merge, atomic, ..
+            } => self.split(id, command, args, step, merge, atomic.is_some()),
             Run::Session(handler) => {
                 self.time(id);
                 let mut context = SessionContext {
@@ -275,7 +303,12 @@ impl Section<'_> {
     }
 
     fn call<'a>(&self, args: Args<'a>) -> Call<'a> {
-        Call { args, now_ms: self.now_ms, now_us: self.now_us, client: self.session.id }
+        Call {
+            args,
+            now_ms: self.now_ms,
+            now_us: self.now_us,
+            client: self.session.id,
+        }
     }
 
     /// What every command has to pass before it runs or is queued.
@@ -309,12 +342,19 @@ impl Section<'_> {
     /// Every key belongs to a business that this port serves.
     #[inline]
     fn check_keys(&self, command: &Command, args: Args<'_>) -> Result<(), Refusal> {
-        let PortKind::Business(business) = self.session.port else { return Ok(()) };
+        let PortKind::Business(business) = self.session.port else {
+            return Ok(());
+        };
         let directory = &self.shell.shared.directory;
         for key in command.keys.keys(args) {
             if directory.business_of(key) != Some(business) {
-                let name = directory.businesses().get(business).map_or("", |entry| &entry.config.name);
-                return Err(Refusal::text(format!("WRONGBUSINESS this port serves only keys of the business '{name}'")));
+                let name = directory
+                    .businesses()
+                    .get(business)
+                    .map_or("", |entry| &entry.config.name);
+                return Err(Refusal::text(format!(
+                    "WRONGBUSINESS this port serves only keys of the business '{name}'"
+                )));
             }
         }
         Ok(())
@@ -322,16 +362,28 @@ impl Section<'_> {
 
     fn queue(&mut self, id: CommandId, command: &Command, args: Args<'_>) {
         let max = self.shell.shared.config.wire.transaction_max;
-        let unknown = command.keys.keys(args).any(|key| self.shell.shared.directory.place(key).is_none());
-        let Some(transaction) = &mut self.session.transaction else { return };
+        let unknown = command
+            .keys
+            .keys(args)
+            .any(|key| self.shell.shared.directory.place(key).is_none());
+        let Some(transaction) = &mut self.session.transaction else {
+            return;
+        };
         if unknown || transaction.commands.len() >= max {
             transaction.broken = true;
             let text = format!("ERR a transaction holds at most {max} commands");
-            let refusal = if unknown { no_business() } else { Refusal::text(text) };
+            let refusal = if unknown {
+                no_business()
+            } else {
+                Refusal::text(text)
+            };
             self.fail(id, &refusal);
             return;
         }
-        transaction.commands.push(QueuedCommand { id, args: args.iter().map(Box::from).collect() });
+        transaction.commands.push(QueuedCommand {
+            id,
+            args: args.iter().map(Box::from).collect(),
+        });
         self.turn.reply.simple("QUEUED");
     }
 
@@ -378,7 +430,9 @@ impl Section<'_> {
             return self.stopped(id, first.home.place, outcome.err()?);
         }
         if together {
-            let hop = self.turn.hop(first.home.lane, self.session.id, self.session.proto);
+            let hop = self
+                .turn
+                .hop(first.home.lane, self.session.id, self.session.proto);
             hop.push(id, first.home.place, false, args.iter());
             self.turn.place_remote(first.home.lane);
             self.turn.count(id, 1);
@@ -386,7 +440,10 @@ impl Section<'_> {
         }
         self.time(id);
         if atomic {
-            return Some(Step::AtomicSplit(QueuedCommand { id, args: args.iter().map(Box::from).collect() }));
+            return Some(Step::AtomicSplit(QueuedCommand {
+                id,
+                args: args.iter().map(Box::from).collect(),
+            }));
         }
         self.scatter(id, command, args, step, merge)
     }
@@ -401,19 +458,25 @@ impl Section<'_> {
         merge: Merge,
     ) -> Option<Step> {
         let shell = self.shell;
-        let Run::Split { handler, .. } = command.run else { return None };
+        let Run::Split { handler, .. } = command.run else {
+            return None;
+        };
         let groups = args.from(1);
         let starts = || (0..groups.len()).step_by(step);
         for start in starts() {
             let place = shell.shared.directory.place(groups.get(start))?;
             if place.home.lane == shell.id() {
-                let checked = self.lane.partition(place.home.place).map_err(Stop::from).and_then(|partition| {
-                    partition.warm(groups.get(start))?;
-                    if crate::command::is_key_held(partition, groups.get(start), None) {
-                        return Err(Stop::Wait(Wait::Held));
-                    }
-                    Ok(())
-                });
+                let checked = self
+                    .lane
+                    .partition(place.home.place)
+                    .map_err(Stop::from)
+                    .and_then(|partition| {
+                        partition.warm(groups.get(start))?;
+                        if crate::command::is_key_held(partition, groups.get(start), None) {
+                            return Err(Stop::Wait(Wait::Held));
+                        }
+                        Ok(())
+                    });
                 if let Err(stop) = checked {
                     return self.stopped(id, place.home.place, stop);
                 }
@@ -424,7 +487,9 @@ impl Section<'_> {
             let group = groups.range(start..start + step);
             let place = shell.shared.directory.place(group.get(0))?;
             if place.home.lane != shell.id() {
-                let hop = self.turn.hop(place.home.lane, self.session.id, self.session.proto);
+                let hop = self
+                    .turn
+                    .hop(place.home.lane, self.session.id, self.session.proto);
                 hop.push(id, place.home.place, true, group.iter());
                 self.turn.place_remote(place.home.lane);
                 continue;
@@ -432,7 +497,14 @@ impl Section<'_> {
             let call = self.call(group);
             let outcome = match self.lane.partition(place.home.place) {
                 Ok(partition) => {
-                    let outcome = execute_one(partition, handler, group.get(0), &call, None, &mut self.turn.reply);
+                    let outcome = execute_one(
+                        partition,
+                        handler,
+                        group.get(0),
+                        &call,
+                        None,
+                        &mut self.turn.reply,
+                    );
                     if partition.has_changes() {
                         let wrote = command.flags.has(Flags::WRITE);
                         self.turn.wait_for(shell.commits.note(place.home.place, wrote));
@@ -471,7 +543,8 @@ impl Section<'_> {
         self.turn.reply.error(refusal);
         self.lane.latency.record_failure(usize::from(id));
         self.lane.counters.error_replies += 1;
-        self.shell.count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
+        self.shell
+            .count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
     }
 
     /// The command was refused before it ran: a transaction being queued is broken by it.
@@ -480,7 +553,9 @@ impl Section<'_> {
         if self.shell.shared.commands.get(id).name == "EXEC" {
             let text = refusal.to_string();
             let reason = text.strip_prefix("ERR ").unwrap_or(&text);
-            self.turn.reply.error(format_args!("EXECABORT Transaction discarded because of: {reason}"));
+            self.turn.reply.error(format_args!(
+                "EXECABORT Transaction discarded because of: {reason}"
+            ));
             self.session.transaction = None;
             self.session.unwatch_due = true;
         } else {
@@ -488,7 +563,8 @@ impl Section<'_> {
         }
         self.lane.latency.record_rejection(usize::from(id));
         self.lane.counters.error_replies += 1;
-        self.shell.count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
+        self.shell
+            .count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
         if let Some(transaction) = &mut self.session.transaction {
             transaction.broken = true;
         }
@@ -497,7 +573,10 @@ impl Section<'_> {
     fn unknown_command(&mut self, args: Args<'_>) {
         // A browser or a mail server talking to us: Redis closes too, so that no web page can be made to send commands.
         if args.name().eq_ignore_ascii_case(b"post") || args.name().eq_ignore_ascii_case(b"host:") {
-            log::warn!("possible cross-protocol attack from {}: connection closed", self.session.address);
+            log::warn!(
+                "possible cross-protocol attack from {}: connection closed",
+                self.session.address
+            );
             self.session.closing = true;
             return;
         }
@@ -513,7 +592,10 @@ impl Section<'_> {
             }
             list.push_str(&format!("'{}' ", shown(arg, 128 - list.len())));
         }
-        let text = format!("ERR unknown command '{}', with args beginning with: {list}", shown(args.name(), 128));
+        let text = format!(
+            "ERR unknown command '{}', with args beginning with: {list}",
+            shown(args.name(), 128)
+        );
         self.turn.reply.error(&text);
         self.lane.counters.error_replies += 1;
         self.shell.count_error(b"ERR ");
@@ -542,15 +624,25 @@ impl Section<'_> {
             self.timing.count += 1;
             return;
         }
-        let now_ns = if self.timing.count > 0 { self.close_timing() } else { self.timing.start_ns };
-        self.timing = Timing { id, count: 1, start_ns: now_ns };
+        let now_ns = if self.timing.count > 0 {
+            self.close_timing()
+        } else {
+            self.timing.start_ns
+        };
+        self.timing = Timing {
+            id,
+            count: 1,
+            start_ns: now_ns,
+        };
     }
 
     fn close_timing(&mut self) -> u64 {
         let now_ns = self.lane.clock.instant_ns();
         let Timing { id, count, start_ns } = self.timing;
         let each_ns = now_ns.saturating_sub(start_ns) / count.max(1);
-        self.lane.latency.record_service_n(usize::from(id), each_ns, count);
+        self.lane
+            .latency
+            .record_service_n(usize::from(id), each_ns, count);
         self.turn.count(id, count);
         now_ns
     }

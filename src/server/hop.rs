@@ -27,7 +27,14 @@ impl HopRun {
     pub fn new(hop: Hop) -> HopRun {
         let reply = Reply::new(hop.proto);
         let ends = Vec::with_capacity(hop.len());
-        HopRun { hop, next: 0, reply, ends, changes: Vec::new(), overtaken: false }
+        HopRun {
+            hop,
+            next: 0,
+            reply,
+            ends,
+            changes: Vec::new(),
+            overtaken: false,
+        }
     }
 
     /// Runs commands until the end, or until one has to wait: then at which place, and for what.
@@ -37,14 +44,20 @@ impl HopRun {
         if self.hop.uninterrupted && self.next == 0 {
             self.warm_all(shell, &mut lane)?;
             self.overtaken = self.hop.watcher.is_some_and(|(client, place)| {
-                lane.partition(place).is_ok_and(|partition| partition.is_overtaken(client, now_ms))
+                lane.partition(place)
+                    .is_ok_and(|partition| partition.is_overtaken(client, now_ms))
             });
             if self.overtaken {
                 return Ok(());
             }
         }
         while let Some((command, args)) = self.hop.get(self.next) {
-            let call = Call { args, now_ms, now_us, client: self.hop.client };
+            let call = Call {
+                args,
+                now_ms,
+                now_us,
+                client: self.hop.client,
+            };
             let start_ns = lane.clock.instant_ns();
             let before = self.reply.len();
             let entry = shell.shared.commands.get(command.id);
@@ -93,7 +106,8 @@ impl HopRun {
             }
             if !command.is_group {
                 let end_ns = lane.clock.instant_ns();
-                lane.latency.record_service(usize::from(command.id), end_ns.saturating_sub(start_ns));
+                lane.latency
+                    .record_service(usize::from(command.id), end_ns.saturating_sub(start_ns));
             }
             self.ends.push(self.reply.len());
             self.next += 1;
@@ -105,8 +119,12 @@ impl HopRun {
     /// Makes sure that no command will have to wait once the first one has run.
     fn warm_all(&self, shell: &LaneShell, lane: &mut Lane) -> Result<(), (usize, Stop)> {
         for index in 0..self.hop.len() {
-            let Some((command, args)) = self.hop.get(index) else { break };
-            let Ok(partition) = lane.partition(command.place) else { continue };
+            let Some((command, args)) = self.hop.get(index) else {
+                break;
+            };
+            let Ok(partition) = lane.partition(command.place) else {
+                continue;
+            };
             for key in shell.shared.commands.get(command.id).keys.keys(args) {
                 partition.warm(key).map_err(|stop| (command.place, stop))?;
                 if crate::command::is_key_held(partition, key, self.hop.batch) {
@@ -151,7 +169,10 @@ impl HopRun {
         if self.overtaken {
             return Answer::Flag(false);
         }
-        Answer::Parts(Parts { bytes: self.reply.take(), ends: self.ends })
+        Answer::Parts(Parts {
+            bytes: self.reply.take(),
+            ends: self.ends,
+        })
     }
 }
 
@@ -177,7 +198,10 @@ pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<
             let timer = glommio::timer::sleep(std::time::Duration::from_millis(2));
             futures_lite::future::or(timer, async {
                 let mut asked = false;
-                shell.released.wait_until(|| std::mem::replace(&mut asked, true)).await;
+                shell
+                    .released
+                    .wait_until(|| std::mem::replace(&mut asked, true))
+                    .await;
             })
             .await;
         }

@@ -31,11 +31,17 @@ fn execute(shell: &Rc<LaneShell>, peer: usize, ticket: Ticket, hop: Hop) {
     let mut run = HopRun::new(hop);
     if run.run(shell).is_ok() {
         let changes = run.take_changes();
-        let reply = LaneReply { ticket, answer: run.into_answer() };
+        let reply = LaneReply {
+            ticket,
+            answer: run.into_answer(),
+        };
         if changes.is_empty() {
             shell.mesh.reply(peer, reply);
         } else {
-            shell.deferred.borrow_mut().push(Deferred { peer, changes, reply });
+            shell
+                .deferred
+                .borrow_mut()
+                .push(Deferred { peer, changes, reply });
         }
         return;
     }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::command::report::SlowCall;
 use crate::command::Shared;
+use crate::command::report::SlowCall;
 use crate::lane::{ClientId, Lane, PartitionSettings};
 use crate::resp::Args;
 use crate::store::{DatabaseOptions, SharedResources};
@@ -164,7 +164,10 @@ impl LaneShell {
 
     /// Counts an error reply by its first word.
     pub fn count_error(&self, text: &[u8]) {
-        let word = text.split(|byte| *byte == b' ' || *byte == b'\r').next().unwrap_or(b"");
+        let word = text
+            .split(|byte| *byte == b' ' || *byte == b'\r')
+            .next()
+            .unwrap_or(b"");
         let word = String::from_utf8_lossy(word);
         let mut counts = self.error_counts.borrow_mut();
         if let Some(count) = counts.get_mut(&*word) {

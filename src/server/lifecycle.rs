@@ -41,20 +41,24 @@ pub fn all_drained(lanes: usize) -> bool {
 /// If the handlers cannot be installed.
 pub fn watch_signals() -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            match signal {
-                SIGUSR1 => DUMP.store(true, Ordering::Release),
-                _ if stop_requested() => {
-                    log::warn!("second stop signal: ending at once; everything acknowledged is in the log");
-                    std::process::exit(1);
-                }
-                _ => {
-                    log::info!("stop signal: finishing what was received");
-                    request_stop();
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                match signal {
+                    SIGUSR1 => DUMP.store(true, Ordering::Release),
+                    _ if stop_requested() => {
+                        log::warn!(
+                            "second stop signal: ending at once; everything acknowledged is in the log"
+                        );
+                        std::process::exit(1);
+                    }
+                    _ => {
+                        log::info!("stop signal: finishing what was received");
+                        request_stop();
+                    }
                 }
             }
-        }
-    })?;
+        })?;
     Ok(())
 }

@@ -57,15 +57,21 @@ fn admit(shell: &Rc<LaneShell>, stream: TcpStream, kind: PortKind) {
         let entry = shared.directory.businesses().get(business)?;
         Some((business, entry.config.max_connections))
     });
-    if !shared.connections.try_add(settings.max_connections, business_limit) {
+    if !shared
+        .connections
+        .try_add(settings.max_connections, business_limit)
+    {
         shell.lane.borrow_mut().counters.connections_rejected += 1;
-        glommio::spawn_local(async move { refuse(stream, "ERR max number of clients reached").await }).detach();
+        glommio::spawn_local(async move { refuse(stream, "ERR max number of clients reached").await })
+            .detach();
         return;
     }
     shell.lane.borrow_mut().counters.connections_received += 1;
     configure(&stream, shared.config.server.tcp_keepalive);
     let now_ms = shell.lane.borrow().clock.now_ms();
-    let text = |address: Option<SocketAddr>| address.map_or_else(|| "?:0".to_string(), |address| address.to_string());
+    let text = |address: Option<SocketAddr>| {
+        address.map_or_else(|| "?:0".to_string(), |address| address.to_string())
+    };
     let id = shared.connections.next_client();
     let mut session = Session::new(id, kind, text(peer), text(stream.local_addr().ok()), now_ms);
     session.authenticated = settings.password.is_empty();
@@ -91,7 +97,9 @@ fn configure(stream: &TcpStream, keepalive: Duration) {
         return;
     }
     let fd = stream.as_raw_fd();
-    let seconds = libc::c_int::try_from(keepalive.as_secs()).unwrap_or(libc::c_int::MAX).max(1);
+    let seconds = libc::c_int::try_from(keepalive.as_secs())
+        .unwrap_or(libc::c_int::MAX)
+        .max(1);
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds);
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 3).max(1));

@@ -9,7 +9,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use glommio::channels::shared_channel::{self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender};
+use glommio::channels::shared_channel::{
+    self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender,
+};
 
 use super::event::Event;
 use super::message::{Answer, LaneMessage, LaneReply, LaneRequest, Ticket};
@@ -31,7 +33,11 @@ struct PeerEnds {
 /// Builds the queues of `lanes` lanes.
 pub fn build(lanes: usize, in_flight_max: usize) -> Vec<MeshEnds> {
     let mut ends: Vec<MeshEnds> = (0..lanes)
-        .map(|id| MeshEnds { id, in_flight_max, peers: (0..lanes).map(|_| None).collect() })
+        .map(|id| MeshEnds {
+            id,
+            in_flight_max,
+            peers: (0..lanes).map(|_| None).collect(),
+        })
         .collect();
     for left in 0..lanes {
         for right in left + 1..lanes {
@@ -140,9 +146,20 @@ impl MeshEnds {
         }
         let mut received = Vec::new();
         for (peer, messages, replies) in inboxes {
-            received.push(PeerInbox { peer, messages: messages.await, replies: replies.await });
+            received.push(PeerInbox {
+                peer,
+                messages: messages.await,
+                replies: replies.await,
+            });
         }
-        (Mesh { id: self.id, peers: connected, tickets: RefCell::new(Tickets::default()) }, received)
+        (
+            Mesh {
+                id: self.id,
+                peers: connected,
+                tickets: RefCell::new(Tickets::default()),
+            },
+            received,
+        )
     }
 }
 
@@ -153,7 +170,10 @@ impl Mesh {
     }
 
     fn peer(&self, lane: usize) -> &Peer {
-        self.peers.get(lane).and_then(Option::as_ref).expect("invariant: messages go to other lanes that exist")
+        self.peers
+            .get(lane)
+            .and_then(Option::as_ref)
+            .expect("invariant: messages go to other lanes that exist")
     }
 
     /// Sends a message as soon as there is a credit. The answer is awaited with [`Mesh::answer`].
@@ -164,13 +184,19 @@ impl Mesh {
         let ticket = self.open_ticket(lane);
         let sent = peer.messages.try_send(LaneMessage { ticket, request });
         // A full queue would mean more messages than credits; a closed one, that the peer's thread is gone.
-        assert!(sent.is_ok(), "invariant: there is room for as many messages as credits");
+        assert!(
+            sent.is_ok(),
+            "invariant: there is room for as many messages as credits"
+        );
         ticket
     }
 
     fn open_ticket(&self, peer: usize) -> Ticket {
         let mut tickets = self.tickets.borrow_mut();
-        let slot = TicketSlot { peer, ..TicketSlot::default() };
+        let slot = TicketSlot {
+            peer,
+            ..TicketSlot::default()
+        };
         match tickets.free.pop() {
             Some(ticket) => {
                 if let Some(free) = tickets.slots.get_mut(ticket as usize) {
@@ -190,7 +216,10 @@ impl Mesh {
         let guard = TicketGuard { mesh: self, ticket };
         let answer = poll_fn(|context| {
             let mut tickets = self.tickets.borrow_mut();
-            let slot = tickets.slots.get_mut(ticket as usize).expect("invariant: the ticket is open");
+            let slot = tickets
+                .slots
+                .get_mut(ticket as usize)
+                .expect("invariant: the ticket is open");
             match slot.answer.take() {
                 Some(answer) => Poll::Ready(answer),
                 None => {
@@ -211,8 +240,14 @@ impl Mesh {
         sender.credits.set(sender.credits.get() + 1);
         sender.credit_returned.wake_all();
         let mut tickets = self.tickets.borrow_mut();
-        let slot = tickets.slots.get_mut(reply.ticket as usize).expect("invariant: replies carry open tickets");
-        assert_eq!(slot.peer, peer, "invariant: a reply comes from the lane that was asked");
+        let slot = tickets
+            .slots
+            .get_mut(reply.ticket as usize)
+            .expect("invariant: replies carry open tickets");
+        assert_eq!(
+            slot.peer, peer,
+            "invariant: a reply comes from the lane that was asked"
+        );
         if slot.abandoned {
             tickets.free.push(reply.ticket);
             return;
@@ -228,7 +263,10 @@ impl Mesh {
     /// Sends a reply: there is always room for it.
     pub fn reply(&self, lane: usize, reply: LaneReply) {
         let sent = self.peer(lane).replies.try_send(reply);
-        assert!(sent.is_ok(), "invariant: there is room for as many replies as the peer has credits");
+        assert!(
+            sent.is_ok(),
+            "invariant: there is room for as many replies as the peer has credits"
+        );
     }
 }
 
@@ -241,7 +279,9 @@ struct TicketGuard<'a> {
 impl Drop for TicketGuard<'_> {
     fn drop(&mut self) {
         let mut tickets = self.mesh.tickets.borrow_mut();
-        let Some(slot) = tickets.slots.get_mut(self.ticket as usize) else { return };
+        let Some(slot) = tickets.slots.get_mut(self.ticket as usize) else {
+            return;
+        };
         if slot.answer.take().is_some() {
             tickets.free.push(self.ticket);
         } else {
@@ -251,7 +291,11 @@ impl Drop for TicketGuard<'_> {
 }
 
 /// Reads the replies of one peer: runs for ever.
-pub async fn reply_loop(shell: Rc<super::lane_shell::LaneShell>, peer: usize, replies: ConnectedReceiver<LaneReply>) {
+pub async fn reply_loop(
+    shell: Rc<super::lane_shell::LaneShell>,
+    peer: usize,
+    replies: ConnectedReceiver<LaneReply>,
+) {
     while let Some(reply) = replies.recv().await {
         shell.mesh.take_reply(peer, reply);
     }

@@ -115,11 +115,22 @@ pub struct HopCommand {
 impl Hop {
     /// A hop without commands; `batch` is the batch that it is part of.
     pub fn new(client: ClientId, proto: Proto, batch: Option<BatchId>) -> Hop {
-        Hop { client, proto, batch, ..Hop::default() }
+        Hop {
+            client,
+            proto,
+            batch,
+            ..Hop::default()
+        }
     }
 
     /// Adds a command, copying its arguments.
-    pub fn push<'a>(&mut self, id: CommandId, place: usize, is_group: bool, args: impl Iterator<Item = &'a [u8]>) {
+    pub fn push<'a>(
+        &mut self,
+        id: CommandId,
+        place: usize,
+        is_group: bool,
+        args: impl Iterator<Item = &'a [u8]>,
+    ) {
         let first_span = self.spans.len();
         for arg in args {
             let start = self.bytes.len();
@@ -127,7 +138,13 @@ impl Hop {
             let span = Span::new(start, self.bytes.len()).expect("invariant: query buffers are below 4 GiB");
             self.spans.push(span);
         }
-        self.commands.push(HopCommand { id, place, is_group, first_span, last_span: self.spans.len() });
+        self.commands.push(HopCommand {
+            id,
+            place,
+            is_group,
+            first_span,
+            last_span: self.spans.len(),
+        });
     }
 
     /// Number of commands.
@@ -141,7 +158,6 @@ impl Hop {
         let spans = self.spans.get(command.first_span..command.last_span)?;
         Some((command, Args::new(&self.bytes, spans)))
     }
-
 }
 
 /// One step of a batch, as the coordinator asks for it.
@@ -265,7 +281,11 @@ pub struct Parts {
 impl Parts {
     /// The reply of command `index`.
     pub fn get(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let start = index
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .copied()
+            .unwrap_or(0);
         let end = self.ends.get(index).copied().unwrap_or(start);
         self.bytes.get(start..end).unwrap_or(&[])
     }

@@ -24,11 +24,19 @@ pub fn obey(shell: &Rc<LaneShell>, order: Order) -> u64 {
         Order::ResetLatency(commands) => {
             let mut lane = shell.lane.borrow_mut();
             if commands.is_empty() {
-                let measured = lane.latency.all_counters().iter().filter(|counters| counters.calls > 0).count();
+                let measured = lane
+                    .latency
+                    .all_counters()
+                    .iter()
+                    .filter(|counters| counters.calls > 0)
+                    .count();
                 lane.latency.reset();
                 return measured as u64;
             }
-            let reset = commands.iter().filter(|id| lane.latency.reset_command(usize::from(**id))).count();
+            let reset = commands
+                .iter()
+                .filter(|id| lane.latency.reset_command(usize::from(**id)))
+                .count();
             reset as u64
         }
         Order::EnableCache(on) => {
@@ -43,10 +51,15 @@ pub fn obey(shell: &Rc<LaneShell>, order: Order) -> u64 {
         }
         Order::ClearCache => {
             let mut lane = shell.lane.borrow_mut();
-            lane.open_partitions().map(|(_, partition)| partition.clear_cache()).sum()
+            lane.open_partitions()
+                .map(|(_, partition)| partition.clear_cache())
+                .sum()
         }
         Order::KillClients(filter) => kill(shell, &filter),
-        Order::Pause { until_ms, writes_only } => {
+        Order::Pause {
+            until_ms,
+            writes_only,
+        } => {
             shell.paused.set((until_ms, writes_only));
             1
         }
@@ -69,7 +82,15 @@ fn is_meant(client: &ClientHandle, filter: &ClientFilter, now_ms: i64) -> bool {
     !filter.none
         && filter.id.is_none_or(|id| id == session.id)
         && filter.except != Some(session.id)
-        && filter.address.as_ref().is_none_or(|address| *address == session.address)
-        && filter.local_address.as_ref().is_none_or(|address| *address == session.local_address)
-        && filter.age_min_s.is_none_or(|age| (now_ms - session.connected_ms) / 1000 >= age)
+        && filter
+            .address
+            .as_ref()
+            .is_none_or(|address| *address == session.address)
+        && filter
+            .local_address
+            .as_ref()
+            .is_none_or(|address| *address == session.local_address)
+        && filter
+            .age_min_s
+            .is_none_or(|age| (now_ms - session.connected_ms) / 1000 >= age)
 }

@@ -14,7 +14,9 @@ use super::lane_shell::LaneShell;
 use super::message::{Answer, BatchStep, Hop, LaneRequest, ScanStep};
 use super::requests::{ask, ask_all};
 use super::scan_cursors::{Walk, lane_of};
-use super::transaction::{BatchRun, Caller, Ended, is_key_command, no_business, run_groups, run_in_one_place, run_split};
+use super::transaction::{
+    BatchRun, Caller, Ended, is_key_command, no_business, run_groups, run_in_one_place, run_split,
+};
 use super::{dumps, lifecycle};
 
 /// Keys of a walk fetched per step when all of them are wanted.
@@ -49,13 +51,20 @@ pub async fn run(
         Plan::Transfer { source, target, kind } => {
             return transfer(shell, batch, &source, &target, kind, reply).await;
         }
-        Plan::Scan { cursor, count, filter } => scan(shell, cursor, count, filter, reply).await,
+        Plan::Scan {
+            cursor,
+            count,
+            filter,
+        } => scan(shell, cursor, count, filter, reply).await,
         Plan::Keys(filter) => keys(shell, filter, reply).await,
         Plan::RandomKey => random_key(shell, reply).await,
         Plan::Flush => return flush(shell, batch, reply).await,
         Plan::Order { order, answer } => {
             let answers = ask_all(shell, |_| LaneRequest::Order(order.clone())).await;
-            let sum: u64 = answers.iter().map(|answer| if let Answer::Count(n) = answer { *n } else { 0 }).sum();
+            let sum: u64 = answers
+                .iter()
+                .map(|answer| if let Answer::Count(n) = answer { *n } else { 0 })
+                .sum();
             match answer {
                 OrderAnswer::Ok => reply.ok(),
                 OrderAnswer::Sum => reply.integer(sum as i64),
@@ -132,7 +141,12 @@ fn with_context<T>(
     use_context: impl FnOnce(&mut SessionContext<'_>) -> T,
 ) -> T {
     let clock = shell.lane.borrow().clock.clone();
-    use_context(&mut SessionContext { session, shared: &shell.shared, clock: &clock, lane: shell.id() })
+    use_context(&mut SessionContext {
+        session,
+        shared: &shell.shared,
+        clock: &clock,
+        lane: shell.id(),
+    })
 }
 
 fn render_now(
@@ -181,7 +195,11 @@ async fn watch(
             list.push((place.home.place, key.clone()));
         }
     }
-    for (lane, keys) in by_lane.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()) {
+    for (lane, keys) in by_lane
+        .into_iter()
+        .enumerate()
+        .filter(|(_, keys)| !keys.is_empty())
+    {
         if let Answer::Refused(text) = ask(shell, lane, LaneRequest::Watch(id, keys)).await {
             reply.error(&text);
             return;
@@ -202,11 +220,17 @@ async fn transaction(
     let id = client.session.borrow().id;
     let proto = reply.proto();
     client.session.borrow_mut().executing = Some(commands.len());
-    let caller = Caller { client: id, proto, watched };
+    let caller = Caller {
+        client: id,
+        proto,
+        watched,
+    };
     let ended = match BatchRun::new(shell, &commands, watched) {
         Err(refusal) => Ended::Refused(refusal.to_string()),
         Ok(batch) => {
-            let only_keys = commands.iter().all(|command| is_key_command(&shell.shared.commands, command));
+            let only_keys = commands
+                .iter()
+                .all(|command| is_key_command(&shell.shared.commands, command));
             match batch.only_place() {
                 Some(place) if only_keys => run_in_one_place(shell, caller, place, &commands).await,
                 _ => run_batch(shell, client, caller, batch, &commands).await,
@@ -280,14 +304,23 @@ async fn run_one(
                 return Ok(());
             };
             let mut hop = Hop::new(caller.client, reply.proto(), Some(batch));
-            hop.push(command.id, place.home.place, false, command.args.iter().map(|arg| &**arg));
+            hop.push(
+                command.id,
+                place.home.place,
+                false,
+                command.args.iter().map(|arg| &**arg),
+            );
             match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
                 Answer::Parts(parts) => reply.raw(parts.get(0)),
                 Answer::Unknown(text) => return Err(text),
                 _ => reply.error("ERR internal: unexpected answer"),
             }
         }
-        Run::Split { atomic: Some(_), merge, .. } => {
+        Run::Split {
+            atomic: Some(_),
+            merge,
+            ..
+        } => {
             match run_groups(shell, caller, batch, command).await {
                 Ended::Done(()) => crate::command::write_outcome(merge, true, reply),
                 Ended::CalledOff => crate::command::write_outcome(merge, false, reply),
@@ -299,7 +332,9 @@ async fn run_one(
             let mut parts = Vec::new();
             for group in command.args.get(1..).unwrap_or(&[]).chunks(step) {
                 let key = group.first().map_or(&[][..], |key| key);
-                let Some(place) = shell.shared.directory.place(key) else { continue };
+                let Some(place) = shell.shared.directory.place(key) else {
+                    continue;
+                };
                 let mut hop = Hop::new(caller.client, reply.proto(), Some(batch));
                 hop.push(command.id, place.home.place, true, group.iter().map(|arg| &**arg));
                 match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
@@ -329,7 +364,16 @@ async fn run_one(
                 Err(SessionStop::Refused(refusal)) => reply.error(&refusal),
                 Err(SessionStop::Plan(plan)) => {
                     let mut none = Vec::new();
-                    return Box::pin(run(shell, client, *plan, &command.args, &mut none, Some(batch), reply)).await;
+                    return Box::pin(run(
+                        shell,
+                        client,
+                        *plan,
+                        &command.args,
+                        &mut none,
+                        Some(batch),
+                        reply,
+                    ))
+                    .await;
                 }
             }
         }
@@ -351,7 +395,11 @@ async fn batch_flush(
     let mut args: Vec<Box<[u8]>> = vec![b"TSDB_MSET"[..].into()];
     args.extend(triples);
     let command = QueuedCommand { id, args };
-    let caller = Caller { client, proto: reply.proto(), watched: &[] };
+    let caller = Caller {
+        client,
+        proto: reply.proto(),
+        watched: &[],
+    };
     let batch = match BatchRun::new(shell, std::slice::from_ref(&command), &[]) {
         Ok(batch) => batch,
         Err(refusal) => {
@@ -398,11 +446,19 @@ async fn transfer(
         return Ok(());
     }
     // As if RENAME were a command with two keys that it writes.
-    let Some(id) = shell.shared.commands.find(b"RENAME").or_else(|| shell.shared.commands.find(b"COPY")) else {
+    let Some(id) = shell
+        .shared
+        .commands
+        .find(b"RENAME")
+        .or_else(|| shell.shared.commands.find(b"COPY"))
+    else {
         reply.error("ERR internal: RENAME and COPY are disabled");
         return Ok(());
     };
-    let command = QueuedCommand { id, args: vec![b"RENAME"[..].into(), source.into(), target.into()] };
+    let command = QueuedCommand {
+        id,
+        args: vec![b"RENAME"[..].into(), source.into(), target.into()],
+    };
     let mut run = match BatchRun::new(shell, &[command], &[]) {
         Ok(run) => run,
         Err(refusal) => {
@@ -448,7 +504,14 @@ async fn transfer_in(
     let from = directory.place(source).ok_or_else(|| no_business().to_string())?;
     let to = directory.place(target).ok_or_else(|| no_business().to_string())?;
     let read = |place: crate::business::Place, key: &[u8]| {
-        ask(shell, place.home.lane, LaneRequest::ReadImage { place: place.home.place, key: key.into() })
+        ask(
+            shell,
+            place.home.lane,
+            LaneRequest::ReadImage {
+                place: place.home.place,
+                key: key.into(),
+            },
+        )
     };
     let image = match read(from, source).await {
         Answer::Image(image) => image,
@@ -475,14 +538,28 @@ async fn transfer_in(
     if source != target {
         let (lane, place) = (to.home.lane, to.home.place);
         if from.home == to.home && !copies {
-            let step = BatchStep::Rename { place, from: source.into(), to: target.into() };
+            let step = BatchStep::Rename {
+                place,
+                from: source.into(),
+                to: target.into(),
+            };
             check(ask(shell, lane, LaneRequest::Batch(batch, step)).await)?;
         } else {
-            let write = LaneRequest::WriteImage { batch, place, key: target.into(), image: Some(image) };
+            let write = LaneRequest::WriteImage {
+                batch,
+                place,
+                key: target.into(),
+                image: Some(image),
+            };
             check(ask(shell, lane, write).await)?;
             if !copies {
                 let (lane, place) = (from.home.lane, from.home.place);
-                let write = LaneRequest::WriteImage { batch, place, key: source.into(), image: None };
+                let write = LaneRequest::WriteImage {
+                    batch,
+                    place,
+                    key: source.into(),
+                    image: None,
+                };
                 check(ask(shell, lane, write).await)?;
             }
         }
@@ -496,16 +573,26 @@ async fn transfer_in(
 
 async fn scan(shell: &Rc<LaneShell>, cursor: u64, count: usize, filter: KeyFilter, reply: &mut Reply) {
     let started_s = (shell.lane.borrow().clock.now_ms() / 1000) as u32;
-    let begin = Walk { lane: 0, place: 0, position: None, started_s };
-    let known = if cursor != 0 && lane_of(cursor) != shell.id() && lane_of(cursor) < shell.shared.directory.lanes() {
-        match ask(shell, lane_of(cursor), LaneRequest::FindCursor(cursor)).await {
-            Answer::Walk(walk) => walk,
-            _ => None,
-        }
-    } else {
-        shell.scan_cursors.borrow().find(cursor)
+    let begin = Walk {
+        lane: 0,
+        place: 0,
+        position: None,
+        started_s,
     };
-    let mut walk = if cursor == 0 { begin } else { known.unwrap_or(begin) };
+    let known =
+        if cursor != 0 && lane_of(cursor) != shell.id() && lane_of(cursor) < shell.shared.directory.lanes() {
+            match ask(shell, lane_of(cursor), LaneRequest::FindCursor(cursor)).await {
+                Answer::Walk(walk) => walk,
+                _ => None,
+            }
+        } else {
+            shell.scan_cursors.borrow().find(cursor)
+        };
+    let mut walk = if cursor == 0 {
+        begin
+    } else {
+        known.unwrap_or(begin)
+    };
     let mut found = Vec::new();
     let mut next = None;
     let mut steps = 0;
@@ -540,7 +627,12 @@ async fn scan_step(
 ) -> Result<Vec<Box<[u8]>>, String> {
     let directory = &shell.shared.directory;
     while walk.lane < directory.lanes() && walk.place >= directory.plan(walk.lane).len() {
-        *walk = Walk { lane: walk.lane + 1, place: 0, position: None, started_s: walk.started_s };
+        *walk = Walk {
+            lane: walk.lane + 1,
+            place: 0,
+            position: None,
+            started_s: walk.started_s,
+        };
     }
     if walk.lane >= directory.lanes() {
         return Ok(Vec::new());
@@ -570,7 +662,12 @@ async fn scan_step(
 
 async fn keys(shell: &Rc<LaneShell>, filter: KeyFilter, reply: &mut Reply) {
     let started_s = (shell.lane.borrow().clock.now_ms() / 1000) as u32;
-    let mut walk = Walk { lane: 0, place: 0, position: None, started_s };
+    let mut walk = Walk {
+        lane: 0,
+        place: 0,
+        position: None,
+        started_s,
+    };
     let mut all = std::collections::BTreeSet::new();
     while walk.lane < shell.shared.directory.lanes() {
         match scan_step(shell, &mut walk, KEYS_STEP, &filter).await {

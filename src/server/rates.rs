@@ -18,7 +18,9 @@ impl Rates {
     /// Called once a second with the counters as they are.
     pub fn tick(&mut self, counters: &LaneCounters) {
         let before = std::mem::replace(&mut self.before, counters.clone());
-        self.commands_per_second = counters.commands_processed.saturating_sub(before.commands_processed);
+        self.commands_per_second = counters
+            .commands_processed
+            .saturating_sub(before.commands_processed);
         self.input_bytes_per_second = counters.net_input_bytes.saturating_sub(before.net_input_bytes);
         self.output_bytes_per_second = counters.net_output_bytes.saturating_sub(before.net_output_bytes);
     }

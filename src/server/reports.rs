@@ -19,15 +19,30 @@ pub fn lane_report(shell: &Rc<LaneShell>, kinds: ReportKinds) -> LaneReport {
         counters: lane.counters.clone(),
         client_count: shell.clients.borrow().len() as u64,
         partitions: partitions(shell, &lane),
-        clients: if kinds.has(ReportKinds::CLIENTS) { clients(shell, &lane) } else { Vec::new() },
-        commands: if with_commands { lane.latency.all_counters() } else { Vec::new() },
-        latency: kinds.has(ReportKinds::LATENCY).then(|| Box::new(lane.latency.clone())),
+        clients: if kinds.has(ReportKinds::CLIENTS) {
+            clients(shell, &lane)
+        } else {
+            Vec::new()
+        },
+        commands: if with_commands {
+            lane.latency.all_counters()
+        } else {
+            Vec::new()
+        },
+        latency: kinds
+            .has(ReportKinds::LATENCY)
+            .then(|| Box::new(lane.latency.clone())),
         slow_calls: if kinds.has(ReportKinds::SLOWLOG) {
             shell.slow_calls.borrow().iter().cloned().collect()
         } else {
             Vec::new()
         },
-        errors: shell.error_counts.borrow().iter().map(|(word, count)| (word.clone(), *count)).collect(),
+        errors: shell
+            .error_counts
+            .borrow()
+            .iter()
+            .map(|(word, count)| (word.clone(), *count))
+            .collect(),
         paused_until_ms: shell.paused.get().0,
         commands_per_second: rates.commands_per_second,
         input_bytes_per_second: rates.input_bytes_per_second,
@@ -40,9 +55,10 @@ fn partitions(shell: &LaneShell, lane: &Lane) -> Vec<PartitionReport> {
     plan.iter()
         .zip(&lane.partitions)
         .map(|(plan, slot)| match slot {
-            PartitionSlot::Closed { cause, .. } => {
-                PartitionReport { closed: Some(cause.clone()), ..empty(plan.business, plan.partition) }
-            }
+            PartitionSlot::Closed { cause, .. } => PartitionReport {
+                closed: Some(cause.clone()),
+                ..empty(plan.business, plan.partition)
+            },
             PartitionSlot::Open(partition) => {
                 let (entries, bytes) = partition.table_size();
                 PartitionReport {
@@ -116,10 +132,15 @@ fn clients(shell: &LaneShell, lane: &Lane) -> Vec<ClientReport> {
 pub async fn with_storage(shell: &Rc<LaneShell>, mut report: LaneReport) -> LaneReport {
     let databases: Vec<_> = {
         let mut lane = shell.lane.borrow_mut();
-        lane.open_partitions().map(|(place, partition)| (place, partition.database().clone())).collect()
+        lane.open_partitions()
+            .map(|(place, partition)| (place, partition.database().clone()))
+            .collect()
     };
     let sizes = blocking::run(move || {
-        databases.into_iter().map(|(place, database)| (place, database.live_bytes())).collect::<Vec<_>>()
+        databases
+            .into_iter()
+            .map(|(place, database)| (place, database.live_bytes()))
+            .collect::<Vec<_>>()
     })
     .await;
     for (place, bytes) in sizes {

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use crate::command::{Order, ReportKinds};
 use crate::lane::journal::BatchId;
-use crate::lane::{ClientId, KeyFilter, Partition, RangeQuery, RangeRead, ScanPosition, Stop, stored_stretch};
+use crate::lane::{
+    ClientId, KeyFilter, Partition, RangeQuery, RangeRead, ScanPosition, Stop, stored_stretch,
+};
 use crate::refusal::Refusal;
 use crate::series::Sample;
 use crate::store::{Reach, Read};
@@ -56,11 +58,17 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
         LaneRequest::Watch(client, keys) => watch(shell, client, keys),
         LaneRequest::Unwatch(client) => {
             let mut lane = shell.lane.borrow_mut();
-            lane.open_partitions().for_each(|(_, partition)| partition.watches.unwatch(client));
+            lane.open_partitions()
+                .for_each(|(_, partition)| partition.watches.unwatch(client));
             Answer::Flag(true)
         }
         LaneRequest::ReadImage { place, key } => read_image(shell, place, key).await,
-        LaneRequest::WriteImage { batch, place, key, image } => write_image(shell, batch, place, &key, image).await,
+        LaneRequest::WriteImage {
+            batch,
+            place,
+            key,
+            image,
+        } => write_image(shell, batch, place, &key, image).await,
         LaneRequest::Flush(batch) => flush(shell, batch).await,
         LaneRequest::Checkpoint => {
             checkpoints::checkpoint_all(shell).await;
@@ -73,7 +81,11 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
 pub async fn finish_hop(shell: &Rc<LaneShell>, run: HopRun) -> Answer {
     let mut run = run.finish(shell).await;
     let changes = run.take_changes();
-    if shell.commits.wait(&changes).await { run.into_answer() } else { unknown_outcome() }
+    if shell.commits.wait(&changes).await {
+        run.into_answer()
+    } else {
+        unknown_outcome()
+    }
 }
 
 /// Repeats `attempt` on a partition until it needs not wait any more.
@@ -99,14 +111,25 @@ pub async fn with_partition<T>(
 
 fn note_changes(shell: &LaneShell, places: &[usize]) -> Vec<Change> {
     let mut lane = shell.lane.borrow_mut();
-    let changed = |place: &&usize| lane.partition(**place).is_ok_and(|partition| partition.has_changes());
+    let changed = |place: &&usize| {
+        lane.partition(**place)
+            .is_ok_and(|partition| partition.has_changes())
+    };
     let changed: Vec<usize> = places.iter().filter(changed).copied().collect();
-    changed.into_iter().map(|place| shell.commits.note(place, true)).collect()
+    changed
+        .into_iter()
+        .map(|place| shell.commits.note(place, true))
+        .collect()
 }
 
 async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answer {
     match step {
-        BatchStep::Hold { keys, places, all_keys, watcher } => hold(shell, id, &keys, &places, all_keys, watcher).await,
+        BatchStep::Hold {
+            keys,
+            places,
+            all_keys,
+            watcher,
+        } => hold(shell, id, &keys, &places, all_keys, watcher).await,
         BatchStep::Check(hop) => check(shell, id, hop).await,
         BatchStep::Rename { place, from, to } => {
             let renamed = with_partition(shell, place, |partition, now_ms| {
@@ -126,13 +149,20 @@ async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answ
             {
                 let mut lane = shell.lane.borrow_mut();
                 for place in &places {
-                    if !lane.partition(*place).is_ok_and(|partition| partition.commit_batch(id, &participants)) {
+                    if !lane
+                        .partition(*place)
+                        .is_ok_and(|partition| partition.commit_batch(id, &participants))
+                    {
                         return unknown_outcome();
                     }
                 }
             }
             let changes = note_changes(shell, &places);
-            if shell.commits.wait(&changes).await { Answer::Flag(true) } else { unknown_outcome() }
+            if shell.commits.wait(&changes).await {
+                Answer::Flag(true)
+            } else {
+                unknown_outcome()
+            }
         }
         BatchStep::Outcome { places } => {
             each_partition(shell, &places, |partition| partition.settle_batch(id));
@@ -191,13 +221,18 @@ async fn hold(
                     Ok(partition) => partition,
                     Err(refusal) => return Answer::Refused(refusal.to_string()),
                 };
-                let own: Vec<&[u8]> = keys.iter().filter(|key| key.0 == *place).map(|key| &*key.1).collect();
+                let own: Vec<&[u8]> = keys
+                    .iter()
+                    .filter(|key| key.0 == *place)
+                    .map(|key| &*key.1)
+                    .collect();
                 held = held && partition.batches.try_hold(id, &own, all_keys);
             }
             if held {
                 let overtaken = watcher.is_some_and(|client| {
                     places.iter().any(|place| {
-                        lane.partition(*place).is_ok_and(|partition| partition.is_overtaken(client, now_ms))
+                        lane.partition(*place)
+                            .is_ok_and(|partition| partition.is_overtaken(client, now_ms))
                     })
                 });
                 return Answer::Flag(!overtaken);
@@ -217,13 +252,26 @@ async fn hold(
 /// Runs the check of an atomic split command on every group of the hop.
 async fn check(shell: &Rc<LaneShell>, _id: BatchId, hop: super::message::Hop) -> Answer {
     for index in 0..hop.len() {
-        let Some((command, args)) = hop.get(index) else { break };
-        let crate::command::Run::Split { atomic: Some(check), .. } = shell.shared.commands.get(command.id).run else {
+        let Some((command, args)) = hop.get(index) else {
+            break;
+        };
+        let crate::command::Run::Split {
+            atomic: Some(check), ..
+        } = shell.shared.commands.get(command.id).run
+        else {
             continue;
         };
         let now_us = shell.lane.borrow().clock.now_us();
         let checked = with_partition(shell, command.place, |partition, now_ms| {
-            check(partition, &crate::command::Call { args, now_ms, now_us, client: hop.client })
+            check(
+                partition,
+                &crate::command::Call {
+                    args,
+                    now_ms,
+                    now_us,
+                    client: hop.client,
+                },
+            )
         });
         match checked.await {
             Ok(true) => {}
@@ -247,7 +295,13 @@ fn obey(shell: &Rc<LaneShell>, order: Order) -> Answer {
 }
 
 async fn scan(shell: &Rc<LaneShell>, step: ScanStep) -> Answer {
-    let ScanStep { place, position, count, filter, started_s } = step;
+    let ScanStep {
+        place,
+        position,
+        count,
+        filter,
+        started_s,
+    } = step;
     let mut found = Vec::new();
     let database = {
         let mut lane = shell.lane.borrow_mut();
@@ -271,13 +325,19 @@ async fn scan(shell: &Rc<LaneShell>, step: ScanStep) -> Answer {
     let read = stored_stretch(&database, after.as_deref(), count, &filter, now_ms, Reach::Memory);
     let read = match read {
         Ok(Read::Cold) => {
-            blocking::run(move || stored_stretch(&database, after.as_deref(), count, &filter, now_ms, Reach::Disk)).await
+            blocking::run(move || {
+                stored_stretch(&database, after.as_deref(), count, &filter, now_ms, Reach::Disk)
+            })
+            .await
         }
         read => read,
     };
     match read {
         Ok(Read::Known(stretch)) => {
-            let next = stretch.last.clone().map(|last| ScanPosition::Stored { after: Some(last) });
+            let next = stretch
+                .last
+                .clone()
+                .map(|last| ScanPosition::Stored { after: Some(last) });
             match shell.lane.borrow_mut().partition(place) {
                 Ok(partition) => partition.filter_stored(stretch, started_s, &mut found),
                 Err(refusal) => return Answer::Refused(refusal.to_string()),
@@ -297,7 +357,9 @@ async fn random_key(shell: &Rc<LaneShell>, place: usize) -> Answer {
     let database = {
         let mut lane = shell.lane.borrow_mut();
         let now_ms = lane.clock.now_ms();
-        let Ok(partition) = lane.partition(place) else { return Answer::Keys(Vec::new(), None) };
+        let Ok(partition) = lane.partition(place) else {
+            return Answer::Keys(Vec::new(), None);
+        };
         if let Some(key) = partition.random_table_key(random, now_ms) {
             return Answer::Keys(vec![key.into()], None);
         }
@@ -308,10 +370,11 @@ async fn random_key(shell: &Rc<LaneShell>, place: usize) -> Answer {
     let start = fastrand::u8(..);
     let found = blocking::run(move || {
         let filter = KeyFilter::default();
-        let from = |after: Option<&[u8]>| match stored_stretch(&database, after, 1, &filter, now_ms, Reach::Disk) {
-            Ok(Read::Known(stretch)) => stretch.keys,
-            _ => Vec::new(),
-        };
+        let from =
+            |after: Option<&[u8]>| match stored_stretch(&database, after, 1, &filter, now_ms, Reach::Disk) {
+                Ok(Read::Known(stretch)) => stretch.keys,
+                _ => Vec::new(),
+            };
         let keys = from(Some(&[start]));
         if keys.is_empty() { from(None) } else { keys }
     })
@@ -325,9 +388,21 @@ async fn keys_in_slot(shell: &Rc<LaneShell>, slot: u16, limit: Option<usize>) ->
     for place in 0..places {
         let mut position = None;
         loop {
-            let step = ScanStep { place, position, count: 1024, filter: KeyFilter::default(), started_s: u32::MAX };
-            let Answer::Keys(found, next) = scan(shell, step).await else { break };
-            keys.extend(found.into_iter().filter(|key| crate::business::slot_of(key) == slot));
+            let step = ScanStep {
+                place,
+                position,
+                count: 1024,
+                filter: KeyFilter::default(),
+                started_s: u32::MAX,
+            };
+            let Answer::Keys(found, next) = scan(shell, step).await else {
+                break;
+            };
+            keys.extend(
+                found
+                    .into_iter()
+                    .filter(|key| crate::business::slot_of(key) == slot),
+            );
             position = next;
             if position.is_none() || limit.is_some_and(|limit| keys.len() >= limit) {
                 break;
@@ -353,7 +428,10 @@ fn watch(shell: &LaneShell, client: ClientId, keys: Vec<(usize, Box<[u8]>)>) -> 
 }
 
 async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answer {
-    let found = with_partition(shell, place, |partition, now_ms| partition.image_parts(&key, now_ms)).await;
+    let found = with_partition(shell, place, |partition, now_ms| {
+        partition.image_parts(&key, now_ms)
+    })
+    .await;
     let parts = match found {
         Ok(None) => return Answer::Image(None),
         Ok(Some(parts)) => parts,
@@ -365,8 +443,18 @@ async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answ
     }
     let mut series = Vec::new();
     for (data_type, member) in members {
-        let all = RangeQuery { from: i64::MIN, to: i64::MAX, limit: usize::MAX, reverse: false };
-        let read = with_partition(shell, place, |partition, _| Ok(partition.read_range(member, all)?)).await;
+        let all = RangeQuery {
+            from: i64::MIN,
+            to: i64::MAX,
+            limit: usize::MAX,
+            reverse: false,
+        };
+        let read = with_partition(
+            shell,
+            place,
+            |partition, _| Ok(partition.read_range(member, all)?),
+        )
+        .await;
         let columns = match read {
             Ok(RangeRead::Ready(columns)) => Ok(columns),
             Ok(RangeRead::Offload(job)) => blocking::run(move || job.run()).await.map_err(|e| e.to_string()),
@@ -403,15 +491,24 @@ async fn write_image(
     }
 }
 
-fn write_image_now(partition: &mut Partition, key: &[u8], image: Option<&KeyImage>, now_ms: i64) -> Result<(), Stop> {
+fn write_image_now(
+    partition: &mut Partition,
+    key: &[u8],
+    image: Option<&KeyImage>,
+    now_ms: i64,
+) -> Result<(), Stop> {
     partition.check_key(key)?;
     match image {
-        Some(KeyImage::String { value, expire_at_ms }) => partition.set_string(key, value, *expire_at_ms, now_ms),
+        Some(KeyImage::String { value, expire_at_ms }) => {
+            partition.set_string(key, value, *expire_at_ms, now_ms)
+        }
         other => {
             if let Some(found) = partition.find(key, now_ms)? {
                 partition.delete(found);
             }
-            let Some(KeyImage::Series { series, expire_at_ms }) = other else { return Ok(()) };
+            let Some(KeyImage::Series { series, expire_at_ms }) = other else {
+                return Ok(());
+            };
             for (data_type, samples) in series {
                 for sample in samples {
                     partition.add_sample(key, *data_type, *sample, now_ms)?;
@@ -426,7 +523,12 @@ fn write_image_now(partition: &mut Partition, key: &[u8], image: Option<&KeyImag
 }
 
 async fn flush(shell: &Rc<LaneShell>, batch: Option<BatchId>) -> Answer {
-    let places: Vec<usize> = shell.lane.borrow_mut().open_partitions().map(|(place, _)| place).collect();
+    let places: Vec<usize> = shell
+        .lane
+        .borrow_mut()
+        .open_partitions()
+        .map(|(place, _)| place)
+        .collect();
     for place in &places {
         // The record that begins with the flush must not be one that others have begun.
         loop {
@@ -451,5 +553,9 @@ async fn flush(shell: &Rc<LaneShell>, batch: Option<BatchId>) -> Answer {
         }
     }
     let changes = note_changes(shell, &places);
-    if shell.commits.wait(&changes).await { Answer::Flag(true) } else { unknown_outcome() }
+    if shell.commits.wait(&changes).await {
+        Answer::Flag(true)
+    } else {
+        unknown_outcome()
+    }
 }

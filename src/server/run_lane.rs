@@ -38,7 +38,15 @@ pub struct LaneStart {
 
 /// Runs the lane until the server stops.
 pub async fn run_lane(start: LaneStart) {
-    let LaneStart { lane, core, shared, resources, ends, openings, ready } = start;
+    let LaneStart {
+        lane,
+        core,
+        shared,
+        resources,
+        ends,
+        openings,
+        ready,
+    } = start;
     let id = lane.id;
     let listeners = match bind_all(&shared, id) {
         Ok(listeners) => listeners,
@@ -52,7 +60,13 @@ pub async fn run_lane(start: LaneStart) {
         .directory
         .plan(id)
         .iter()
-        .filter_map(|plan| shared.directory.businesses().get(plan.business).map(|entry| entry.config.fsync))
+        .filter_map(|plan| {
+            shared
+                .directory
+                .businesses()
+                .get(plan.business)
+                .map(|entry| entry.config.fsync)
+        })
         .collect();
     keep_timer_armed(shared.config.lane.heartbeat);
     let (mesh, inboxes) = ends.connect().await;
@@ -89,9 +103,15 @@ pub async fn run_lane(start: LaneStart) {
     // Recovery may have left outcomes of batches to be put on record.
     let changed: Vec<usize> = {
         let mut lane = shell.lane.borrow_mut();
-        lane.open_partitions().filter(|(_, partition)| partition.has_changes()).map(|(place, _)| place).collect()
+        lane.open_partitions()
+            .filter(|(_, partition)| partition.has_changes())
+            .map(|(place, _)| place)
+            .collect()
     };
-    let changes: Vec<_> = changed.into_iter().map(|place| shell.commits.note(place, true)).collect();
+    let changes: Vec<_> = changed
+        .into_iter()
+        .map(|place| shell.commits.note(place, true))
+        .collect();
     shell.commits.wait(&changes).await;
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -144,7 +164,10 @@ async fn stop(shell: &Rc<LaneShell>) {
     }
     let left = shell.clients.borrow().len();
     if left > 0 {
-        log::warn!("lane {}: {left} clients did not finish within shutdown_grace", shell.id());
+        log::warn!(
+            "lane {}: {left} clients did not finish within shutdown_grace",
+            shell.id()
+        );
     }
     lifecycle::lane_drained();
     while !lifecycle::all_drained(shell.shared.directory.lanes()) && Instant::now() < deadline {
@@ -160,9 +183,15 @@ async fn stop(shell: &Rc<LaneShell>) {
     }
     commit::sync_partitions(shell, false).await;
     let partitions = std::mem::take(&mut shell.lane.borrow_mut().partitions);
-    let closed = partitions.into_iter().filter(|slot| matches!(slot, PartitionSlot::Closed { .. })).count();
+    let closed = partitions
+        .into_iter()
+        .filter(|slot| matches!(slot, PartitionSlot::Closed { .. }))
+        .count();
     if closed > 0 {
-        log::warn!("lane {}: {closed} partitions were being recovered when the server stopped", shell.id());
+        log::warn!(
+            "lane {}: {closed} partitions were being recovered when the server stopped",
+            shell.id()
+        );
     }
 }
 

@@ -47,7 +47,10 @@ impl ScanCursors {
 
     /// The walk of a cursor.
     pub fn find(&self, cursor: u64) -> Option<Walk> {
-        let index = self.walks.binary_search_by_key(&cursor, |(known, _)| *known).ok()?;
+        let index = self
+            .walks
+            .binary_search_by_key(&cursor, |(known, _)| *known)
+            .ok()?;
         self.walks.get(index).map(|(_, walk)| walk.clone())
     }
 }
@@ -66,7 +69,12 @@ mod tests {
     #[test]
     fn old_cursors_go_first() {
         let mut cursors = ScanCursors::default();
-        let walk = Walk { lane: 0, place: 1, position: None, started_s: 0 };
+        let walk = Walk {
+            lane: 0,
+            place: 1,
+            position: None,
+            started_s: 0,
+        };
         let first = cursors.keep(3, walk.clone());
         assert_eq!(lane_of(first), 3);
         assert_eq!(cursors.find(first).map(|walk| walk.place), Some(1));

@@ -15,11 +15,14 @@ use crate::clock::Clock;
 use crate::command::shared::ConnectionCounts;
 use crate::command::{CommandTable, Settings, Shared};
 use crate::config::{self, Config};
-use crate::lane::{Evidence, Lane, OpenedPartition, Partition, PartitionSettings, PartitionSlot, void_batches};
+use crate::lane::{
+    Evidence, Lane, OpenedPartition, Partition, PartitionSettings, PartitionSlot, void_batches,
+};
 use crate::metrics::{LaneCounters, LatencySettings, LatencyTable};
 use crate::preflight::{self, CoreChoice, DataDirLock, StartError};
 use crate::store::{
-    BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, StoreError, layout, open_business_dir,
+    BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, StoreError, layout,
+    open_business_dir,
 };
 
 use super::lane_shell::PartitionOpening;
@@ -63,10 +66,14 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     )
     .map_err(storage_error)?;
     let shared = Arc::new(shared(config.clone(), options, directory.clone(), port));
-    let openings: Vec<Vec<PartitionOpening>> =
-        (0..lanes).map(|lane| openings(&config, &directory, lane, tables_per_database)).collect();
+    let openings: Vec<Vec<PartitionOpening>> = (0..lanes)
+        .map(|lane| openings(&config, &directory, lane, tables_per_database))
+        .collect();
     let opened = open_partitions(&directory, &openings, &resources).map_err(storage_error)?;
-    lifecycle::watch_signals().map_err(|error| StartError::Lane { lane: 0, reason: error.to_string() })?;
+    lifecycle::watch_signals().map_err(|error| StartError::Lane {
+        lane: 0,
+        reason: error.to_string(),
+    })?;
     run(&config, &cores, shared, resources, openings, opened)?;
     drop(lock);
     log::info!("stopped; everything is on disk");
@@ -75,12 +82,25 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
 
 fn init_log(level: log::LevelFilter) {
     // Set already only when several servers run in one process, as tests may do.
-    let _ = env_logger::Builder::new().filter_level(level).parse_default_env().format_timestamp_millis().try_init();
+    let _ = env_logger::Builder::new()
+        .filter_level(level)
+        .parse_default_env()
+        .format_timestamp_millis()
+        .try_init();
 }
 
 fn check_ports_and_directory(config: &Config, lanes: usize) -> Result<(u16, DataDirLock), StartError> {
-    let address = config.server.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let port = if config.server.port == 0 { free_port(address)? } else { config.server.port };
+    let address = config
+        .server
+        .bind
+        .first()
+        .copied()
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let port = if config.server.port == 0 {
+        free_port(address)?
+    } else {
+        config.server.port
+    };
     let mut ports = vec![port];
     ports.extend(config.businesses.iter().map(|business| business.port));
     if config.server.lane_port_base != 0 {
@@ -96,7 +116,12 @@ fn check_ports_and_directory(config: &Config, lanes: usize) -> Result<(u16, Data
 
 fn free_port(address: IpAddr) -> Result<u16, StartError> {
     let bound = TcpListener::bind(SocketAddr::new(address, 0)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).map_err(|error| StartError::Lane { lane: 0, reason: error.to_string() })
+    bound
+        .map(|address| address.port())
+        .map_err(|error| StartError::Lane {
+            lane: 0,
+            reason: error.to_string(),
+        })
 }
 
 /// Partition count of each business, as fixed on disk.
@@ -120,7 +145,9 @@ fn open_identities(config: &Config, lanes: usize) -> Result<Vec<usize>, StartErr
 }
 
 fn random_hex(digits: usize) -> String {
-    (0..digits).map(|_| char::from_digit(fastrand::u32(..16), 16).unwrap_or('0')).collect()
+    (0..digits)
+        .map(|_| char::from_digit(fastrand::u32(..16), 16).unwrap_or('0'))
+        .collect()
 }
 
 /// Makes sure that clients and databases have enough file descriptors; returns how many tables a database may open.
@@ -145,7 +172,12 @@ fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, por
         accepted: BTreeMap::new(),
     };
     let unspecified = |address: &IpAddr| address.is_unspecified();
-    let announced = config.server.bind.iter().find(|address| !unspecified(address)).copied();
+    let announced = config
+        .server
+        .bind
+        .iter()
+        .find(|address| !unspecified(address))
+        .copied();
     Shared {
         config_file: options.effective_config_file(),
         settings: ArcSwap::from_pointee(settings),
@@ -213,10 +245,17 @@ fn open_partitions(
             })
             .collect()
     })?;
-    let evidence: Vec<Evidence> = heard.iter().flatten().map(|(_, evidence)| evidence.clone()).collect();
+    let evidence: Vec<Evidence> = heard
+        .iter()
+        .flatten()
+        .map(|(_, evidence)| evidence.clone())
+        .collect();
     let void = void_batches(&evidence);
     if !void.is_empty() {
-        log::info!("{} batches were interrupted by the end of the last run: they never happened", void.len());
+        log::info!(
+            "{} batches were interrupted by the end of the last run: they never happened",
+            void.len()
+        );
     }
     let heard: Vec<Mutex<Option<Heard>>> = heard.into_iter().map(|lane| Mutex::new(Some(lane))).collect();
     each_lane(openings, |lane, openings| {
@@ -240,7 +279,10 @@ fn each_lane<T: Send>(
             .enumerate()
             .map(|(lane, openings)| scope.spawn(move || work(lane, openings)))
             .collect();
-        threads.into_iter().map(|thread| thread.join().expect("invariant: a panic ends the process")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("invariant: a panic ends the process"))
+            .collect()
     })
 }
 
@@ -255,22 +297,37 @@ fn run(
     let lanes = cores.lanes.len();
     let (ready, is_ready) = channel();
     let max_ns = u64::try_from(config.latency.max.as_nanos()).unwrap_or(u64::MAX);
-    let latency = LatencySettings::new(max_ns, config.latency.significant_digits)
-        .map_err(|error| StartError::Lane { lane: 0, reason: error.to_string() })?;
+    let latency = LatencySettings::new(max_ns, config.latency.significant_digits).map_err(|error| {
+        StartError::Lane {
+            lane: 0,
+            reason: error.to_string(),
+        }
+    })?;
     let mut threads = Vec::new();
     let ends = mesh::build(lanes, config.lane.hops_in_flight_max);
     for (((id, ends), openings), partitions) in ends.into_iter().enumerate().zip(openings).zip(opened) {
         let core = cores.lanes.get(id).copied().unwrap_or(0);
         let lane = Lane {
             id,
-            partitions: partitions.into_iter().map(|p| PartitionSlot::Open(Box::new(p))).collect(),
+            partitions: partitions
+                .into_iter()
+                .map(|p| PartitionSlot::Open(Box::new(p)))
+                .collect(),
             clock: Clock::system(),
             counters: LaneCounters::default(),
             latency: LatencyTable::new(shared.commands.len(), latency),
             scratch: scratch(),
         };
         let (shared, resources, ready) = (shared.clone(), resources.clone(), ready.clone());
-        let start = LaneStart { lane, core, shared, resources, ends, openings, ready };
+        let start = LaneStart {
+            lane,
+            core,
+            shared,
+            resources,
+            ends,
+            openings,
+            ready,
+        };
         let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
             .name(&format!("lane-{id}"))
             .io_memory(config.lane.io_memory_bytes)
@@ -278,7 +335,10 @@ fn run(
             .spin_before_park(config.lane.spin_before_park)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(config.lane.blocking_threads))
             .spawn(move || run_lane(start))
-            .map_err(|error| StartError::Lane { lane: id, reason: error.to_string() })?;
+            .map_err(|error| StartError::Lane {
+                lane: id,
+                reason: error.to_string(),
+            })?;
         threads.push(thread);
     }
     drop(ready);
@@ -286,24 +346,48 @@ fn run(
         match is_ready.recv() {
             Ok(Ok(_)) => {}
             Ok(Err(reason)) => return Err(StartError::Lane { lane: 0, reason }),
-            Err(_) => return Err(StartError::Lane { lane: 0, reason: "a lane ended at once".into() }),
+            Err(_) => {
+                return Err(StartError::Lane {
+                    lane: 0,
+                    reason: "a lane ended at once".into(),
+                });
+            }
         }
     }
     print_banner(config, cores, &shared);
     for (id, thread) in threads.into_iter().enumerate() {
-        thread.join().map_err(|error| StartError::Lane { lane: id, reason: error.to_string() })?;
+        thread.join().map_err(|error| StartError::Lane {
+            lane: id,
+            reason: error.to_string(),
+        })?;
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the banner is for the person who started the server")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the banner is for the person who started the server"
+)]
 fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
-    let address = config.server.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address = config
+        .server
+        .bind
+        .first()
+        .copied()
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     println!("ticklane {}", env!("CARGO_PKG_VERSION"));
     println!("  lanes       {} on cores {:?}", cores.lanes.len(), cores.lanes);
     for (business, entry) in config.businesses.iter().zip(shared.directory.businesses()) {
-        let prefixes = if business.is_catch_all() { "all other keys".into() } else { business.prefixes.join(" ") };
-        let port = if business.port == 0 { "-".to_string() } else { business.port.to_string() };
+        let prefixes = if business.is_catch_all() {
+            "all other keys".into()
+        } else {
+            business.prefixes.join(" ")
+        };
+        let port = if business.port == 0 {
+            "-".to_string()
+        } else {
+            business.port.to_string()
+        };
         println!(
             "  business    {:<18} port {:<6} {:<16} {} partitions, fsync {}",
             business.name,
@@ -313,13 +397,20 @@ fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
             format!("{:?}", business.fsync).to_lowercase()
         );
     }
-    let data_dir = std::fs::canonicalize(&config.server.data_dir).unwrap_or_else(|_| config.server.data_dir.clone());
+    let data_dir =
+        std::fs::canonicalize(&config.server.data_dir).unwrap_or_else(|_| config.server.data_dir.clone());
     println!("  data        {}", Path::new(&data_dir).display());
     if shared.lane_port_base != 0 {
         let last = shared.lane_port_base + cores.lanes.len() as u16 - 1;
-        println!("  lane ports  {address}:{}..{last} (cluster view, one node per lane)", shared.lane_port_base);
+        println!(
+            "  lane ports  {address}:{}..{last} (cluster view, one node per lane)",
+            shared.lane_port_base
+        );
     }
-    println!("  try         redis-cli -h {address} -p {} TSDB_SET stock_SH600519 '*' 100.5", shared.port);
+    println!(
+        "  try         redis-cli -h {address} -p {} TSDB_SET stock_SH600519 '*' 100.5",
+        shared.port
+    );
     println!("ticklane ready on {address}:{}", shared.port);
     // A reader at the other end of a pipe waits for this line.
     let _ = std::io::Write::flush(&mut std::io::stdout());

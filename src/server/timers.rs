@@ -17,7 +17,13 @@ pub async fn heartbeat_loop(shell: Rc<LaneShell>) {
     let (mut housekeeping_at, mut second_at, mut expiry_at) = (0, 0, 0);
     let places = shell.lane.borrow().partitions.len();
     let mut sweeps: Vec<SeriesSweep> = (0..places).map(|_| SeriesSweep::default()).collect();
-    let expiry_ms = shell.shared.config.storage.active_expiry_interval.as_millis().max(1) as i64;
+    let expiry_ms = shell
+        .shared
+        .config
+        .storage
+        .active_expiry_interval
+        .as_millis()
+        .max(1) as i64;
     while !lifecycle::stop_requested() {
         glommio::timer::sleep(beat).await;
         let now_ms = shell.lane.borrow().clock.now_ms();
@@ -65,7 +71,10 @@ fn expire(shell: &Rc<LaneShell>, now_ms: i64) {
     glommio::spawn_local(async move {
         for (place, key) in to_load {
             // Once loaded, the next pass finds it expired in memory; a key that cannot be read stays where it is.
-            if super::hop::resolve(&shell, place, crate::lane::Wait::Load(key)).await.is_err() {
+            if super::hop::resolve(&shell, place, crate::lane::Wait::Load(key))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -171,11 +180,15 @@ async fn watch_free_space(shell: &Rc<LaneShell>) {
         return;
     }
     let directory = shell.shared.config.server.data_dir.clone();
-    let Some(free_bytes) = blocking::run(move || free_bytes(&directory)).await else { return };
+    let Some(free_bytes) = blocking::run(move || free_bytes(&directory)).await else {
+        return;
+    };
     let full = free_bytes < min_bytes;
     if shell.disk_full.replace(full) != full && shell.id() == 0 {
         if full {
-            log::error!("the data directory has {free_bytes} bytes free, less than disk_free_min: writes are refused");
+            log::error!(
+                "the data directory has {free_bytes} bytes free, less than disk_free_min: writes are refused"
+            );
         } else {
             log::info!("the data directory has space again: writes go on");
         }

@@ -53,7 +53,11 @@ impl BatchRun {
     ///
     /// # Errors
     /// If a key belongs to no business.
-    pub fn new(shell: &LaneShell, commands: &[QueuedCommand], watched: &[Box<[u8]>]) -> Result<BatchRun, Refusal> {
+    pub fn new(
+        shell: &LaneShell,
+        commands: &[QueuedCommand],
+        watched: &[Box<[u8]>],
+    ) -> Result<BatchRun, Refusal> {
         let mut run = BatchRun {
             id: (u128::from(fastrand::u64(..)) << 64) | u128::from(fastrand::u64(..)),
             shares: BTreeMap::new(),
@@ -91,7 +95,8 @@ impl BatchRun {
         share.keys.push((place.home.place, key.into()));
         if written && share.written.insert(place.home.place) {
             let plan = shell.shared.directory.plan(place.home.lane);
-            self.participants.extend(plan.get(place.home.place).map(|plan| plan.name));
+            self.participants
+                .extend(plan.get(place.home.place).map(|plan| plan.name));
         }
         Ok(())
     }
@@ -107,7 +112,9 @@ impl BatchRun {
     pub async fn hold(&mut self, shell: &Rc<LaneShell>, watcher: Option<ClientId>) -> Ended<()> {
         let lanes: Vec<usize> = self.shares.keys().copied().collect();
         for lane in lanes {
-            let Some(share) = self.shares.get_mut(&lane) else { continue };
+            let Some(share) = self.shares.get_mut(&lane) else {
+                continue;
+            };
             let step = BatchStep::Hold {
                 keys: std::mem::take(&mut share.keys),
                 places: share.places.iter().copied().collect(),
@@ -144,8 +151,11 @@ impl BatchRun {
         for (lane, share) in &self.shares {
             let places = places(share);
             if !places.is_empty() {
-                let (shell, lane, request) = (shell.clone(), *lane, LaneRequest::Batch(self.id, step(places)));
-                asked.push(glommio::spawn_local(async move { ask(&shell, lane, request).await }));
+                let (shell, lane, request) =
+                    (shell.clone(), *lane, LaneRequest::Batch(self.id, step(places)));
+                asked.push(glommio::spawn_local(
+                    async move { ask(&shell, lane, request).await },
+                ));
             }
         }
         let mut answers = Vec::new();
@@ -158,7 +168,8 @@ impl BatchRun {
     /// Lets all keys go; nothing was written.
     pub async fn release(&self, shell: &Rc<LaneShell>) {
         let places = |share: &Share| share.places.iter().copied().collect();
-        self.each_lane(shell, places, |places| BatchStep::Release { places }).await;
+        self.each_lane(shell, places, |places| BatchStep::Release { places })
+            .await;
     }
 
     /// Puts all parts on record. The rest goes on in the background.
@@ -166,7 +177,10 @@ impl BatchRun {
         let written = |share: &Share| share.written.iter().copied().collect::<Vec<_>>();
         let participants = &self.participants;
         let answers = self
-            .each_lane(shell, written, |places| BatchStep::Commit { places, participants: participants.clone() })
+            .each_lane(shell, written, |places| BatchStep::Commit {
+                places,
+                participants: participants.clone(),
+            })
             .await;
         let unknown = answers.into_iter().find_map(|answer| match answer {
             Answer::Unknown(text) => Some(text),
@@ -180,14 +194,24 @@ impl BatchRun {
 
     async fn settle(self, shell: &Rc<LaneShell>, void: bool) {
         let written = |share: &Share| share.written.iter().copied().collect::<Vec<_>>();
-        let only_read = |share: &Share| share.places.difference(&share.written).copied().collect::<Vec<_>>();
-        self.each_lane(shell, only_read, |places| BatchStep::Release { places }).await;
+        let only_read = |share: &Share| {
+            share
+                .places
+                .difference(&share.written)
+                .copied()
+                .collect::<Vec<_>>()
+        };
+        self.each_lane(shell, only_read, |places| BatchStep::Release { places })
+            .await;
         if void {
-            self.each_lane(shell, written, |places| BatchStep::Void { places }).await;
+            self.each_lane(shell, written, |places| BatchStep::Void { places })
+                .await;
             return;
         }
-        self.each_lane(shell, written, |places| BatchStep::Outcome { places }).await;
-        self.each_lane(shell, written, |places| BatchStep::Forget { places }).await;
+        self.each_lane(shell, written, |places| BatchStep::Outcome { places })
+            .await;
+        self.each_lane(shell, written, |places| BatchStep::Forget { places })
+            .await;
     }
 }
 

@@ -88,7 +88,11 @@ impl Turn {
     /// The reply of the last command of the hop to `lane` comes next.
     pub fn place_remote(&mut self, lane: usize) {
         self.place_local();
-        let index = self.hops.get(lane).and_then(Option::as_ref).map_or(0, |hop| hop.len().saturating_sub(1));
+        let index = self
+            .hops
+            .get(lane)
+            .and_then(Option::as_ref)
+            .map_or(0, |hop| hop.len().saturating_sub(1));
         self.pieces.push(Piece::Remote { lane, index });
     }
 
@@ -101,7 +105,10 @@ impl Turn {
     /// The hop to `lane`, begun if there is none.
     pub fn hop(&mut self, lane: usize, client: u64, proto: Proto) -> &mut Hop {
         self.has_hops = true;
-        let slot = self.hops.get_mut(lane).expect("invariant: keys live on lanes that exist");
+        let slot = self
+            .hops
+            .get_mut(lane)
+            .expect("invariant: keys live on lanes that exist");
         slot.get_or_insert_with(|| Box::new(Hop::new(client, proto, None)))
     }
 
@@ -111,9 +118,10 @@ impl Turn {
         let local = self.reply.as_bytes();
         let piece_bytes = |piece: &Piece| match piece {
             Piece::Local(start, end) => local.get(*start..*end).unwrap_or(&[]),
-            Piece::Remote { lane, index } => {
-                parts.get(*lane).and_then(Option::as_ref).map_or(&[][..], |parts| parts.get(*index))
-            }
+            Piece::Remote { lane, index } => parts
+                .get(*lane)
+                .and_then(Option::as_ref)
+                .map_or(&[][..], |parts| parts.get(*index)),
             Piece::Join { .. } => &[],
         };
         let mut pieces = self.pieces.iter();
@@ -173,7 +181,9 @@ pub fn join(merge: Merge, group: &[&[u8]], out: &mut Vec<u8>) {
         }
         Merge::Sum => {
             let number = |part: &&[u8]| {
-                let digits = part.strip_prefix(b":").and_then(|part| part.strip_suffix(b"\r\n"));
+                let digits = part
+                    .strip_prefix(b":")
+                    .and_then(|part| part.strip_suffix(b"\r\n"));
                 digits.and_then(crate::resp::number::parse_i64).unwrap_or(0)
             };
             reply.integer(group.iter().map(number).sum());
@@ -200,9 +210,15 @@ mod tests {
         turn.hop(1, 0, Proto::Resp2).push(0, 0, true, std::iter::empty());
         turn.place_remote(1);
         turn.reply.ok();
-        let parts = Parts { bytes: b"$1\r\nx\r\n:3\r\n".to_vec(), ends: vec![7, 11] };
+        let parts = Parts {
+            bytes: b"$1\r\nx\r\n:3\r\n".to_vec(),
+            ends: vec![7, 11],
+        };
         let mut out = Vec::new();
         turn.assemble(&[None, Some(parts)], &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "+OK\r\n$1\r\nx\r\n:7\r\n:5\r\n+OK\r\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "+OK\r\n$1\r\nx\r\n:7\r\n:5\r\n+OK\r\n"
+        );
     }
 }

@@ -23,7 +23,10 @@ pub struct Batch {
 
 impl Batch {
     pub(super) fn new(database: Database) -> Batch {
-        Batch { database, rows: WriteBatch::default() }
+        Batch {
+            database,
+            rows: WriteBatch::default(),
+        }
     }
 
     pub(super) fn into_rocksdb(self) -> WriteBatch {
@@ -37,48 +40,69 @@ impl Batch {
 
     /// Adds the turn's journal record.
     pub fn journal(&mut self, sequence: u64, operations: &[u8]) {
-        self.rows.put_cf(self.database.family(layout::JOURNAL), sequence.to_be_bytes(), operations);
+        self.rows.put_cf(
+            self.database.family(layout::JOURNAL),
+            sequence.to_be_bytes(),
+            operations,
+        );
     }
 
     /// Sets an integer of the `meta` family.
     pub fn meta_u64(&mut self, key: &[u8], value: u64) {
-        self.rows.put_cf(self.database.family(layout::META), key, value.to_le_bytes());
+        self.rows
+            .put_cf(self.database.family(layout::META), key, value.to_le_bytes());
     }
 
     /// Moves the low-water mark to `sequence` and drops the journal up to it.
     pub fn low_water(&mut self, sequence: u64) {
         self.meta_u64(layout::META_LOW_WATER, sequence);
         let end = sequence.saturating_add(1).to_be_bytes();
-        self.rows.delete_range_cf(self.database.family(layout::JOURNAL), 0_u64.to_be_bytes(), end);
+        self.rows
+            .delete_range_cf(self.database.family(layout::JOURNAL), 0_u64.to_be_bytes(), end);
     }
 
     /// Sets the state row of a series.
     pub fn put_series(&mut self, series_id: u64, row: &[u8]) {
-        self.rows.put_cf(self.database.family(layout::SERIES), series_id.to_be_bytes(), row);
+        self.rows
+            .put_cf(self.database.family(layout::SERIES), series_id.to_be_bytes(), row);
     }
 
     /// Adds or replaces a chunk.
     pub fn put_chunk(&mut self, series_id: u64, first_timestamp: i64, chunk: &[u8]) {
-        self.rows.put_cf(self.database.family(layout::CHUNKS), layout::chunk_key(series_id, first_timestamp), chunk);
+        self.rows.put_cf(
+            self.database.family(layout::CHUNKS),
+            layout::chunk_key(series_id, first_timestamp),
+            chunk,
+        );
     }
 
     /// Removes one chunk.
     pub fn delete_chunk(&mut self, series_id: u64, first_timestamp: i64) {
-        self.rows.delete_cf(self.database.family(layout::CHUNKS), layout::chunk_key(series_id, first_timestamp));
+        self.rows.delete_cf(
+            self.database.family(layout::CHUNKS),
+            layout::chunk_key(series_id, first_timestamp),
+        );
     }
 
     /// Adds or replaces a late row.
     pub fn put_late(&mut self, series_id: u64, timestamp: i64, data_type: u8, value: f64, quality: u8) {
         let key = layout::late_key(series_id, timestamp, data_type);
-        self.rows.put_cf(self.database.family(layout::LATE), key, layout::late_value(value, quality));
+        self.rows.put_cf(
+            self.database.family(layout::LATE),
+            key,
+            layout::late_value(value, quality),
+        );
     }
 
     /// Removes everything stored of a series.
     pub fn delete_series(&mut self, series_id: u64) {
-        self.rows.delete_cf(self.database.family(layout::SERIES), series_id.to_be_bytes());
+        self.rows
+            .delete_cf(self.database.family(layout::SERIES), series_id.to_be_bytes());
         let (from, to) = (series_id.to_be_bytes(), series_id.saturating_add(1).to_be_bytes());
-        self.rows.delete_range_cf(self.database.family(layout::CHUNKS), from, to);
-        self.rows.delete_range_cf(self.database.family(layout::LATE), from, to);
+        self.rows
+            .delete_range_cf(self.database.family(layout::CHUNKS), from, to);
+        self.rows
+            .delete_range_cf(self.database.family(layout::LATE), from, to);
     }
 
     /// Removes every key and every series, for FLUSHDB.
@@ -86,7 +110,8 @@ impl Batch {
         // Keys are at most KEY_LEN_MAX_BYTES long, so this sorts after every one of them.
         let end = vec![0xff_u8; crate::limits::KEY_LEN_MAX_BYTES + 16];
         for family in [layout::KV, layout::SERIES, layout::CHUNKS, layout::LATE] {
-            self.rows.delete_range_cf(self.database.family(family), &[][..], end.as_slice());
+            self.rows
+                .delete_range_cf(self.database.family(family), &[][..], end.as_slice());
         }
     }
 }

@@ -39,7 +39,11 @@ pub struct StoredKey {
 impl CheckpointRows {
     /// Rows for a family that holds `key_rows` keys.
     pub fn new(key_rows: u64) -> CheckpointRows {
-        CheckpointRows { bytes: Vec::new(), rows: Vec::new(), key_rows }
+        CheckpointRows {
+            bytes: Vec::new(),
+            rows: Vec::new(),
+            key_rows,
+        }
     }
 
     /// Adds one key: its new row (`None` to delete) and what the family holds of it now.
@@ -47,7 +51,12 @@ impl CheckpointRows {
         let key = self.append(|bytes| bytes.extend_from_slice(key));
         let expire_at_ms = row.map_or(0, |row| row.expire_at_ms);
         let row = row.map(|row| self.append(|bytes| row.encode(bytes)));
-        self.rows.push(RowSpan { key, row, stored, expire_at_ms });
+        self.rows.push(RowSpan {
+            key,
+            row,
+            stored,
+            expire_at_ms,
+        });
     }
 
     fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
@@ -72,7 +81,9 @@ impl CheckpointRows {
     }
 
     fn slice(&self, span: (usize, usize)) -> &[u8] {
-        self.bytes.get(span.0..span.1).expect("invariant: spans lie in the buffer")
+        self.bytes
+            .get(span.0..span.1)
+            .expect("invariant: spans lie in the buffer")
     }
 
     /// Writes the rows in key order, bypassing the log (the journal still holds them), and flushes them to table
@@ -92,7 +103,11 @@ impl CheckpointRows {
             for row in group {
                 self.add(row, database, &mut batch, &mut key_rows);
             }
-            batch.put_cf(database.family(layout::KV), layout::KV_ROWS, key_rows.to_le_bytes());
+            batch.put_cf(
+                database.family(layout::KV),
+                layout::KV_ROWS,
+                key_rows.to_le_bytes(),
+            );
             let written = database.db().write_opt(batch, &write);
             written.map_err(|e| database.error(StoreOperation::Checkpoint, e))?;
         }

@@ -36,7 +36,8 @@ impl BusinessIdentity {
 
     fn parse(text: &str) -> Option<BusinessIdentity> {
         let field = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')))
+            text.lines()
+                .find_map(|line| line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')))
         };
         Some(BusinessIdentity {
             format: field("format")?.parse().ok()?,
@@ -52,7 +53,11 @@ impl BusinessIdentity {
 /// # Errors
 /// A sentence for the operator: another format, another business, another partition count (when `explicit`), or what
 /// the system said.
-pub fn open_business_dir(dir: &Path, wanted: &BusinessIdentity, explicit: bool) -> Result<BusinessIdentity, String> {
+pub fn open_business_dir(
+    dir: &Path,
+    wanted: &BusinessIdentity,
+    explicit: bool,
+) -> Result<BusinessIdentity, String> {
     let path = dir.join(IDENTITY_FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -120,20 +125,45 @@ mod tests {
     #[test]
     fn the_partition_count_is_fixed_at_creation() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(open_business_dir(dir.path(), &identity(4), false).unwrap(), identity(4));
-        assert_eq!(open_business_dir(dir.path(), &identity(2), false).unwrap().partitions, 4);
+        assert_eq!(
+            open_business_dir(dir.path(), &identity(4), false).unwrap(),
+            identity(4)
+        );
+        assert_eq!(
+            open_business_dir(dir.path(), &identity(2), false)
+                .unwrap()
+                .partitions,
+            4
+        );
         let refused = open_business_dir(dir.path(), &identity(2), true).unwrap_err();
-        assert!(refused.contains("created with 4 partitions, the configuration says 2"), "{refused}");
+        assert!(
+            refused.contains("created with 4 partitions, the configuration says 2"),
+            "{refused}"
+        );
     }
 
     #[test]
     fn other_businesses_and_formats_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         open_business_dir(dir.path(), &identity(1), false).unwrap();
-        let other = BusinessIdentity { name: "iot_data".into(), ..identity(1) };
-        assert!(open_business_dir(dir.path(), &other, false).unwrap_err().contains("holds the business"));
-        fs::write(dir.path().join(IDENTITY_FILE), "format 99\nbusiness stock_quotes\npartitions 1\nreplication_id a\n")
-            .unwrap();
-        assert!(open_business_dir(dir.path(), &identity(1), false).unwrap_err().contains("format 99"));
+        let other = BusinessIdentity {
+            name: "iot_data".into(),
+            ..identity(1)
+        };
+        assert!(
+            open_business_dir(dir.path(), &other, false)
+                .unwrap_err()
+                .contains("holds the business")
+        );
+        fs::write(
+            dir.path().join(IDENTITY_FILE),
+            "format 99\nbusiness stock_quotes\npartitions 1\nreplication_id a\n",
+        )
+        .unwrap();
+        assert!(
+            open_business_dir(dir.path(), &identity(1), false)
+                .unwrap_err()
+                .contains("format 99")
+        );
     }
 }

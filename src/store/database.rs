@@ -48,7 +48,13 @@ impl Database {
         let families = options::families(options, shared);
         let db = DB::open_cf_descriptors(&options::database(options, shared), path, families)
             .map_err(|e| open_error(&e))?;
-        Ok(Database { inner: Arc::new(Inner { db, name: name.to_string(), path: path.to_path_buf() }) })
+        Ok(Database {
+            inner: Arc::new(Inner {
+                db,
+                name: name.to_string(),
+                path: path.to_path_buf(),
+            }),
+        })
     }
 
     /// `business/partition`.
@@ -66,7 +72,10 @@ impl Database {
     }
 
     pub(super) fn family(&self, name: &'static str) -> &ColumnFamily {
-        self.inner.db.cf_handle(name).expect("invariant: every family of the layout is opened")
+        self.inner
+            .db
+            .cf_handle(name)
+            .expect("invariant: every family of the layout is opened")
     }
 
     pub(super) fn error(&self, operation: StoreOperation, cause: impl std::fmt::Display) -> StoreError {
@@ -98,7 +107,10 @@ impl Database {
     /// # Errors
     /// A failed fsync; it must never be retried and acknowledged.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.inner.db.flush_wal(true).map_err(|e| self.error(StoreOperation::Sync, e))
+        self.inner
+            .db
+            .flush_wal(true)
+            .map_err(|e| self.error(StoreOperation::Sync, e))
     }
 
     /// Reads a little-endian integer of the `meta` family; 0 if absent.
@@ -113,7 +125,11 @@ impl Database {
             .map_err(|e| self.error(StoreOperation::Read, e))?;
         let Some(row) = row else { return Ok(0) };
         let bytes: [u8; 8] = row.as_slice().try_into().map_err(|_| {
-            let what = format!("meta row {} has {} bytes, expected 8", String::from_utf8_lossy(key), row.len());
+            let what = format!(
+                "meta row {} has {} bytes, expected 8",
+                String::from_utf8_lossy(key),
+                row.len()
+            );
             self.error(StoreOperation::Decode, what)
         })?;
         Ok(u64::from_le_bytes(bytes))
@@ -130,13 +146,19 @@ impl Database {
     ) -> Result<(), StoreError> {
         let mut read = ReadOptions::default();
         read.set_readahead_size(2 << 20);
-        let mut rows = self.inner.db.raw_iterator_cf_opt(self.family(layout::JOURNAL), read);
+        let mut rows = self
+            .inner
+            .db
+            .raw_iterator_cf_opt(self.family(layout::JOURNAL), read);
         rows.seek(low_water.saturating_add(1).to_be_bytes());
         while let Some((key, operations)) = rows.item() {
             let sequence: [u8; 8] = key
                 .try_into()
                 .map_err(|_| self.error(StoreOperation::Decode, "a journal key is not 8 bytes long"))?;
-            let record = JournalRecord { sequence: u64::from_be_bytes(sequence), operations };
+            let record = JournalRecord {
+                sequence: u64::from_be_bytes(sequence),
+                operations,
+            };
             if visit(record)?.is_break() {
                 return Ok(());
             }
@@ -173,7 +195,10 @@ impl Database {
         let mut options = FlushOptions::default();
         options.set_wait(true);
         let handles: Vec<&ColumnFamily> = families.iter().map(|name| self.family(name)).collect();
-        self.inner.db.flush_cfs_opt(&handles, &options).map_err(|e| self.error(StoreOperation::Checkpoint, e))
+        self.inner
+            .db
+            .flush_cfs_opt(&handles, &options)
+            .map_err(|e| self.error(StoreOperation::Checkpoint, e))
     }
 
     /// Flushes the journal family so that its part of the log can be dropped. Blocks.
@@ -181,18 +206,30 @@ impl Database {
     /// # Errors
     /// What RocksDB says.
     pub fn flush_journal(&self) -> Result<(), StoreError> {
-        self.flush_families(&[layout::META, layout::JOURNAL, layout::SERIES, layout::CHUNKS, layout::LATE])
+        self.flush_families(&[
+            layout::META,
+            layout::JOURNAL,
+            layout::SERIES,
+            layout::CHUNKS,
+            layout::LATE,
+        ])
     }
 
     /// Bytes of the live table files and memtables of all families, for CLUSTER_INFO.
     pub fn live_bytes(&self) -> u64 {
         let property = |family: &'static str, name: &str| {
-            self.inner.db.property_int_value_cf(self.family(family), name).ok().flatten().unwrap_or(0)
+            self.inner
+                .db
+                .property_int_value_cf(self.family(family), name)
+                .ok()
+                .flatten()
+                .unwrap_or(0)
         };
         layout::FAMILIES
             .iter()
             .map(|family| {
-                property(family, "rocksdb.live-sst-files-size") + property(family, "rocksdb.cur-size-all-mem-tables")
+                property(family, "rocksdb.live-sst-files-size")
+                    + property(family, "rocksdb.cur-size-all-mem-tables")
             })
             .sum()
     }

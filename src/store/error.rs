@@ -50,13 +50,22 @@ impl StoreError {
     pub fn new(operation: StoreOperation, partition: &str, cause: impl fmt::Display) -> StoreError {
         let cause = cause.to_string().replace(['\r', '\n'], " ");
         let out_of_space = cause.contains("No space left") || cause.contains("Space limit");
-        StoreError { operation, partition: partition.to_string(), cause, out_of_space }
+        StoreError {
+            operation,
+            partition: partition.to_string(),
+            cause,
+            out_of_space,
+        }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} failed: {}", self.operation, self.partition, self.cause)
+        write!(
+            f,
+            "{} of {} failed: {}",
+            self.operation, self.partition, self.cause
+        )
     }
 }
 

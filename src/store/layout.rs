@@ -68,7 +68,11 @@ impl<'a> KvRow<'a> {
         let (head, payload) = row.split_at_checked(KV_HEADER_BYTES)?;
         let type_byte = *head.first()?;
         let expire_at_ms = i64::from_le_bytes(head.get(1..9)?.try_into().ok()?);
-        matches!(type_byte, TYPE_STRING | TYPE_SERIES).then_some(KvRow { type_byte, expire_at_ms, payload })
+        matches!(type_byte, TYPE_STRING | TYPE_SERIES).then_some(KvRow {
+            type_byte,
+            expire_at_ms,
+            payload,
+        })
     }
 
     /// Appends the row's bytes.
@@ -164,7 +168,11 @@ mod tests {
     #[test]
     fn rows_come_back() {
         let mut out = Vec::new();
-        let row = KvRow { type_byte: TYPE_STRING, expire_at_ms: 5, payload: b"abc" };
+        let row = KvRow {
+            type_byte: TYPE_STRING,
+            expire_at_ms: 5,
+            payload: b"abc",
+        };
         row.encode(&mut out);
         assert_eq!(KvRow::decode(&out), Some(row));
         assert_eq!(KvRow::decode(&out[..5]), None);

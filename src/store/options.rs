@@ -1,8 +1,8 @@
 //! RocksDB options: what every database shares, and what each family needs. tuning.md says how the numbers were found.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Env, LogLevel, Options,
-    SliceTransform, WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Env, LogLevel,
+    Options, SliceTransform, WriteBufferManager,
 };
 
 use super::error::{StoreError, StoreOperation};
@@ -29,7 +29,11 @@ impl SharedResources {
         let cache = Cache::new_lru_cache(cache);
         // Never stalls writers by itself: a lane answers a full budget with back-pressure, not with a frozen thread.
         let write_buffers = WriteBufferManager::new_write_buffer_manager(write_buffers, false);
-        Ok(SharedResources { cache, write_buffers, env })
+        Ok(SharedResources {
+            cache,
+            write_buffers,
+            env,
+        })
     }
 
     /// Bytes of the shared block cache in use.

@@ -41,7 +41,10 @@ impl Database {
         reach: Reach,
         decode: impl FnOnce(Option<&[u8]>) -> Result<T, StoreError>,
     ) -> Result<Read<T>, StoreError> {
-        match self.db().get_pinned_cf_opt(self.family(family), key, &options(reach)) {
+        match self
+            .db()
+            .get_pinned_cf_opt(self.family(family), key, &options(reach))
+        {
             Ok(row) => decode(row.as_deref()).map(Read::Known),
             Err(e) if e.kind() == ErrorKind::Incomplete => Ok(Read::Cold),
             Err(e) => Err(self.error(StoreOperation::Read, e)),
@@ -73,7 +76,9 @@ impl Database {
     /// # Errors
     /// If the row cannot be read.
     pub fn series(&self, series_id: u64, reach: Reach) -> Result<Read<Option<Vec<u8>>>, StoreError> {
-        self.row(layout::SERIES, &series_id.to_be_bytes(), reach, |row| Ok(row.map(<[u8]>::to_vec)))
+        self.row(layout::SERIES, &series_id.to_be_bytes(), reach, |row| {
+            Ok(row.map(<[u8]>::to_vec))
+        })
     }
 
     /// Number of keys in `kv`. Blocks.
@@ -83,7 +88,9 @@ impl Database {
     pub fn kv_key_count(&self) -> Result<u64, StoreError> {
         let counted = self.row(layout::KV, layout::KV_ROWS, Reach::Disk, |row| {
             let bytes: Option<[u8; 8]> = row.map_or(Some([0; 8]), |row| row.try_into().ok());
-            bytes.map(u64::from_le_bytes).ok_or_else(|| self.error(StoreOperation::Decode, "damaged key count"))
+            bytes
+                .map(u64::from_le_bytes)
+                .ok_or_else(|| self.error(StoreOperation::Decode, "damaged key count"))
         })?;
         match counted {
             Read::Known(count) => Ok(count),
@@ -146,7 +153,11 @@ impl Database {
         } else {
             rows.seek(first);
         }
-        ChunkCursor { database: self, rows, reverse }
+        ChunkCursor {
+            database: self,
+            rows,
+            reverse,
+        }
     }
 }
 
@@ -197,14 +208,20 @@ impl ChunkCursor<'_> {
             Read::Known(None) => Ok(Read::Known(None)),
             Read::Known(Some((key, value))) => match layout::key_timestamp(key) {
                 Some(timestamp) => Ok(Read::Known(Some((timestamp, value)))),
-                None => Err(self.database.error(StoreOperation::Decode, "a series row's key is too short")),
+                None => Err(self
+                    .database
+                    .error(StoreOperation::Decode, "a series row's key is too short")),
             },
         }
     }
 
     /// Moves on, in the direction of the walk.
     pub fn advance(&mut self) {
-        if self.reverse { self.rows.prev() } else { self.rows.next() }
+        if self.reverse {
+            self.rows.prev()
+        } else {
+            self.rows.next()
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ticklane::config::TimeUnit;
 use ticklane::lane::journal::PartitionName;
 use ticklane::lane::{
-    CheckpointStep, Committed, MemoryBudget, OpenedPartition, Partition, PartitionSettings, RangeQuery, RangeRead,
-    SeriesSweep, Stop, Wait,
+    CheckpointStep, Committed, MemoryBudget, OpenedPartition, Partition, PartitionSettings, RangeQuery,
+    RangeRead, SeriesSweep, Stop, Wait,
 };
 use ticklane::series::{EncodeScratch, Sample};
 use ticklane::store::{CheckpointRows, Compression, Database, DatabaseOptions, SharedResources};
@@ -95,7 +95,11 @@ impl Run {
         };
         let opened = OpenedPartition::new(store, PartitionName::new("model", 0)).unwrap();
         let evidence = opened.evidence().unwrap();
-        self.partition = Some(opened.replay(Arc::new(settings), &evidence, &HashSet::new()).unwrap());
+        self.partition = Some(
+            opened
+                .replay(Arc::new(settings), &evidence, &HashSet::new())
+                .unwrap(),
+        );
         self.sweep = SeriesSweep::default();
         self.open.clear();
         self.model = self.durable.clone();
@@ -108,15 +112,26 @@ impl Run {
     /// Does all steps; the error says which one failed and how.
     pub fn steps(&mut self, steps: &[Step]) -> Outcome {
         for (index, step) in steps.iter().enumerate() {
-            self.step(*step).map_err(|error| format!("step {index}, {step:?}: {error}"))?;
+            self.step(*step)
+                .map_err(|error| format!("step {index}, {step:?}: {error}"))?;
         }
         Ok(())
     }
 
     fn step(&mut self, step: Step) -> Outcome {
         match step {
-            Step::Append { key, data_type, count, gap } => self.append(&name(key), data_type % DATA_TYPES, count, gap),
-            Step::Late { key, data_type, count, seed } => self.late(&name(key), data_type % DATA_TYPES, count, seed),
+            Step::Append {
+                key,
+                data_type,
+                count,
+                gap,
+            } => self.append(&name(key), data_type % DATA_TYPES, count, gap),
+            Step::Late {
+                key,
+                data_type,
+                count,
+                seed,
+            } => self.late(&name(key), data_type % DATA_TYPES, count, seed),
             Step::Text { key, value } => self.text(&name(key), value),
             Step::Delete { key } => self.delete(&name(key)),
             Step::Rename { from, to } => self.rename(&name(from), &name(to)),
@@ -134,14 +149,33 @@ impl Run {
             }
             Step::Checkpoint { pieces } => (0..1 + pieces % 12).try_for_each(|_| self.checkpoint()),
             Step::Evict => {
-                self.partition().evict(&MemoryBudget { read_cache_bytes: 0, series_bytes: 0 });
+                self.partition().evict(&MemoryBudget {
+                    read_cache_bytes: 0,
+                    series_bytes: 0,
+                });
                 Ok(())
             }
             Step::Maintain { .. } | Step::FinishMaintenance => Ok(()),
-            Step::Read { key, data_type, from, len, limit, reverse } => {
+            Step::Read {
+                key,
+                data_type,
+                from,
+                len,
+                limit,
+                reverse,
+            } => {
                 let newest = i64::from(from) % 4_000 - 100;
-                let limit = if limit < 100 { usize::from(limit) + 1 } else { usize::MAX };
-                let query = RangeQuery { from: newest, to: newest + i64::from(len) % 3_000, limit, reverse };
+                let limit = if limit < 100 {
+                    usize::from(limit) + 1
+                } else {
+                    usize::MAX
+                };
+                let query = RangeQuery {
+                    from: newest,
+                    to: newest + i64::from(len) % 3_000,
+                    limit,
+                    reverse,
+                };
                 self.compare(&name(key), data_type % DATA_TYPES, query)
             }
             Step::ReadAll => self.compare_all(),
@@ -154,7 +188,8 @@ impl Run {
 
     fn load(&mut self, key: &[u8]) -> Outcome {
         let epoch = self.partition().completed_epoch();
-        let loaded = Partition::load_from_disk(self.partition().database(), key).map_err(|e| e.to_string())?;
+        let loaded =
+            Partition::load_from_disk(self.partition().database(), key).map_err(|e| e.to_string())?;
         self.partition().finish_load(key, loaded, epoch);
         Ok(())
     }
@@ -198,12 +233,36 @@ impl Run {
 
     fn add(&mut self, key: &[u8], data_type: u8, timestamp: i64) -> Outcome {
         self.values += 1;
-        let value = if self.values % 50 == 0 { f64::INFINITY } else { self.values as f64 / 4.0 };
-        let quality = if self.values % 9 == 0 { (self.values / 9) as u8 } else { 0 };
-        let sample = Sample { timestamp, value, quality };
-        if self.until_done(|partition, now_ms| partition.add_sample(key, data_type, sample, now_ms))?.is_some() {
-            self.done(Change::Sample { key: key.into(), data_type, timestamp, bits: value.to_bits(), quality });
-        } else if !matches!(self.model.get(key, self.now_ms).map(|key| &key.held), Some(Held::Text(_))) {
+        let value = if self.values % 50 == 0 {
+            f64::INFINITY
+        } else {
+            self.values as f64 / 4.0
+        };
+        let quality = if self.values % 9 == 0 {
+            (self.values / 9) as u8
+        } else {
+            0
+        };
+        let sample = Sample {
+            timestamp,
+            value,
+            quality,
+        };
+        if self
+            .until_done(|partition, now_ms| partition.add_sample(key, data_type, sample, now_ms))?
+            .is_some()
+        {
+            self.done(Change::Sample {
+                key: key.into(),
+                data_type,
+                timestamp,
+                bits: value.to_bits(),
+                quality,
+            });
+        } else if !matches!(
+            self.model.get(key, self.now_ms).map(|key| &key.held),
+            Some(Held::Text(_))
+        ) {
             return Err("a sample was refused".into());
         }
         Ok(())
@@ -211,7 +270,9 @@ impl Run {
 
     fn newest(&self, key: &[u8], data_type: u8) -> i64 {
         let samples = self.model.samples(key, data_type, self.now_ms);
-        samples.and_then(|samples| samples.keys().next_back().copied()).unwrap_or(0)
+        samples
+            .and_then(|samples| samples.keys().next_back().copied())
+            .unwrap_or(0)
     }
 
     fn append(&mut self, key: &[u8], data_type: u8, count: u8, gap: u8) -> Outcome {
@@ -228,8 +289,14 @@ impl Run {
 
     fn text(&mut self, key: &[u8], value: u8) -> Outcome {
         let value = vec![b'a' + value % 26; usize::from(value % 40) + 1];
-        if self.until_done(|partition, now_ms| partition.set_string(key, &value, 0, now_ms))?.is_some() {
-            self.done(Change::Text { key: key.into(), value });
+        if self
+            .until_done(|partition, now_ms| partition.set_string(key, &value, 0, now_ms))?
+            .is_some()
+        {
+            self.done(Change::Text {
+                key: key.into(),
+                value,
+            });
         }
         Ok(())
     }
@@ -260,20 +327,30 @@ impl Run {
             return Err(format!("renamed {renamed:?}, expected {expected}"));
         }
         if expected && from != to {
-            self.done(Change::Rename { from: from.into(), to: to.into() });
+            self.done(Change::Rename {
+                from: from.into(),
+                to: to.into(),
+            });
         }
         Ok(())
     }
 
     fn expire(&mut self, key: &[u8], after_s: u8) -> Outcome {
-        let expire_at_ms = if after_s < 60 { 0 } else { self.now_ms + i64::from(after_s) * 1_000 };
+        let expire_at_ms = if after_s < 60 {
+            0
+        } else {
+            self.now_ms + i64::from(after_s) * 1_000
+        };
         let found = self.until_done(|partition, now_ms| {
             let place = partition.find(key, now_ms)?;
             place.map(|place| partition.set_expiry(place, expire_at_ms));
             Ok(place.is_some())
         })?;
         if found == Some(true) {
-            self.done(Change::Expire { key: key.into(), expire_at_ms });
+            self.done(Change::Expire {
+                key: key.into(),
+                expire_at_ms,
+            });
         }
         Ok(())
     }
@@ -308,8 +385,13 @@ impl Run {
         let now_ms = self.now_ms;
         if let Some(rows) = self.rows.take() {
             let database = self.partition().database().clone();
-            let stored = if rows.is_empty() { database.kv_key_count() } else { rows.write(&database) };
-            self.partition().checkpoint_written(stored.map_err(|e| e.to_string())?, now_ms);
+            let stored = if rows.is_empty() {
+                database.kv_key_count()
+            } else {
+                rows.write(&database)
+            };
+            self.partition()
+                .checkpoint_written(stored.map_err(|e| e.to_string())?, now_ms);
             return Ok(());
         }
         match self.partition().checkpoint_step(now_ms, true) {
@@ -323,19 +405,29 @@ impl Run {
     }
 
     fn compare(&mut self, key: &[u8], data_type: u8, query: RangeQuery) -> Outcome {
-        let found = self.until_done(|partition, now_ms| match partition.find_series(key, data_type, now_ms)? {
-            Some(member) => Ok(Some(partition.read_range(member, query)?)),
-            None => Ok(None),
-        })?;
+        let found =
+            self.until_done(
+                |partition, now_ms| match partition.find_series(key, data_type, now_ms)? {
+                    Some(member) => Ok(Some(partition.read_range(member, query)?)),
+                    None => Ok(None),
+                },
+            )?;
         let read = match found.flatten() {
             None => Vec::new(),
             Some(RangeRead::Ready(columns)) => columns.iter().collect(),
             Some(RangeRead::Offload(job)) => job.run().map_err(|e| e.to_string())?.iter().collect::<Vec<_>>(),
         };
-        let read: Vec<(i64, u64, u8)> = read.iter().map(|s| (s.timestamp, s.value.to_bits(), s.quality)).collect();
+        let read: Vec<(i64, u64, u8)> = read
+            .iter()
+            .map(|s| (s.timestamp, s.value.to_bits(), s.quality))
+            .collect();
         let expected = self.expected(key, data_type, query);
         if read != expected {
-            let place = read.iter().zip(&expected).position(|(a, b)| a != b).unwrap_or(read.len().min(expected.len()));
+            let place = read
+                .iter()
+                .zip(&expected)
+                .position(|(a, b)| a != b)
+                .unwrap_or(read.len().min(expected.len()));
             return Err(format!(
                 "{} type {data_type} {query:?}: {} samples for {}; at {place} {:?} for {:?}",
                 String::from_utf8_lossy(key),
@@ -349,14 +441,22 @@ impl Run {
     }
 
     fn expected(&self, key: &[u8], data_type: u8, query: RangeQuery) -> Vec<(i64, u64, u8)> {
-        let Some(samples) = self.model.samples(key, data_type, self.now_ms) else { return Vec::new() };
+        let Some(samples) = self.model.samples(key, data_type, self.now_ms) else {
+            return Vec::new();
+        };
         let newest = samples.keys().next_back().copied().unwrap_or(0);
-        let oldest = if self.setup.retention > 0 { newest - self.setup.retention } else { i64::MIN };
+        let oldest = if self.setup.retention > 0 {
+            newest - self.setup.retention
+        } else {
+            i64::MIN
+        };
         let from = query.from.max(oldest);
         if from > query.to {
             return Vec::new();
         }
-        let all = samples.range(from..=query.to).map(|(time, (bits, quality))| (*time, *bits, *quality));
+        let all = samples
+            .range(from..=query.to)
+            .map(|(time, (bits, quality))| (*time, *bits, *quality));
         if query.reverse {
             let mut newest_first: Vec<_> = all.rev().take(query.limit).collect();
             newest_first.reverse();
@@ -372,10 +472,16 @@ impl Run {
         for index in 0..KEYS {
             let key = name(index as u8);
             for data_type in 0..DATA_TYPES {
-                let query = RangeQuery { from: i64::MIN, to: i64::MAX, limit: usize::MAX, reverse: index % 2 == 0 };
+                let query = RangeQuery {
+                    from: i64::MIN,
+                    to: i64::MAX,
+                    limit: usize::MAX,
+                    reverse: index % 2 == 0,
+                };
                 self.compare(&key, data_type, query)?;
             }
-            let text = self.until_done(|partition, now_ms| Ok(partition.string(&key, now_ms)?.map(<[u8]>::to_vec)))?;
+            let text =
+                self.until_done(|partition, now_ms| Ok(partition.string(&key, now_ms)?.map(<[u8]>::to_vec)))?;
             let expected = match self.model.get(&key, now_ms).map(|key| &key.held) {
                 Some(Held::Text(text)) => Some(Some(text.clone())),
                 Some(Held::Series(_)) => None,
@@ -388,7 +494,11 @@ impl Run {
         }
         self.expire_model();
         let (count, expected) = (self.partition().key_count(), self.model.keys.len() as u64);
-        if count != expected { Err(format!("{count} keys, expected {expected}")) } else { Ok(()) }
+        if count != expected {
+            Err(format!("{count} keys, expected {expected}"))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -4,9 +4,19 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Samples after the newest one of a series.
-    Append { key: u8, data_type: u8, count: u8, gap: u8 },
+    Append {
+        key: u8,
+        data_type: u8,
+        count: u8,
+        gap: u8,
+    },
     /// Samples anywhere up to the newest one, existing timestamps included.
-    Late { key: u8, data_type: u8, count: u16, seed: u16 },
+    Late {
+        key: u8,
+        data_type: u8,
+        count: u16,
+        seed: u16,
+    },
     /// SET.
     Text { key: u8, value: u8 },
     /// DEL.
@@ -30,7 +40,14 @@ pub enum Step {
     /// The background work that is under way ends.
     FinishMaintenance,
     /// A range is read and compared.
-    Read { key: u8, data_type: u8, from: u16, len: u16, limit: u8, reverse: bool },
+    Read {
+        key: u8,
+        data_type: u8,
+        from: u16,
+        len: u16,
+        limit: u8,
+        reverse: bool,
+    },
     /// Everything is read and compared.
     ReadAll,
     /// The process ends without a word and starts again.
@@ -45,21 +62,51 @@ pub fn draw(random: &mut fastrand::Rng, count: usize) -> Vec<Step> {
 fn step(random: &mut fastrand::Rng) -> Step {
     let (key, data_type) = (random.u8(..), random.u8(..));
     match random.u32(..200) {
-        0..50 => Step::Append { key, data_type, count: random.u8(..), gap: random.u8(..) },
+        0..50 => Step::Append {
+            key,
+            data_type,
+            count: random.u8(..),
+            gap: random.u8(..),
+        },
         50..75 => {
-            let count = if random.u8(..) < 20 { random.u16(200..700) } else { random.u16(1..12) };
-            Step::Late { key, data_type, count, seed: random.u16(..) }
+            let count = if random.u8(..) < 20 {
+                random.u16(200..700)
+            } else {
+                random.u16(1..12)
+            };
+            Step::Late {
+                key,
+                data_type,
+                count,
+                seed: random.u16(..),
+            }
         }
-        75..80 => Step::Text { key, value: random.u8(..) },
+        75..80 => Step::Text {
+            key,
+            value: random.u8(..),
+        },
         80..84 => Step::Delete { key },
-        84..88 => Step::Rename { from: key, to: data_type },
-        88..90 => Step::Expire { key, after_s: random.u8(..) },
+        84..88 => Step::Rename {
+            from: key,
+            to: data_type,
+        },
+        88..90 => Step::Expire {
+            key,
+            after_s: random.u8(..),
+        },
         90..91 => Step::Flush,
         91..121 => Step::Commit,
-        121..131 => Step::Sweep { seconds: random.u8(..), over_budget: random.bool() },
-        131..153 => Step::Checkpoint { pieces: random.u8(..) },
+        121..131 => Step::Sweep {
+            seconds: random.u8(..),
+            over_budget: random.bool(),
+        },
+        131..153 => Step::Checkpoint {
+            pieces: random.u8(..),
+        },
         153..157 => Step::Evict,
-        157..167 => Step::Maintain { apply_later: random.bool() },
+        157..167 => Step::Maintain {
+            apply_later: random.bool(),
+        },
         167..173 => Step::FinishMaintenance,
         173..194 => Step::Read {
             key,

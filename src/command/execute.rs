@@ -72,11 +72,11 @@ pub fn execute_split(
         }
     }
     let start = reply.len();
-    if let Some(check) = atomic {
-        if !check_groups(partition, check, groups, step, call)? {
-            write_outcome(merge, false, reply);
-            return Ok(());
-        }
+    if let Some(check) = atomic
+        && !check_groups(partition, check, groups, step, call)?
+    {
+        write_outcome(merge, false, reply);
+        return Ok(());
     }
     let mut run = |reply: &mut Reply| -> Handled {
         let mut sum = 0;

@@ -71,13 +71,10 @@ impl Partition {
                 next_ms = next_ms.min(deadline);
                 break;
             }
-            match self.find(&key, now_ms) {
-                Err(Stop::Wait(Wait::Load(key))) => {
-                    to_load.push(key);
-                    next_ms = next_ms.min(deadline);
-                }
-                // Deleted now, or it has another deadline since: its row goes with the next checkpoint.
-                _ => {}
+            // Otherwise it is deleted now, or it has another deadline since: its row goes with the next checkpoint.
+            if let Err(Stop::Wait(Wait::Load(key))) = self.find(&key, now_ms) {
+                to_load.push(key);
+                next_ms = next_ms.min(deadline);
             }
         }
         self.next_stored_deadline_ms = next_ms;

@@ -138,11 +138,11 @@ impl KeyTable {
     #[inline]
     pub fn set_string(&mut self, place: usize, bytes: &[u8]) {
         let entry = self.at_mut(place);
-        if let Value::String(old) = &mut entry.value {
-            if old.len() == bytes.len() {
-                old.copy_from_slice(bytes);
-                return;
-            }
+        if let Value::String(old) = &mut entry.value
+            && old.len() == bytes.len()
+        {
+            old.copy_from_slice(bytes);
+            return;
         }
         self.set_value(place, Value::String(bytes.into()));
     }

@@ -423,6 +423,7 @@ impl Partition {
     }
 
     pub(super) fn apply_patch(&mut self, place: usize, offset: usize, bytes: &[u8]) -> usize {
+        self.before_change(place);
         let old = match self.keys.set_value(place, Value::Absent) {
             Value::String(old) => old,
             _ => {
@@ -447,6 +448,7 @@ impl Partition {
 
     /// Sets the deadline of the existing key at `place`; 0 = never.
     pub fn set_expiry(&mut self, place: usize, expire_at_ms: i64) {
+        self.before_change(place);
         self.journal.expire(self.keys.at(place).key(), expire_at_ms);
         self.set_deadline(place, expire_at_ms);
         self.touch(place);
@@ -589,10 +591,11 @@ impl Partition {
         }
         for key in self.watches.keys_of(client) {
             // Looking an expired key up deletes it, which counts as a change.
-            if let Some(place) = self.keys.find(&key) {
-                if self.keys.at(place).is_present() && self.keys.at(place).is_expired(now_ms) {
-                    self.expire_at(place);
-                }
+            if let Some(place) = self.keys.find(&key)
+                && self.keys.at(place).is_present()
+                && self.keys.at(place).is_expired(now_ms)
+            {
+                self.expire_at(place);
             }
         }
         self.watches.is_overtaken(client)

@@ -77,6 +77,7 @@ impl Partition {
 
     /// The key at `place` has the series at `member` from now on.
     pub(super) fn attach_series(&mut self, place: usize, data_type: u8, member: u32) {
+        self.before_change(place);
         let was_present = self.keys.at(place).is_present();
         let mut members = match self.keys.set_value(place, Value::Absent) {
             Value::Series(members) => members,
@@ -137,11 +138,12 @@ impl Partition {
 
     /// Puts the series at `member` on the list to be sealed with the open record.
     pub(super) fn request_seal(&mut self, member: u32) {
-        if let Some(Some(series)) = self.series.get_mut(member as usize) {
-            if !series.seal_due && !series.is_sealed() {
-                series.seal_due = true;
-                self.seal_due.push(member);
-            }
+        if let Some(Some(series)) = self.series.get_mut(member as usize)
+            && !series.seal_due
+            && !series.is_sealed()
+        {
+            series.seal_due = true;
+            self.seal_due.push(member);
         }
     }
 

@@ -4,8 +4,6 @@
 //! met in the second phase, and one that is read into the table during the walk is recognised by its load time. When
 //! the table grows during the first phase, that phase begins again and repeats keys, as SCAN may.
 
-use std::collections::HashSet;
-
 use crate::resp::glob_match;
 use crate::store::layout::{KvRow, TYPE_SERIES};
 use crate::store::{Database, Reach, Read, StoreError};
@@ -130,20 +128,6 @@ impl Partition {
                 .into_iter()
                 .filter(|key| !self.was_in_table(key, started_s)),
         );
-    }
-
-    /// All live keys of the table that are wanted, and all keys of the table, wanted or not.
-    pub fn table_keys(&self, filter: &KeyFilter, now_ms: i64) -> (Vec<Box<[u8]>>, HashSet<Box<[u8]>>) {
-        let wanted = self.keys.iter().filter(|entry| {
-            KeyType::of(entry).is_some_and(|t| !entry.is_expired(now_ms) && filter.accepts(entry.key(), t))
-        });
-        let wanted = wanted.map(|entry| entry.key().into()).collect();
-        let all = if self.stored_keys > 0 {
-            self.keys.iter().map(|entry| entry.key().into()).collect()
-        } else {
-            HashSet::new()
-        };
-        (wanted, all)
     }
 
     /// True if `kv` may hold keys that are not in the table.

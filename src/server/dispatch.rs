@@ -234,7 +234,8 @@ impl Section<'_> {
             return None;
         }
         let before = self.turn.reply.len();
-        let step = match command.run {
+
+        match command.run {
             Run::Owner { key, handler } => {
                 let key = args.get(key);
                 let Some(place) = shell.shared.directory.place(key) else {
@@ -298,8 +299,7 @@ impl Section<'_> {
                 self.time(id);
                 Some(Step::Report(id))
             }
-        };
-        step
+        }
     }
 
     fn call<'a>(&self, args: Args<'a>) -> Call<'a> {
@@ -319,10 +319,10 @@ impl Section<'_> {
         if !self.session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(Refusal::text("NOAUTH Authentication required."));
         }
-        if let Run::Split { step, .. } = command.run {
-            if (args.len() - 1) % step != 0 {
-                return Err(command.arity_error());
-            }
+        if let Run::Split { step, .. } = command.run
+            && !(args.len() - 1).is_multiple_of(step)
+        {
+            return Err(command.arity_error());
         }
         if command.keys.first != 0 {
             self.check_keys(command, args)?;

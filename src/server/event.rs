@@ -48,10 +48,10 @@ impl Signal {
     /// There is work.
     #[inline]
     pub fn raise(&self) {
-        if !self.raised.replace(true) {
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+        if !self.raised.replace(true)
+            && let Some(waker) = self.waker.borrow_mut().take()
+        {
+            waker.wake();
         }
     }
 

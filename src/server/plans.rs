@@ -691,11 +691,11 @@ async fn random_key(shell: &Rc<LaneShell>, reply: &mut Reply) {
             for (place, partition) in lane.partitions.iter().enumerate() {
                 if pick < partition.keys {
                     let request = LaneRequest::RandomKey { place };
-                    if let Answer::Keys(keys, _) = ask(shell, lane.lane, request).await {
-                        if let Some(key) = keys.first() {
-                            reply.bulk(key);
-                            return;
-                        }
+                    if let Answer::Keys(keys, _) = ask(shell, lane.lane, request).await
+                        && let Some(key) = keys.first()
+                    {
+                        reply.bulk(key);
+                        return;
                     }
                 }
                 pick = pick.wrapping_sub(partition.keys);

@@ -107,11 +107,14 @@ impl Batch {
 
     /// Removes every key and every series, for FLUSHDB.
     pub fn delete_everything(&mut self) {
-        // Keys are at most KEY_LEN_MAX_BYTES long, so this sorts after every one of them.
-        let end = vec![0xff_u8; crate::limits::KEY_LEN_MAX_BYTES + 16];
-        for family in [layout::KV, layout::SERIES, layout::CHUNKS, layout::LATE] {
+        // Rows of `kv` begin with one of three tags, those of the others with a series id, of which the last is never
+        // reached.
+        let kv_end = [layout::KV_DEADLINE_TAG + 1];
+        self.rows
+            .delete_range_cf(self.database.family(layout::KV), &[][..], &kv_end[..]);
+        for family in [layout::SERIES, layout::CHUNKS, layout::LATE] {
             self.rows
-                .delete_range_cf(self.database.family(family), &[][..], end.as_slice());
+                .delete_range_cf(self.database.family(family), &[][..], &u64::MAX.to_be_bytes()[..]);
         }
     }
 }

@@ -6,6 +6,9 @@ use super::database::Database;
 use super::error::{StoreError, StoreOperation};
 use super::layout;
 
+/// A row: its key and its value.
+type Row<'a> = (&'a [u8], &'a [u8]);
+
 /// How far a read may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -180,7 +183,7 @@ impl RowCursor<'_> {
     ///
     /// # Errors
     /// If reading failed.
-    pub fn current(&self) -> Result<Read<Option<(&[u8], &[u8])>>, StoreError> {
+    pub fn current(&self) -> Result<Read<Option<Row<'_>>>, StoreError> {
         current(self.database, &self.rows)
     }
 
@@ -189,6 +192,9 @@ impl RowCursor<'_> {
         self.rows.next();
     }
 }
+
+/// A chunk or late row: its timestamp and its value.
+type SeriesRow<'a> = (i64, &'a [u8]);
 
 /// A walk over the chunks or late rows of one series.
 pub struct ChunkCursor<'a> {
@@ -202,7 +208,7 @@ impl ChunkCursor<'_> {
     ///
     /// # Errors
     /// If reading failed or the key is damaged.
-    pub fn current(&self) -> Result<Read<Option<(i64, &[u8])>>, StoreError> {
+    pub fn current(&self) -> Result<Read<Option<SeriesRow<'_>>>, StoreError> {
         match current(self.database, &self.rows)? {
             Read::Cold => Ok(Read::Cold),
             Read::Known(None) => Ok(Read::Known(None)),
@@ -228,7 +234,7 @@ impl ChunkCursor<'_> {
 fn current<'a>(
     database: &Database,
     rows: &'a DBRawIterator<'_>,
-) -> Result<Read<Option<(&'a [u8], &'a [u8])>>, StoreError> {
+) -> Result<Read<Option<Row<'a>>>, StoreError> {
     if let Some(item) = rows.item() {
         return Ok(Read::Known(Some(item)));
     }

@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, units};
 use crate::preflight::EXIT_CODES;
+use crate::transfer::{ExportFormat, ExportOptions, ImportFormat, ImportOptions, ServerAddress};
 
 /// Read when `--config` is not given and it exists.
 const DEFAULT_CONFIG_FILE: &str = "conf/ticklane.toml";
@@ -21,6 +22,10 @@ pub enum Action {
     CheckConfig(PathBuf),
     /// Print the command table.
     Commands,
+    /// Copy a file's samples to a running server.
+    Import(ImportOptions),
+    /// Copy a running server's samples to a file.
+    Export(ExportOptions),
 }
 
 /// Where the server's settings come from.
@@ -69,6 +74,28 @@ pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Action
         Some(Command::Serve(arguments)) => Action::Serve(arguments.into_options()),
         Some(Command::CheckConfig { file }) => Action::CheckConfig(file),
         Some(Command::Commands) => Action::Commands,
+        Some(Command::Import {
+            server,
+            format,
+            key_prefix,
+            file,
+        }) => Action::Import(ImportOptions {
+            server: server.into_address(),
+            format,
+            key_prefix,
+            file,
+        }),
+        Some(Command::Export {
+            server,
+            format,
+            key_prefix,
+            file,
+        }) => Action::Export(ExportOptions {
+            server: server.into_address(),
+            format,
+            key_prefix,
+            file,
+        }),
     })
 }
 
@@ -118,6 +145,63 @@ enum Command {
     },
     /// Print the table of commands that the server knows
     Commands,
+    /// Copy samples from a file of lines to a running server
+    ///
+    /// Bad lines are reported by number and left out; the exit code is 1 if there was any. Of equal timestamps the last
+    /// line wins. Timestamps are taken as they are, in the time unit of the business that the key belongs to.
+    Import {
+        #[command(flatten)]
+        server: ServerArguments,
+        /// How the lines are written
+        #[arg(long, value_enum)]
+        format: ImportFormat,
+        /// Put in front of every key, such as stock_
+        #[arg(long, value_name = "PREFIX", default_value = "")]
+        key_prefix: String,
+        /// The file to read; - for standard input
+        file: PathBuf,
+    },
+    /// Copy all samples of a running server to a file of lines
+    Export {
+        #[command(flatten)]
+        server: ServerArguments,
+        /// How the lines are written
+        #[arg(long, value_enum)]
+        format: ExportFormat,
+        /// Export only keys that begin so, and leave it out of the lines
+        #[arg(long, value_name = "PREFIX", default_value = "")]
+        key_prefix: String,
+        /// The file to write; - for standard output
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+}
+
+/// The environment variable that holds the password, so that it need not stand on the command line.
+const PASSWORD_VARIABLE: &str = "TICKLANE_PASSWORD";
+
+#[derive(Args, Debug)]
+struct ServerArguments {
+    /// Name or address of the server
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Its port
+    #[arg(long, default_value_t = 6379)]
+    port: u16,
+    /// Its password, if it has one [default: the environment variable TICKLANE_PASSWORD]
+    #[arg(long)]
+    password: Option<String>,
+}
+
+impl ServerArguments {
+    fn into_address(self) -> ServerAddress {
+        let password = self.password.or_else(|| std::env::var(PASSWORD_VARIABLE).ok());
+        ServerAddress {
+            host: self.host,
+            port: self.port,
+            password,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -254,6 +338,28 @@ mod tests {
         assert!(parsed("check-config").is_err());
         assert!(parsed("--port 1 commands").is_err());
         assert_eq!(parsed("--prot 1").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn transfers_name_format_and_file() {
+        let Action::Import(options) =
+            parsed("import --format v1 --port 7000 --key-prefix stock_ a.txt").unwrap()
+        else {
+            panic!("not an import");
+        };
+        assert_eq!((options.format, options.server.port), (ImportFormat::V1, 7000));
+        assert_eq!(
+            (&*options.key_prefix, options.file),
+            ("stock_", PathBuf::from("a.txt"))
+        );
+        let Action::Export(options) = parsed("export --format csv").unwrap() else {
+            panic!("not an export")
+        };
+        assert_eq!(
+            (options.format, options.file),
+            (ExportFormat::Csv, PathBuf::from("-"))
+        );
+        assert!(parsed("import a.txt").is_err() && parsed("import --format v3 a.txt").is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - `lane`: the state one core owns; joins `series` and `store`; knows no commands.
 //! - `business`: which lane owns a key.
 //! - `command`: the command table and the handlers.
+//! - `transfer`: import and export, a client of a running server.
 //! - `server`: threads, sockets, timers; the only module that names glommio.
 
 pub mod business;
@@ -24,3 +25,4 @@ pub mod resp;
 pub mod series;
 pub mod server;
 pub mod store;
+pub mod transfer;

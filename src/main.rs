@@ -33,6 +33,32 @@ fn main() -> ExitCode {
             print!("{}", ticklane::command::render_table());
             ExitCode::SUCCESS
         }
+        Action::Import(options) => match ticklane::transfer::import(&options, &mut std::io::stderr()) {
+            Ok(counts) => {
+                eprintln!(
+                    "{} samples imported, {} bad lines",
+                    counts.samples, counts.bad_lines
+                );
+                ExitCode::from(u8::from(counts.bad_lines > 0))
+            }
+            Err(error) => {
+                eprintln!("ticklane: {error}");
+                ExitCode::from(1)
+            }
+        },
+        Action::Export(options) => match ticklane::transfer::export(&options, &mut std::io::stderr()) {
+            Ok(counts) => {
+                eprintln!(
+                    "{} samples of {} series exported, {} bad keys",
+                    counts.samples, counts.series, counts.bad_keys
+                );
+                ExitCode::from(u8::from(counts.bad_keys > 0))
+            }
+            Err(error) => {
+                eprintln!("ticklane: {error}");
+                ExitCode::from(1)
+            }
+        },
     }
 }
 

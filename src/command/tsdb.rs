@@ -36,6 +36,20 @@ pub const COMMANDS: &[Command] = &[
         run: Run::Owner { key: 1, handler: get },
     },
     Command {
+        name: "TSDB_TYPES",
+        arity: 2,
+        flags: Flags::READONLY.and(Flags::FAST),
+        keys: KeySpec::FIRST,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "key",
+        summary: "Returns the data types of the key's series, ascending.",
+        run: Run::Owner {
+            key: 1,
+            handler: types,
+        },
+    },
+    Command {
         name: "TSDB_MSET",
         arity: -4,
         flags: Flags::WRITE.and(Flags::DENY_ON_FULL),
@@ -221,6 +235,20 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
             })));
         }
     }
+    Ok(())
+}
+
+fn types(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let mut types = match partition.image_parts(call.args.get(1), call.now_ms)? {
+        None => Vec::new(),
+        Some((Some(_), _, _)) => return Err(Refusal::WrongType.into()),
+        Some((None, members, _)) => members.into_iter().map(|(data_type, _)| data_type).collect(),
+    };
+    types.sort_unstable();
+    reply.array(types.len());
+    types
+        .into_iter()
+        .for_each(|data_type| reply.integer(i64::from(data_type)));
     Ok(())
 }
 

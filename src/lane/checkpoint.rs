@@ -239,6 +239,23 @@ impl Partition {
         gathering.next_place >= gathering.places && gathering.next_series >= self.series.len()
     }
 
+    /// Called before the entry at `place` changes by an operation that builds on what it holds: a running checkpoint
+    /// takes what it held before, because the records that say so go away with it.
+    #[inline]
+    pub(super) fn before_change(&mut self, place: usize) {
+        if matches!(self.checkpoint.phase, Phase::Gathering(_)) {
+            self.gather_before_change(place);
+        }
+    }
+
+    #[cold]
+    fn gather_before_change(&mut self, place: usize) {
+        if let Phase::Gathering(mut gathering) = std::mem::take(&mut self.checkpoint.phase) {
+            self.gather(place, &mut gathering);
+            self.checkpoint.phase = Phase::Gathering(gathering);
+        }
+    }
+
     fn gather(&mut self, place: usize, gathering: &mut Gathering) {
         let Some(entry) = self.keys.get(place) else { return };
         let epoch = gathering.mark.epoch;

@@ -32,9 +32,15 @@ impl Partition {
         for id in &self.dropped_series {
             batch.delete_series(*id);
         }
+        // A row must not name a key that a batch may yet turn out not to have written.
+        let mut held_series = Vec::new();
         for member in &self.changed_series {
             if let Some(Some(series)) = self.series.get(*member as usize) {
-                batch.put_series(series.id, &series.sealed.encode(series.data_type, &series.key));
+                if self.batches.is_held(&series.key, None) {
+                    held_series.push(*member);
+                } else {
+                    batch.put_series(series.id, &series.sealed.encode(series.data_type, &series.key));
+                }
             }
         }
         let seals = self.write_seals(&mut batch, scratch);
@@ -50,7 +56,7 @@ impl Partition {
             Ok(()) => {
                 self.finish_seals(seals);
                 self.dropped_series.clear();
-                self.changed_series.clear();
+                self.changed_series = held_series;
                 self.flushed = false;
                 self.checkpoint.committed(self.journal.bytes().len());
                 if !self.journal.is_empty() {

@@ -40,7 +40,8 @@ const FLUSH: u8 = 9;
 const BATCH_BEGIN: u8 = 10;
 const BATCH_END: u8 = 11;
 const BATCH_OUTCOME: u8 = 12;
-const RENAME: u8 = 13;
+const DROP_SERIES: u8 = 14;
+const RENAME: u8 = 15;
 
 /// One operation as read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,8 +86,16 @@ pub enum Operation<'a> {
     BatchEnd,
     /// The batch is known to be complete everywhere, or to be void everywhere.
     BatchOutcome { id: BatchId, committed: bool },
-    /// A series key has another name.
-    Rename { from: &'a [u8], to: &'a [u8] },
+    /// A series key has another name; `to` then holds these (data type, series id) and this deadline.
+    Rename {
+        from: &'a [u8],
+        to: &'a [u8],
+        members: Vec<(u8, u64)>,
+        expire_at_ms: i64,
+    },
+    /// The series and its samples are gone. Deleting or replacing a key alone does not say so: the rows of `kv` may
+    /// be newer than the record, and name a series that came to the key later.
+    DropSeries { series_id: u64 },
 }
 
 /// The record under construction.
@@ -180,10 +189,22 @@ impl JournalBuffer {
     }
 
     /// Adds [`Operation::Rename`].
-    pub fn rename(&mut self, from: &[u8], to: &[u8]) {
+    pub fn rename(&mut self, from: &[u8], to: &[u8], members: &[(u8, u64)], expire_at_ms: i64) {
         self.bytes.push(RENAME);
         self.push_bytes(from);
         self.push_bytes(to);
+        self.push_varint(zigzag(expire_at_ms));
+        self.push_varint(members.len() as u64);
+        for (data_type, series_id) in members {
+            self.bytes.push(*data_type);
+            self.push_varint(*series_id);
+        }
+    }
+
+    /// Adds [`Operation::DropSeries`].
+    pub fn drop_series(&mut self, series_id: u64) {
+        self.bytes.push(DROP_SERIES);
+        self.push_varint(series_id);
     }
 
     /// Adds a batch's part, gathered apart, between its begin and end marks.
@@ -362,9 +383,9 @@ impl<'a> JournalReader<'a> {
                 id: u128::from_le_bytes(self.array("a batch id")?),
                 committed: self.byte("an outcome")? == 1,
             },
-            RENAME => Operation::Rename {
-                from: self.bytes("a key")?,
-                to: self.bytes("a key")?,
+            RENAME => self.rename()?,
+            DROP_SERIES => Operation::DropSeries {
+                series_id: self.varint("a series id")?,
             },
             _ => return Err(self.damage("a known operation")),
         };
@@ -388,6 +409,21 @@ impl<'a> JournalReader<'a> {
             timestamp,
             value,
             quality,
+        })
+    }
+
+    fn rename(&mut self) -> Result<Operation<'a>, JournalDamage> {
+        let (from, to) = (self.bytes("a key")?, self.bytes("a key")?);
+        let expire_at_ms = unzigzag(self.varint("a deadline")?);
+        let mut members = Vec::new();
+        for _ in 0..self.varint("a count of series")? {
+            members.push((self.byte("a data type")?, self.varint("a series id")?));
+        }
+        Ok(Operation::Rename {
+            from,
+            to,
+            members,
+            expire_at_ms,
         })
     }
 
@@ -429,7 +465,8 @@ mod tests {
         buffer.batch_part(7, &[PartitionName::new("a", 1)], &part);
         buffer.sample(1, 5, 2.0, 0);
         buffer.batch_outcome(7, true);
-        buffer.rename(b"s", b"t");
+        buffer.rename(b"s", b"t", &[(255, 1 << 40)], 9);
+        buffer.drop_series(1 << 40);
         buffer.flush();
         buffer
     }
@@ -438,7 +475,7 @@ mod tests {
     fn operations_come_back() {
         let buffer = example();
         let operations = all(buffer.bytes()).unwrap();
-        assert_eq!(operations.len(), 15);
+        assert_eq!(operations.len(), 16);
         assert_eq!(
             operations[1],
             Operation::Set {
@@ -496,6 +533,17 @@ mod tests {
                 committed: true
             }
         );
+        let members = vec![(255, 1 << 40)];
+        assert_eq!(
+            operations[13],
+            Operation::Rename {
+                from: b"s",
+                to: b"t",
+                members,
+                expire_at_ms: 9
+            }
+        );
+        assert_eq!(operations[14], Operation::DropSeries { series_id: 1 << 40 });
     }
 
     #[test]

@@ -121,6 +121,8 @@ pub struct Partition {
     pub(super) checkpoint: Checkpoint,
     /// Memory of loaded series, refreshed by housekeeping.
     pub(super) series_memory_bytes: usize,
+    /// The journal is being replayed: series without a key stay until its end.
+    pub(super) replaying: bool,
     /// The read cache keeps clean entries.
     pub cache_enabled: bool,
     /// The database's write buffers have been raised from their idle size.
@@ -259,10 +261,10 @@ impl Partition {
             LoadedValue::Series(rows) => Value::Series(
                 rows.into_iter()
                     .map(|(id, data_type, sealed)| {
-                        (
-                            data_type,
-                            self.add_series(Series::new(id, data_type, key, sealed)),
-                        )
+                        // Replay may have met the series before its key.
+                        let known = self.series_places.get(&id).copied();
+                        let series = || Series::new(id, data_type, key, sealed);
+                        (data_type, known.unwrap_or_else(|| self.add_series(series())))
                     })
                     .collect(),
             ),
@@ -421,6 +423,7 @@ impl Partition {
     }
 
     pub(super) fn apply_patch(&mut self, place: usize, offset: usize, bytes: &[u8]) -> usize {
+        self.before_change(place);
         let old = match self.keys.set_value(place, Value::Absent) {
             Value::String(old) => old,
             _ => {
@@ -445,6 +448,7 @@ impl Partition {
 
     /// Sets the deadline of the existing key at `place`; 0 = never.
     pub fn set_expiry(&mut self, place: usize, expire_at_ms: i64) {
+        self.before_change(place);
         self.journal.expire(self.keys.at(place).key(), expire_at_ms);
         self.set_deadline(place, expire_at_ms);
         self.touch(place);
@@ -503,8 +507,12 @@ impl Partition {
     /// Empties the entry at `place` and schedules the rows of its series for deletion.
     fn drop_value(&mut self, place: usize) {
         if let Value::Series(members) = self.keys.set_value(place, Value::Absent) {
+            if self.replaying {
+                return;
+            }
             for (_, member) in members {
                 if let Some(series) = self.remove_series(member) {
+                    self.journal.drop_series(series.id);
                     self.batches.drop_series(series.id, &mut self.dropped_series);
                 }
             }
@@ -535,9 +543,18 @@ impl Partition {
         if let Some(target) = self.find(to, now_ms)? {
             self.delete(target);
         }
-        self.journal.rename(from, to);
         if let Some(source) = self.keys.find(from) {
-            self.apply_rename(source, to);
+            let entry = self.keys.at(source);
+            let Value::Series(members) = &entry.value else {
+                return Ok(());
+            };
+            let (members, expire_at_ms) = (members.clone(), entry.expire_at_ms);
+            let ids: Vec<(u8, u64)> = members
+                .iter()
+                .map(|(t, member)| (*t, self.series_at(*member).id))
+                .collect();
+            self.journal.rename(from, to, &ids, expire_at_ms);
+            self.apply_rename(from, to, members, expire_at_ms);
         }
         if !self.watches.is_empty() {
             self.watches.touch(from);

@@ -135,6 +135,7 @@ impl OpenedPartition {
             })?;
             Ok(ControlFlow::Continue(()))
         })?;
+        partition.finish_replay()?;
         partition.sequence = partition.sequence.max(low_water) + 1;
         partition.counters = PartitionCounters::default();
         partition.checkpoint.recovered(replayed_bytes);
@@ -184,6 +185,7 @@ impl OpenedPartition {
             series_memory_bytes: 0,
             cache_enabled: true,
             has_grown: false,
+            replaying: true,
             store: self.store,
         })
     }
@@ -277,7 +279,20 @@ impl Partition {
                 };
                 self.replay_sample(*series_id, sample)?;
             }
-            Operation::Rename { from, to } => self.replay_rename(from, to)?,
+            Operation::Rename {
+                from,
+                to,
+                members,
+                expire_at_ms,
+            } => {
+                self.replay_rename(from, to, members, *expire_at_ms)?;
+            }
+            Operation::DropSeries { series_id } => {
+                if let Some(member) = self.series_places.get(series_id).copied() {
+                    self.remove_series(member);
+                }
+                self.dropped_series.push(*series_id);
+            }
             // Replay starts at the record that begins with the flush, whose batch has deleted every row: what `kv`
             // holds now was written later.
             Operation::Flush => {
@@ -299,9 +314,9 @@ impl Partition {
     fn replay_create_series(&mut self, key: &[u8], data_type: u8, series_id: u64) -> Result<(), StoreError> {
         let place = self.place_for_replay(key)?;
         self.next_series_id = self.next_series_id.max(series_id.saturating_add(1));
-        if self.series_places.contains_key(&series_id) {
+        if let Some(member) = self.series_places.get(&series_id).copied() {
             // A checkpoint that did not complete has written the key's row already.
-            self.touch_replayed(place);
+            self.attach_series(place, data_type, member);
             return Ok(());
         }
         let member = self.apply_create_series(place, data_type, series_id);
@@ -323,14 +338,8 @@ impl Partition {
     }
 
     fn replay_sample(&mut self, series_id: u64, sample: crate::series::Sample) -> Result<(), StoreError> {
-        if !self.series_places.contains_key(&series_id) {
-            // Created before the low-water mark: its row names its key, whose row names the series.
-            if let Some((_, _, key)) = self.series_row(series_id)? {
-                self.locate_for_replay(&key)?;
-            }
-        }
-        // A series that is not found was deleted further on.
-        let Some(member) = self.series_places.get(&series_id).copied() else {
+        // A series without a row was deleted further on.
+        let Some(member) = self.member_for_replay(series_id)? else {
             return Ok(());
         };
         if self.sequence > self.series_at(member).sealed.sequence {
@@ -340,24 +349,54 @@ impl Partition {
         Ok(())
     }
 
-    fn replay_rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+    /// The series, read from its row if needed; its key is looked up at the end, when the key's name is the last one.
+    fn member_for_replay(&mut self, series_id: u64) -> Result<Option<u32>, StoreError> {
+        if let Some(member) = self.series_places.get(&series_id) {
+            return Ok(Some(*member));
+        }
+        let row = self.series_row(series_id)?;
+        Ok(row
+            .map(|(sealed, data_type, key)| self.add_series(Series::new(series_id, data_type, &key, sealed))))
+    }
+
+    fn replay_rename(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        members: &[(u8, u64)],
+        expire_at_ms: i64,
+    ) -> Result<(), StoreError> {
+        let mut places = Vec::with_capacity(members.len());
+        for (data_type, series_id) in members {
+            places.extend(
+                self.member_for_replay(*series_id)?
+                    .map(|member| (*data_type, member)),
+            );
+        }
+        let source = self.place_for_replay(from)?;
+        self.apply_delete(source);
         let target = self.place_for_replay(to)?;
         self.apply_delete(target);
-        // A checkpoint that did not complete may have written the new name already; then there is no old one.
-        if let Some(source) = self.locate_for_replay(from)? {
-            self.apply_rename(source, to);
+        if !places.is_empty() {
+            self.key_count += 1;
+            self.apply_rename(from, to, places, expire_at_ms);
         }
         Ok(())
     }
 
-    /// Moves a series key; the target does not exist.
-    pub(super) fn apply_rename(&mut self, source: usize, to: &[u8]) {
-        let expire_at_ms = self.keys.at(source).expire_at_ms;
-        let Value::Series(members) = self.keys.set_value(source, Value::Absent) else {
-            return;
-        };
-        self.set_deadline(source, 0);
-        self.touch_replayed(source);
+    /// Moves a series key with its `members`; the target does not exist.
+    pub(super) fn apply_rename(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        members: Vec<(u8, u32)>,
+        expire_at_ms: i64,
+    ) {
+        if let Some(source) = self.keys.find(from) {
+            self.keys.set_value(source, Value::Absent);
+            self.set_deadline(source, 0);
+            self.touch_replayed(source);
+        }
         for (_, member) in &members {
             if let Some(Some(series)) = self.series.get_mut(*member as usize) {
                 series.key = to.into();
@@ -371,6 +410,33 @@ impl Partition {
         self.keys.set_value(target, Value::Series(members));
         self.set_deadline(target, expire_at_ms);
         self.touch_replayed(target);
+    }
+
+    /// Gives series that were met without their key to it, and forgets those that no key has any more.
+    fn finish_replay(&mut self) -> Result<(), StoreError> {
+        let attached = |partition: &Partition| -> HashSet<u32> {
+            let members = partition.keys.iter().filter_map(|entry| match &entry.value {
+                Value::Series(members) => Some(members.iter().map(|member| member.1)),
+                _ => None,
+            });
+            members.flatten().collect()
+        };
+        let known = attached(self);
+        let loose = self
+            .series_places
+            .values()
+            .filter(|member| !known.contains(member));
+        let loose: Vec<u32> = loose.copied().collect();
+        for member in &loose {
+            let key = self.series_at(*member).key.clone();
+            self.locate_for_replay(&key)?;
+        }
+        let known = attached(self);
+        for member in loose.iter().filter(|member| !known.contains(member)) {
+            self.remove_series(*member);
+        }
+        self.replaying = false;
+        Ok(())
     }
 
     /// Reads `key` from the disk, for the blocking pool.

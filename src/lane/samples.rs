@@ -70,18 +70,24 @@ impl Partition {
         self.next_series_id = self.next_series_id.max(id.saturating_add(1));
         let key: Box<[u8]> = self.keys.at(place).key().into();
         let member = self.add_series(Series::new(id, data_type, &key, SealedState::default()));
+        self.attach_series(place, data_type, member);
+        self.changed_series.push(member);
+        member
+    }
+
+    /// The key at `place` has the series at `member` from now on.
+    pub(super) fn attach_series(&mut self, place: usize, data_type: u8, member: u32) {
+        self.before_change(place);
+        let was_present = self.keys.at(place).is_present();
         let mut members = match self.keys.set_value(place, Value::Absent) {
             Value::Series(members) => members,
-            _ => {
-                self.key_count += 1;
-                Vec::with_capacity(1)
-            }
+            _ => Vec::with_capacity(1),
         };
+        members.retain(|member| member.0 != data_type);
         members.push((data_type, member));
         self.keys.set_value(place, Value::Series(members));
-        self.changed_series.push(member);
+        self.key_count += u64::from(!was_present);
         self.touch(place);
-        member
     }
 
     pub(super) fn add_series(&mut self, series: Series) -> u32 {

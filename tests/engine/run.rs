@@ -1,0 +1,507 @@
+//! A run: steps done to an engine and to the model side by side.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ticklane::config::TimeUnit;
+use ticklane::lane::journal::PartitionName;
+use ticklane::lane::{
+    CheckpointStep, Committed, MemoryBudget, OpenedPartition, Partition, PartitionSettings, RangeQuery,
+    RangeRead, SeriesSweep, Stop, Wait,
+};
+use ticklane::series::{EncodeScratch, Sample};
+use ticklane::store::{CheckpointRows, Compression, Database, DatabaseOptions, SharedResources};
+
+use super::model::{Change, Held, Model};
+use super::steps::Step;
+
+const KEYS: usize = 7;
+const DATA_TYPES: u8 = 2;
+/// When runs begin.
+pub const START_MS: i64 = 1_000_000;
+
+/// How the engine is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// 0 = none.
+    pub retention: i64,
+    pub head_samples_max: usize,
+}
+
+/// See the head of the file.
+pub struct Run {
+    path: PathBuf,
+    setup: Setup,
+    shared: SharedResources,
+    partition: Option<Partition>,
+    scratch: EncodeScratch,
+    sweep: SeriesSweep,
+    rows: Option<CheckpointRows>,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+    /// With everything that was done, and with everything that is durable.
+    pub model: Model,
+    pub durable: Model,
+    open: Vec<Change>,
+    values: u64,
+}
+
+type Outcome = Result<(), String>;
+
+impl Run {
+    /// Opens the engine in `path`, which holds `model`.
+    pub fn open(path: &Path, setup: Setup, model: Model, now_ms: i64) -> Run {
+        let shared = SharedResources::new(8 << 20, 8 << 20, 2).unwrap();
+        let mut run = Run {
+            path: path.to_path_buf(),
+            setup,
+            shared,
+            partition: None,
+            scratch: EncodeScratch::default(),
+            sweep: SeriesSweep::default(),
+            rows: None,
+            now_ms,
+            model: model.clone(),
+            durable: model,
+            open: Vec::new(),
+            values: 0,
+        };
+        run.reopen();
+        run
+    }
+
+    fn reopen(&mut self) {
+        self.rows = None;
+        // The database must be closed before it can be opened again.
+        self.partition = None;
+        let options = DatabaseOptions {
+            compression: Compression::None,
+            checkpoint_journal_bytes: 1 << 20,
+            max_open_files: 64,
+            wal_bytes_per_sync: 0,
+            background_jobs: 2,
+        };
+        let store = Database::open(&self.path, "model/0", &options, &self.shared).unwrap();
+        let settings = PartitionSettings {
+            business: 0,
+            time_unit: TimeUnit::Milliseconds,
+            retention: self.setup.retention,
+            head_samples_max: self.setup.head_samples_max,
+            head_idle_ms: 20_000,
+            checkpoint_journal_bytes: 2_000,
+            checkpoint_interval_ms: 30_000,
+            value_len_max_bytes: 4096,
+        };
+        let opened = OpenedPartition::new(store, PartitionName::new("model", 0)).unwrap();
+        let evidence = opened.evidence().unwrap();
+        self.partition = Some(
+            opened
+                .replay(Arc::new(settings), &evidence, &HashSet::new())
+                .unwrap(),
+        );
+        self.sweep = SeriesSweep::default();
+        self.open.clear();
+        self.model = self.durable.clone();
+    }
+
+    fn partition(&mut self) -> &mut Partition {
+        self.partition.as_mut().expect("open between steps")
+    }
+
+    /// Does all steps; the error says which one failed and how.
+    pub fn steps(&mut self, steps: &[Step]) -> Outcome {
+        for (index, step) in steps.iter().enumerate() {
+            self.step(*step)
+                .map_err(|error| format!("step {index}, {step:?}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: Step) -> Outcome {
+        match step {
+            Step::Append {
+                key,
+                data_type,
+                count,
+                gap,
+            } => self.append(&name(key), data_type % DATA_TYPES, count, gap),
+            Step::Late {
+                key,
+                data_type,
+                count,
+                seed,
+            } => self.late(&name(key), data_type % DATA_TYPES, count, seed),
+            Step::Text { key, value } => self.text(&name(key), value),
+            Step::Delete { key } => self.delete(&name(key)),
+            Step::Rename { from, to } => self.rename(&name(from), &name(to)),
+            Step::Expire { key, after_s } => self.expire(&name(key), after_s),
+            Step::Flush => self.flush(),
+            Step::Commit => self.commit(),
+            Step::Sweep { seconds, over_budget } => {
+                self.now_ms += i64::from(seconds) * 100;
+                let now_ms = self.now_ms;
+                let mut sweep = std::mem::take(&mut self.sweep);
+                self.partition().sweep_series(&mut sweep, now_ms, over_budget);
+                self.sweep = sweep;
+                let to_load = self.partition().expire_keys(now_ms);
+                to_load.iter().try_for_each(|key| self.load(key))
+            }
+            Step::Checkpoint { pieces } => (0..1 + pieces % 12).try_for_each(|_| self.checkpoint()),
+            Step::Evict => {
+                self.partition().evict(&MemoryBudget {
+                    read_cache_bytes: 0,
+                    series_bytes: 0,
+                });
+                Ok(())
+            }
+            Step::Maintain { .. } | Step::FinishMaintenance => Ok(()),
+            Step::Read {
+                key,
+                data_type,
+                from,
+                len,
+                limit,
+                reverse,
+            } => {
+                let newest = i64::from(from) % 4_000 - 100;
+                let limit = if limit < 100 {
+                    usize::from(limit) + 1
+                } else {
+                    usize::MAX
+                };
+                let query = RangeQuery {
+                    from: newest,
+                    to: newest + i64::from(len) % 3_000,
+                    limit,
+                    reverse,
+                };
+                self.compare(&name(key), data_type % DATA_TYPES, query)
+            }
+            Step::ReadAll => self.compare_all(),
+            Step::Crash => {
+                self.reopen();
+                self.compare_all()
+            }
+        }
+    }
+
+    fn load(&mut self, key: &[u8]) -> Outcome {
+        let epoch = self.partition().completed_epoch();
+        let loaded =
+            Partition::load_from_disk(self.partition().database(), key).map_err(|e| e.to_string())?;
+        self.partition().finish_load(key, loaded, epoch);
+        Ok(())
+    }
+
+    /// Repeats `action` until it need not wait; false if it was refused.
+    fn until_done<T>(
+        &mut self,
+        mut action: impl FnMut(&mut Partition, i64) -> Result<T, Stop>,
+    ) -> Result<Option<T>, String> {
+        for _ in 0..100 {
+            let now_ms = self.now_ms;
+            match action(self.partition(), now_ms) {
+                Ok(done) => return Ok(Some(done)),
+                Err(Stop::Refused(_)) => return Ok(None),
+                Err(Stop::Wait(Wait::Load(key))) => self.load(&key)?,
+                Err(Stop::Wait(Wait::Held)) => self.commit()?,
+                Err(Stop::Wait(Wait::Checkpoint)) => {
+                    self.checkpoint()?;
+                    self.commit()?;
+                }
+                Err(Stop::Offload(_)) => return Err("work for the pool where none was expected".into()),
+            }
+        }
+        Err("waited a hundred times".into())
+    }
+
+    fn done(&mut self, change: Change) {
+        self.expire_model();
+        self.model.apply(&change);
+        self.open.push(change);
+    }
+
+    /// Keys whose time has come are gone for the model too, whether the engine has deleted them or will.
+    fn expire_model(&mut self) {
+        for key in self.model.expired(self.now_ms) {
+            let change = Change::Delete { key };
+            self.model.apply(&change);
+            self.open.push(change);
+        }
+    }
+
+    fn add(&mut self, key: &[u8], data_type: u8, timestamp: i64) -> Outcome {
+        self.values += 1;
+        let value = if self.values % 50 == 0 {
+            f64::INFINITY
+        } else {
+            self.values as f64 / 4.0
+        };
+        let quality = if self.values % 9 == 0 {
+            (self.values / 9) as u8
+        } else {
+            0
+        };
+        let sample = Sample {
+            timestamp,
+            value,
+            quality,
+        };
+        if self
+            .until_done(|partition, now_ms| partition.add_sample(key, data_type, sample, now_ms))?
+            .is_some()
+        {
+            self.done(Change::Sample {
+                key: key.into(),
+                data_type,
+                timestamp,
+                bits: value.to_bits(),
+                quality,
+            });
+        } else if !matches!(
+            self.model.get(key, self.now_ms).map(|key| &key.held),
+            Some(Held::Text(_))
+        ) {
+            return Err("a sample was refused".into());
+        }
+        Ok(())
+    }
+
+    fn newest(&self, key: &[u8], data_type: u8) -> i64 {
+        let samples = self.model.samples(key, data_type, self.now_ms);
+        samples
+            .and_then(|samples| samples.keys().next_back().copied())
+            .unwrap_or(0)
+    }
+
+    fn append(&mut self, key: &[u8], data_type: u8, count: u8, gap: u8) -> Outcome {
+        let newest = self.newest(key, data_type);
+        let gap = 1 + i64::from(gap % 8);
+        (1..=i64::from(count % 48)).try_for_each(|index| self.add(key, data_type, newest + index * gap))
+    }
+
+    fn late(&mut self, key: &[u8], data_type: u8, count: u16, seed: u16) -> Outcome {
+        let newest = self.newest(key, data_type);
+        let mut random = fastrand::Rng::with_seed(u64::from(seed));
+        (0..count).try_for_each(|_| self.add(key, data_type, random.i64(-50..=newest.max(0))))
+    }
+
+    fn text(&mut self, key: &[u8], value: u8) -> Outcome {
+        let value = vec![b'a' + value % 26; usize::from(value % 40) + 1];
+        if self
+            .until_done(|partition, now_ms| partition.set_string(key, &value, 0, now_ms))?
+            .is_some()
+        {
+            self.done(Change::Text {
+                key: key.into(),
+                value,
+            });
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Outcome {
+        let deleted = self.until_done(|partition, now_ms| {
+            let place = partition.find(key, now_ms)?;
+            place.map(|place| partition.delete(place));
+            Ok(place.is_some())
+        })?;
+        let expected = self.model.get(key, self.now_ms).is_some();
+        if deleted != Some(expected) {
+            return Err(format!("deleted {deleted:?}, expected {expected}"));
+        }
+        if expected {
+            self.done(Change::Delete { key: key.into() });
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &[u8], to: &[u8]) -> Outcome {
+        for key in [from, to] {
+            self.until_done(|partition, _| partition.warm(key))?;
+        }
+        let renamed = self.until_done(|partition, now_ms| partition.rename(from, to, now_ms))?;
+        let expected = self.model.get(from, self.now_ms).is_some();
+        if renamed.is_some() != expected {
+            return Err(format!("renamed {renamed:?}, expected {expected}"));
+        }
+        if expected && from != to {
+            self.done(Change::Rename {
+                from: from.into(),
+                to: to.into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, key: &[u8], after_s: u8) -> Outcome {
+        let expire_at_ms = if after_s < 60 {
+            0
+        } else {
+            self.now_ms + i64::from(after_s) * 1_000
+        };
+        let found = self.until_done(|partition, now_ms| {
+            let place = partition.find(key, now_ms)?;
+            place.map(|place| partition.set_expiry(place, expire_at_ms));
+            Ok(place.is_some())
+        })?;
+        if found == Some(true) {
+            self.done(Change::Expire {
+                key: key.into(),
+                expire_at_ms,
+            });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Outcome {
+        // Begins a record of its own.
+        self.commit()?;
+        self.until_done(|partition, _| partition.flush_everything(None))?;
+        self.done(Change::Flush);
+        Ok(())
+    }
+
+    /// Makes what was done durable.
+    pub fn commit(&mut self) -> Outcome {
+        for _ in 0..10_000 {
+            let partition = self.partition.as_mut().expect("open between steps");
+            match partition.commit(&mut self.scratch) {
+                Committed::Written { .. } => {
+                    for change in std::mem::take(&mut self.open) {
+                        self.durable.apply(&change);
+                    }
+                    return Ok(());
+                }
+                Committed::Stalled => std::thread::sleep(std::time::Duration::from_millis(1)),
+                Committed::Failed(error) => return Err(error.to_string()),
+            }
+        }
+        Err("stalled for seconds".into())
+    }
+
+    fn checkpoint(&mut self) -> Outcome {
+        let now_ms = self.now_ms;
+        if let Some(rows) = self.rows.take() {
+            let database = self.partition().database().clone();
+            let stored = if rows.is_empty() {
+                database.kv_key_count()
+            } else {
+                rows.write(&database)
+            };
+            self.partition()
+                .checkpoint_written(stored.map_err(|e| e.to_string())?, now_ms);
+            return Ok(());
+        }
+        match self.partition().checkpoint_step(now_ms, true) {
+            CheckpointStep::Rest => self.commit(),
+            CheckpointStep::More => Ok(()),
+            CheckpointStep::Write(rows) => {
+                self.rows = Some(rows);
+                Ok(())
+            }
+        }
+    }
+
+    fn compare(&mut self, key: &[u8], data_type: u8, query: RangeQuery) -> Outcome {
+        let found =
+            self.until_done(
+                |partition, now_ms| match partition.find_series(key, data_type, now_ms)? {
+                    Some(member) => Ok(Some(partition.read_range(member, query)?)),
+                    None => Ok(None),
+                },
+            )?;
+        let read = match found.flatten() {
+            None => Vec::new(),
+            Some(RangeRead::Ready(columns)) => columns.iter().collect(),
+            Some(RangeRead::Offload(job)) => job.run().map_err(|e| e.to_string())?.iter().collect::<Vec<_>>(),
+        };
+        let read: Vec<(i64, u64, u8)> = read
+            .iter()
+            .map(|s| (s.timestamp, s.value.to_bits(), s.quality))
+            .collect();
+        let expected = self.expected(key, data_type, query);
+        if read != expected {
+            let place = read
+                .iter()
+                .zip(&expected)
+                .position(|(a, b)| a != b)
+                .unwrap_or(read.len().min(expected.len()));
+            return Err(format!(
+                "{} type {data_type} {query:?}: {} samples for {}; at {place} {:?} for {:?}",
+                String::from_utf8_lossy(key),
+                read.len(),
+                expected.len(),
+                read.get(place),
+                expected.get(place)
+            ));
+        }
+        Ok(())
+    }
+
+    fn expected(&self, key: &[u8], data_type: u8, query: RangeQuery) -> Vec<(i64, u64, u8)> {
+        let Some(samples) = self.model.samples(key, data_type, self.now_ms) else {
+            return Vec::new();
+        };
+        let newest = samples.keys().next_back().copied().unwrap_or(0);
+        let oldest = if self.setup.retention > 0 {
+            newest - self.setup.retention
+        } else {
+            i64::MIN
+        };
+        let from = query.from.max(oldest);
+        if from > query.to {
+            return Vec::new();
+        }
+        let all = samples
+            .range(from..=query.to)
+            .map(|(time, (bits, quality))| (*time, *bits, *quality));
+        if query.reverse {
+            let mut newest_first: Vec<_> = all.rev().take(query.limit).collect();
+            newest_first.reverse();
+            newest_first
+        } else {
+            all.take(query.limit).collect()
+        }
+    }
+
+    /// Compares every series and string, and the number of keys.
+    pub fn compare_all(&mut self) -> Outcome {
+        let now_ms = self.now_ms;
+        for index in 0..KEYS {
+            let key = name(index as u8);
+            for data_type in 0..DATA_TYPES {
+                let query = RangeQuery {
+                    from: i64::MIN,
+                    to: i64::MAX,
+                    limit: usize::MAX,
+                    reverse: index % 2 == 0,
+                };
+                self.compare(&key, data_type, query)?;
+            }
+            let text =
+                self.until_done(|partition, now_ms| Ok(partition.string(&key, now_ms)?.map(<[u8]>::to_vec)))?;
+            let expected = match self.model.get(&key, now_ms).map(|key| &key.held) {
+                Some(Held::Text(text)) => Some(Some(text.clone())),
+                Some(Held::Series(_)) => None,
+                None => Some(None),
+            };
+            if text != expected {
+                let key = String::from_utf8_lossy(&key);
+                return Err(format!("{key} holds {text:?}, expected {expected:?}"));
+            }
+        }
+        self.expire_model();
+        let (count, expected) = (self.partition().key_count(), self.model.keys.len() as u64);
+        if count != expected {
+            Err(format!("{count} keys, expected {expected}"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn name(key: u8) -> Vec<u8> {
+    format!("key{}", usize::from(key) % KEYS).into_bytes()
+}

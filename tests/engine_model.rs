@@ -1,0 +1,126 @@
+//! The engine of one partition against a model: random steps, crashes included, seeded and shrunk.
+//!
+//! `SEED` repeats a run; `ENGINE_MODEL_RUNS` and `ENGINE_MODEL_STEPS` make the test longer.
+
+mod engine {
+    pub mod model;
+    pub mod run;
+    pub mod steps;
+}
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use engine::model::Model;
+use engine::run::{Run, START_MS, Setup};
+use engine::steps::{Step, draw, shrink};
+
+const SHRINK_TRIES: usize = 400;
+
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn setup(seed: u64) -> Setup {
+    let retention = if seed % 3 == 0 { 1_500 } else { 0 };
+    Setup {
+        retention,
+        head_samples_max: if seed % 2 == 0 { 16 } else { 64 },
+    }
+}
+
+fn run(steps: &[Step], setup: Setup) -> Result<(), String> {
+    let directory = tempfile::tempdir().unwrap();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut run = Run::open(directory.path(), setup, Model::default(), START_MS);
+        run.steps(steps)?;
+        run.commit()?;
+        run.compare_all()?;
+        run.steps(&[Step::Crash])
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    })
+}
+
+#[test]
+fn the_engine_agrees_with_its_model() {
+    let first = support::seed();
+    let steps = number("ENGINE_MODEL_STEPS", 400);
+    for seed in first..first + number("ENGINE_MODEL_RUNS", 24) as u64 {
+        let drawn = draw(&mut fastrand::Rng::with_seed(seed), steps);
+        let Err(error) = run(&drawn, setup(seed)) else {
+            continue;
+        };
+        let mut last = error.clone();
+        let fewer = shrink(drawn, SHRINK_TRIES, |steps| match run(steps, setup(seed)) {
+            Ok(()) => false,
+            Err(error) => {
+                last = error;
+                true
+            }
+        });
+        panic!(
+            "SEED={seed}: {error}\nshrunk to {} steps: {last}\n{fewer:#?}",
+            fewer.len()
+        );
+    }
+}
+
+/// Where the child process works; set only for it.
+const CHILD_DIRECTORY: &str = "ENGINE_MODEL_CHILD_DIRECTORY";
+
+/// Not a test of its own: what the next test runs in a process that it lets abort.
+#[test]
+fn child() {
+    let Ok(directory) = std::env::var(CHILD_DIRECTORY) else {
+        return;
+    };
+    let seed = support::seed();
+    let directory = Path::new(&directory);
+    let mut run = Run::open(&directory.join("data"), setup(seed), Model::default(), START_MS);
+    let outcome = run.steps(&draw(
+        &mut fastrand::Rng::with_seed(seed),
+        number("ENGINE_MODEL_STEPS", 100),
+    ));
+    std::fs::write(directory.join("now"), run.now_ms.to_string()).unwrap();
+    std::fs::write(directory.join("model"), run.durable.render()).unwrap();
+    std::fs::write(directory.join("outcome"), outcome.err().unwrap_or_default()).unwrap();
+    std::process::abort();
+}
+
+#[test]
+fn what_was_committed_survives_an_abort() {
+    let first = support::seed();
+    for seed in first..first + number("ENGINE_MODEL_RUNS", 24) as u64 {
+        let directory = tempfile::tempdir().unwrap();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child"])
+            .env(CHILD_DIRECTORY, directory.path())
+            .env("SEED", seed.to_string())
+            .env("ENGINE_MODEL_STEPS", (40 + seed % 160).to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success(), "SEED={seed}: the child ended in peace");
+        let read = |name: &str| {
+            std::fs::read_to_string(directory.path().join(name)).unwrap_or_else(|error| {
+                panic!("SEED={seed}: {name}: {error}");
+            })
+        };
+        assert_eq!(read("outcome"), "", "SEED={seed}, in the child");
+        let (model, now_ms) = (Model::parse(&read("model")), read("now").parse().unwrap());
+        let mut run = Run::open(&directory.path().join("data"), setup(seed), model, now_ms);
+        if let Err(error) = run.compare_all() {
+            panic!("SEED={seed}, after the abort: {error}");
+        }
+    }
+}

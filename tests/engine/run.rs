@@ -8,7 +8,7 @@ use ticklane::config::TimeUnit;
 use ticklane::lane::journal::PartitionName;
 use ticklane::lane::{
     CheckpointStep, Committed, MemoryBudget, OpenedPartition, Partition, PartitionSettings, RangeQuery,
-    RangeRead, SeriesSweep, Stop, Wait,
+    RangeRead, Rewritten, SeriesSweep, Stop, Wait,
 };
 use ticklane::series::{EncodeScratch, Sample};
 use ticklane::store::{CheckpointRows, Compression, Database, DatabaseOptions, SharedResources};
@@ -27,6 +27,8 @@ pub struct Setup {
     /// 0 = none.
     pub retention: i64,
     pub head_samples_max: usize,
+    /// Chunks older than this go to the cold tier, counted from a now that is far from every timestamp.
+    pub hot_age: Option<i64>,
 }
 
 /// See the head of the file.
@@ -45,6 +47,9 @@ pub struct Run {
     pub durable: Model,
     open: Vec<Change>,
     values: u64,
+    rewritten: Vec<(u64, Rewritten)>,
+    /// Background jobs that found something to do.
+    pub rewrites: u64,
 }
 
 type Outcome = Result<(), String>;
@@ -66,6 +71,8 @@ impl Run {
             durable: model,
             open: Vec::new(),
             values: 0,
+            rewritten: Vec::new(),
+            rewrites: 0,
         };
         run.reopen();
         run
@@ -78,6 +85,7 @@ impl Run {
         let options = DatabaseOptions {
             compression: Compression::None,
             checkpoint_journal_bytes: 1 << 20,
+            cold_path: None,
             max_open_files: 64,
             wal_bytes_per_sync: 0,
             background_jobs: 2,
@@ -87,6 +95,8 @@ impl Run {
             business: 0,
             time_unit: TimeUnit::Milliseconds,
             retention: self.setup.retention,
+            hot_age: self.setup.hot_age,
+            cold_chunk_samples: 128,
             head_samples_max: self.setup.head_samples_max,
             head_idle_ms: 20_000,
             checkpoint_journal_bytes: 2_000,
@@ -133,13 +143,15 @@ impl Run {
                 seed,
             } => self.late(&name(key), data_type % DATA_TYPES, count, seed),
             Step::Text { key, value } => self.text(&name(key), value),
+            Step::Patch { key, offset, value } => self.patch(&name(key), usize::from(offset % 50), value),
             Step::Delete { key } => self.delete(&name(key)),
             Step::Rename { from, to } => self.rename(&name(from), &name(to)),
             Step::Expire { key, after_s } => self.expire(&name(key), after_s),
             Step::Flush => self.flush(),
             Step::Commit => self.commit(),
             Step::Sweep { seconds, over_budget } => {
-                self.now_ms += i64::from(seconds) * 100;
+                // Sometimes long enough for work that is put off.
+                self.now_ms += i64::from(seconds) * if seconds % 8 == 0 { 4_000 } else { 100 };
                 let now_ms = self.now_ms;
                 let mut sweep = std::mem::take(&mut self.sweep);
                 self.partition().sweep_series(&mut sweep, now_ms, over_budget);
@@ -155,7 +167,11 @@ impl Run {
                 });
                 Ok(())
             }
-            Step::Maintain { .. } | Step::FinishMaintenance => Ok(()),
+            Step::Maintain { apply_later } => self.maintain(apply_later),
+            Step::FinishMaintenance => {
+                self.finish_maintenance();
+                Ok(())
+            }
             Step::Read {
                 key,
                 data_type,
@@ -301,6 +317,22 @@ impl Run {
         Ok(())
     }
 
+    fn patch(&mut self, key: &[u8], offset: usize, value: u8) -> Outcome {
+        let bytes = vec![b'A' + value % 26; usize::from(value % 9) + 1];
+        let patched = self.until_done(|partition, now_ms| {
+            partition.find(key, now_ms)?;
+            partition.patch_string(key, offset, &bytes, now_ms)
+        })?;
+        if patched.is_some() {
+            self.done(Change::Patch {
+                key: key.into(),
+                offset,
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
     fn delete(&mut self, key: &[u8]) -> Outcome {
         let deleted = self.until_done(|partition, now_ms| {
             let place = partition.find(key, now_ms)?;
@@ -401,6 +433,26 @@ impl Run {
                 self.rows = Some(rows);
                 Ok(())
             }
+        }
+    }
+
+    fn maintain(&mut self, apply_later: bool) -> Outcome {
+        self.finish_maintenance();
+        let now_ms = self.now_ms;
+        if let Some(job) = self.partition().start_rewrite(now_ms) {
+            let id = job.series_id();
+            self.rewritten.push((id, job.run().map_err(|e| e.to_string())?));
+        }
+        if !apply_later {
+            self.finish_maintenance();
+        }
+        Ok(())
+    }
+
+    fn finish_maintenance(&mut self) {
+        let now_ms = self.now_ms;
+        for (id, rewritten) in std::mem::take(&mut self.rewritten) {
+            self.rewrites += u64::from(self.partition().finish_rewrite(id, Some(rewritten), now_ms));
         }
     }
 

@@ -142,8 +142,8 @@ fn raise_to_hard(resource: libc::__rlimit_resource_t) -> u64 {
 /// Checks that nothing listens on `address:port` yet. Port 0 is always free.
 ///
 /// The lanes share their ports by SO_REUSEPORT, and with it a second server of the same user would silently
-/// get half of the connections; so this binds once without it. (std sets SO_REUSEADDR, which only forgives
-/// connections of a previous run that are still closing.)
+/// get half of the connections; so this binds once without it. Connections of a previous run that are still
+/// closing also make that fail: they do not count, only a listening socket does.
 ///
 /// # Errors
 /// `PortInUse`, `PortForbidden`, `AddressNotAvailable`, or `Socket` for anything else.
@@ -152,12 +152,30 @@ pub fn check_port_free(address: IpAddr, port: u16) -> Result<(), StartError> {
     match TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(error) => Err(match error.kind() {
+            io::ErrorKind::AddrInUse if !has_listener(port) => return Ok(()),
             io::ErrorKind::AddrInUse => StartError::PortInUse(address),
             io::ErrorKind::PermissionDenied => StartError::PortForbidden(address),
             io::ErrorKind::AddrNotAvailable => StartError::AddressNotAvailable(address),
             _ => StartError::Socket { address, error },
         }),
     }
+}
+
+/// True if some socket listens on `port`, or if that cannot be found out. Source: proc(5), /proc/net/tcp: column 2 is
+/// the local address with the port in hexadecimal, column 4 the state, 0A = LISTEN.
+fn has_listener(port: u16) -> bool {
+    let wanted = format!(":{port:04X}");
+    let listens = |line: &str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let local = columns.next().unwrap_or("");
+        local.ends_with(&wanted) && columns.nth(1) == Some("0A")
+    };
+    let mut tables = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(std::fs::read_to_string)
+        .into_iter()
+        .flatten()
+        .peekable();
+    tables.peek().is_none() || tables.any(|table| table.lines().any(listens))
 }
 
 /// Holds a data directory for this process until it is dropped or the process ends, however it ends.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
@@ -32,6 +33,8 @@ use super::{lifecycle, mesh};
 
 /// File descriptors beside those of clients and tables: logs, rings, event descriptors.
 const OTHER_FILES: u64 = 256;
+/// Beyond twice the grace for clients: commits and the last fsync.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// Open tables that a database needs at the least.
 const TABLES_PER_DATABASE_MIN: u64 = 32;
 
@@ -71,9 +74,11 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         .map(|lane| openings(&config, &directory, lane, tables_per_database))
         .collect();
     let opened = open_partitions(&directory, &openings, &resources).map_err(storage_error)?;
-    lifecycle::watch_signals().map_err(|error| StartError::Lane {
-        lane: 0,
-        reason: error.to_string(),
+    lifecycle::watch_signals(2 * config.server.shutdown_grace + STOP_MARGIN).map_err(|error| {
+        StartError::Lane {
+            lane: 0,
+            reason: error.to_string(),
+        }
     })?;
     run(&config, &cores, shared, resources, openings, opened)?;
     drop(lock);

@@ -35,8 +35,8 @@ fn setup(seed: u64) -> Setup {
     }
 }
 
-/// Returns how many background jobs had something to do.
-fn run(steps: &[Step], setup: Setup) -> Result<u64, String> {
+/// Returns how many background jobs had something to do, and how many samples became cold.
+fn run(steps: &[Step], setup: Setup) -> Result<(u64, u64), String> {
     let directory = tempfile::tempdir().unwrap();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::open(directory.path(), setup, Model::default(), START_MS);
@@ -44,7 +44,7 @@ fn run(steps: &[Step], setup: Setup) -> Result<u64, String> {
         run.commit()?;
         run.compare_all()?;
         run.steps(&[Step::Crash])?;
-        Ok(run.rewrites)
+        Ok((run.rewrites, run.cold_samples))
     }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -57,12 +57,13 @@ fn run(steps: &[Step], setup: Setup) -> Result<u64, String> {
 fn the_engine_agrees_with_its_model() {
     let first = support::seed();
     let steps = number("ENGINE_MODEL_STEPS", 400);
-    let mut rewrites = 0;
+    let (mut rewrites, mut cold_samples) = (0, 0);
     for seed in first..first + number("ENGINE_MODEL_RUNS", 24) as u64 {
         let drawn = draw(&mut fastrand::Rng::with_seed(seed), steps);
         let error = match run(&drawn, setup(seed)) {
-            Ok(count) => {
-                rewrites += count;
+            Ok((jobs, samples)) => {
+                rewrites += jobs;
+                cold_samples += samples;
                 continue;
             }
             Err(error) => error,
@@ -80,8 +81,8 @@ fn the_engine_agrees_with_its_model() {
             fewer.len()
         );
     }
+    println!("{rewrites} background jobs, {cold_samples} cold samples");
     assert!(rewrites > 0, "no background job had anything to do");
-    println!("{rewrites} background jobs");
 }
 
 /// Where the child process works; set only for it.

@@ -109,6 +109,10 @@ impl Partition {
     pub(super) fn remove_series(&mut self, member: u32) -> Option<Box<Series>> {
         let series = self.series.get_mut(member as usize)?.take()?;
         self.series_places.remove(&series.id);
+        if series.seal_due {
+            // The place may be given to another series, which then would be sealed twice.
+            self.seal_due.retain(|due| *due != member);
+        }
         self.free_series.push(member);
         Some(series)
     }

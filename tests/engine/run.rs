@@ -8,10 +8,12 @@ use ticklane::config::TimeUnit;
 use ticklane::lane::journal::PartitionName;
 use ticklane::lane::{
     CheckpointStep, Committed, MemoryBudget, OpenedPartition, Partition, PartitionSettings, RangeQuery,
-    RangeRead, Rewritten, SeriesSweep, Stop, Wait,
+    RangeRead, Rewritten, SealedState, SeriesSweep, Stop, TierTotals, Wait,
 };
 use ticklane::series::{EncodeScratch, Sample};
-use ticklane::store::{CheckpointRows, Compression, Database, DatabaseOptions, SharedResources};
+use ticklane::store::{
+    CheckpointRows, Compression, Database, DatabaseOptions, Reach, Read, SharedResources, Tier,
+};
 
 use super::model::{Change, Held, Model};
 use super::steps::Step;
@@ -50,6 +52,8 @@ pub struct Run {
     rewritten: Vec<(u64, Rewritten)>,
     /// Background jobs that found something to do.
     pub rewrites: u64,
+    /// Most samples seen in the cold tier.
+    pub cold_samples: u64,
 }
 
 type Outcome = Result<(), String>;
@@ -73,6 +77,7 @@ impl Run {
             values: 0,
             rewritten: Vec::new(),
             rewrites: 0,
+            cold_samples: 0,
         };
         run.reopen();
         run
@@ -223,6 +228,8 @@ impl Run {
                 Err(Stop::Wait(Wait::Load(key))) => self.load(&key)?,
                 Err(Stop::Wait(Wait::Held)) => self.commit()?,
                 Err(Stop::Wait(Wait::Checkpoint)) => {
+                    // A checkpoint waits for the seals that wait for it.
+                    self.finish_maintenance();
                     self.checkpoint()?;
                     self.commit()?;
                 }
@@ -518,9 +525,42 @@ impl Run {
         }
     }
 
+    /// The counts of a series are those of its rows; adds them to `totals`.
+    fn count(&mut self, key: &[u8], data_type: u8, totals: &mut TierTotals) -> Outcome {
+        let found = self.until_done(|partition, now_ms| partition.find_series(key, data_type, now_ms))?;
+        let Some(member) = found.flatten() else {
+            return Ok(());
+        };
+        let series = self.partition().series_at(member);
+        let (id, sealed) = (series.id, series.sealed.clone());
+        totals.change(&SealedState::default(), &sealed);
+        let database = self.partition().database().clone();
+        let view = database.view(Reach::Disk);
+        let mut counted = [(0, 0), (0, 0)];
+        for (tier, count) in [Tier::Hot, Tier::Cold].into_iter().zip(&mut counted) {
+            let mut rows = view.chunks(tier, id, i64::MIN, i64::MAX, false);
+            while let Read::Known(Some((_, bytes))) = rows.current().map_err(|e| e.to_string())? {
+                let summary = ticklane::series::summary(bytes).map_err(|e| e.to_string())?;
+                *count = (count.0 + summary.count as u64, count.1 + bytes.len() as u64);
+                rows.advance();
+            }
+        }
+        let expected = [
+            (sealed.chunk_samples, sealed.chunk_bytes),
+            (sealed.cold_samples, sealed.cold_bytes),
+        ];
+        if counted != expected {
+            return Err(format!(
+                "series {id} has {counted:?} in its rows, expected {expected:?}"
+            ));
+        }
+        Ok(())
+    }
+
     /// Compares every series and string, and the number of keys.
     pub fn compare_all(&mut self) -> Outcome {
         let now_ms = self.now_ms;
+        let mut totals = TierTotals::default();
         for index in 0..KEYS {
             let key = name(index as u8);
             for data_type in 0..DATA_TYPES {
@@ -531,6 +571,7 @@ impl Run {
                     reverse: index % 2 == 0,
                 };
                 self.compare(&key, data_type, query)?;
+                self.count(&key, data_type, &mut totals)?;
             }
             let text =
                 self.until_done(|partition, now_ms| Ok(partition.string(&key, now_ms)?.map(<[u8]>::to_vec)))?;
@@ -545,6 +586,11 @@ impl Run {
             }
         }
         self.expire_model();
+        let counted = self.partition().tier_totals();
+        self.cold_samples = self.cold_samples.max(counted.cold_samples);
+        if counted != totals {
+            return Err(format!("the partition counts {counted:?}, its series {totals:?}"));
+        }
         let (count, expected) = (self.partition().key_count(), self.model.keys.len() as u64);
         if count != expected {
             Err(format!("{count} keys, expected {expected}"))

@@ -36,7 +36,7 @@ pub use partition::{LoadedKey, Partition, PartitionCounters, PartitionSettings};
 pub use range::{RangeJob, RangeQuery, RangeRead};
 pub use recovery::{Evidence, OpenedPartition, void_batches};
 pub use rewrite::{RewriteJob, Rewritten};
-pub use rewrites::TierTotals;
+pub use rewrites::{SeriesWalk, TierTotals};
 pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};
 pub use series_state::{SealedState, Series};
 pub use stop::{Handled, Job, Stop, Wait};

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::store::Batch;
+use crate::store::{Batch, Database, Reach, Read, StoreError};
 
-use super::partition::{LATE_SAMPLES_MAX, Partition, PartitionSettings};
+use super::keys::Value;
+use super::partition::{LATE_SAMPLES_MAX, Partition, PartitionSettings, damaged_series};
 use super::rewrite::{RewriteJob, Rewritten};
 use super::samples::Seal;
 use super::series_state::{SealedState, Series};
@@ -70,7 +71,69 @@ fn needs_rewrite(settings: &PartitionSettings, series: &Series, now_ms: i64) -> 
             && is_before(cold_before(settings, now_ms)))
 }
 
+/// A slice of a walk over all series of a partition, loaded or not, for the blocking pool.
+pub struct SeriesWalk {
+    store: Database,
+    settings: Arc<PartitionSettings>,
+    next_id: u64,
+}
+
+/// Rows that one slice of a walk reads.
+const ROWS_PER_SLICE: usize = 1_000;
+
+impl SeriesWalk {
+    /// Returns the keys of series that seem to need background work, and where the next slice begins, if there is one.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// If a row cannot be read or is damaged.
+    pub fn slice(mut self, now_ms: i64) -> Result<(Vec<Box<[u8]>>, Option<u64>), StoreError> {
+        let mut keys = Vec::new();
+        let mut rows = self.store.series_from(self.next_id, Reach::Disk);
+        for _ in 0..ROWS_PER_SLICE {
+            let Read::Known(Some((id, row))) = rows.current()? else {
+                return Ok((keys, None));
+            };
+            let id = u64::from_be_bytes(id.try_into().unwrap_or([u8::MAX; 8]));
+            let state = SealedState::decode(row).ok_or_else(|| damaged_series(&self.store, id))?;
+            let (sealed, data_type, key) = state;
+            if needs_rewrite(&self.settings, &Series::new(id, data_type, key, sealed), now_ms) {
+                keys.push(key.into());
+            }
+            self.next_id = id.saturating_add(1);
+            rows.advance();
+        }
+        Ok((keys, Some(self.next_id)))
+    }
+}
+
 impl Partition {
+    /// A slice of a walk over all series, from this id on.
+    pub fn walk_series(&self, next_id: u64) -> SeriesWalk {
+        SeriesWalk {
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            next_id,
+        }
+    }
+
+    /// Considers the series of a key that is in memory.
+    pub fn consider_key(&mut self, key: &[u8], now_ms: i64) {
+        let Some(place) = self.keys.find(key) else {
+            return;
+        };
+        if let Value::Series(members) = &self.keys.at(place).value {
+            for (_, member) in members.clone() {
+                self.consider_rewrite(member as usize, now_ms);
+            }
+        }
+    }
+
+    /// True if series wait for a job: no more need be looked for now.
+    pub fn has_rewrites_waiting(&self) -> bool {
+        !self.rewrites.waiting.is_empty()
+    }
+
     /// Puts the series at `member` on the list if there is background work to do for it.
     pub(super) fn consider_rewrite(&mut self, member: usize, now_ms: i64) {
         let Some(Some(series)) = self.series.get_mut(member) else {

@@ -101,6 +101,7 @@ pub async fn run_lane(start: LaneStart) {
     glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
     glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
     let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));
+    let walking = glommio::spawn_local(rewrites::walk_loop(shell.clone()));
     // Recovery may have left outcomes of batches to be put on record.
     let changed: Vec<usize> = {
         let mut lane = shell.lane.borrow_mut();
@@ -122,6 +123,7 @@ pub async fn run_lane(start: LaneStart) {
     timers::heartbeat_loop(shell.clone()).await;
     // A job under way keeps its database open: it must end before the lane does.
     rewriting.await;
+    walking.await;
     for task in accepting {
         task.cancel().await;
     }

@@ -112,6 +112,15 @@ impl Database {
         self.tagged_rows(&[layout::KV_DEADLINE_TAG], &end, reach)
     }
 
+    /// State rows of series from this id on, in the order of ids; the keys are ids, 8 bytes big-endian.
+    pub fn series_from(&self, series_id: u64, reach: Reach) -> RowCursor<'_> {
+        let mut rows = self
+            .db()
+            .raw_iterator_cf_opt(self.family(layout::SERIES), options(reach));
+        rows.seek(series_id.to_be_bytes());
+        RowCursor { database: self, rows }
+    }
+
     fn tagged_rows(&self, start: &[u8], end: &[u8], reach: Reach) -> RowCursor<'_> {
         let mut options = options(reach);
         options.set_iterate_upper_bound(end);

@@ -57,6 +57,10 @@ pub const DISABLED_COMMANDS_MAX: usize = 1024;
 pub const DURATION_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 
 // A partition is a contiguous range of slots and must hold at least one.
+
+/// Samples of one chunk of the cold tier: enough for its codec to show its strength, decoded in 25 microseconds.
+pub const COLD_CHUNK_SAMPLES: usize = 8_192;
+
 const _: () = assert!(PARTITIONS_MAX <= SLOTS);
 
 // With the default partition count (one per lane) every lane count must be possible.

@@ -30,18 +30,21 @@ fn setup(seed: u64) -> Setup {
     let retention = if seed % 3 == 0 { 1_500 } else { 0 };
     Setup {
         retention,
+        hot_age: (seed % 5 < 3).then_some(START_MS - 1_000),
         head_samples_max: if seed % 2 == 0 { 16 } else { 64 },
     }
 }
 
-fn run(steps: &[Step], setup: Setup) -> Result<(), String> {
+/// Returns how many background jobs had something to do, and how many samples became cold.
+fn run(steps: &[Step], setup: Setup) -> Result<(u64, u64), String> {
     let directory = tempfile::tempdir().unwrap();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::open(directory.path(), setup, Model::default(), START_MS);
         run.steps(steps)?;
         run.commit()?;
         run.compare_all()?;
-        run.steps(&[Step::Crash])
+        run.steps(&[Step::Crash])?;
+        Ok((run.rewrites, run.cold_samples))
     }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -54,14 +57,20 @@ fn run(steps: &[Step], setup: Setup) -> Result<(), String> {
 fn the_engine_agrees_with_its_model() {
     let first = support::seed();
     let steps = number("ENGINE_MODEL_STEPS", 400);
+    let (mut rewrites, mut cold_samples) = (0, 0);
     for seed in first..first + number("ENGINE_MODEL_RUNS", 24) as u64 {
         let drawn = draw(&mut fastrand::Rng::with_seed(seed), steps);
-        let Err(error) = run(&drawn, setup(seed)) else {
-            continue;
+        let error = match run(&drawn, setup(seed)) {
+            Ok((jobs, samples)) => {
+                rewrites += jobs;
+                cold_samples += samples;
+                continue;
+            }
+            Err(error) => error,
         };
         let mut last = error.clone();
         let fewer = shrink(drawn, SHRINK_TRIES, |steps| match run(steps, setup(seed)) {
-            Ok(()) => false,
+            Ok(_) => false,
             Err(error) => {
                 last = error;
                 true
@@ -72,6 +81,8 @@ fn the_engine_agrees_with_its_model() {
             fewer.len()
         );
     }
+    println!("{rewrites} background jobs, {cold_samples} cold samples");
+    assert!(rewrites > 0, "no background job had anything to do");
 }
 
 /// Where the child process works; set only for it.

@@ -173,6 +173,18 @@ pub struct BusinessFacts<'a> {
 }
 
 impl<'a> BusinessFacts<'a> {
+    /// Samples and bytes of sealed chunks: of hot ones, of cold ones.
+    pub fn tiers(&self) -> ((u64, u64), (u64, u64)) {
+        let sum = |count: fn(&PartitionReport) -> u64| {
+            self.partitions
+                .iter()
+                .map(|(_, partition)| count(partition))
+                .sum()
+        };
+        let hot = (sum(|p| p.tiers.hot_samples), sum(|p| p.tiers.hot_bytes));
+        (hot, (sum(|p| p.tiers.cold_samples), sum(|p| p.tiers.cold_bytes)))
+    }
+
     /// Adds up the reports about business `index`.
     pub fn new(shared: &Shared, reports: &'a Reports, index: usize) -> BusinessFacts<'a> {
         let mut partitions: Vec<_> = reports
@@ -233,7 +245,8 @@ fn write_business(shared: &Shared, reports: &Reports, index: usize, reply: &mut 
     };
     let config = &entry.config;
     let facts = BusinessFacts::new(shared, reports, index);
-    reply.map(17);
+    let (hot, cold) = facts.tiers();
+    reply.map(21);
     text(reply, "name", &config.name);
     text(reply, "state", facts.state);
     number(reply, "port", config.port);
@@ -258,6 +271,10 @@ fn write_business(shared: &Shared, reports: &Reports, index: usize, reply: &mut 
     number(reply, "series", facts.series);
     number(reply, "samples", facts.samples);
     number(reply, "bytes", facts.stored_bytes);
+    number(reply, "hot_samples", hot.0);
+    number(reply, "hot_bytes", hot.1);
+    number(reply, "cold_samples", cold.0);
+    number(reply, "cold_bytes", cold.1);
     text(reply, "last_error", facts.last_error.as_deref().unwrap_or(""));
 }
 

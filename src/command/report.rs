@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::lane::PartitionCounters;
+use crate::lane::{PartitionCounters, TierTotals};
 use crate::metrics::{CommandCounters, LaneCounters, LatencyTable};
 
 /// What a report has to contain; a bit set.
@@ -53,6 +53,8 @@ pub struct PartitionReport {
     pub loaded_series: u64,
     /// Samples of loaded series, in memory and sealed.
     pub samples: u64,
+    /// Samples and bytes of all chunks, by tier.
+    pub tiers: TierTotals,
     /// Entries in the key table and their bytes.
     pub table_entries: u64,
     /// Bytes of the key table.

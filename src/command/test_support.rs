@@ -86,6 +86,7 @@ fn partition(business: usize, partition: usize) -> PartitionReport {
         keys_with_deadline: 0,
         loaded_series: 0,
         samples: 0,
+        tiers: crate::lane::TierTotals::default(),
         table_entries: 0,
         table_bytes: 0,
         series_bytes: 0,

@@ -181,6 +181,7 @@ fn storage(mut section: Section) -> Result<StorageConfig, ConfigError> {
         series_memory_bytes: section.bytes("series_memory", MIB..=TIB)?,
         active_expiry_interval: section.duration("active_expiry_interval", MILLISECOND..=MINUTE)?,
         disk_free_min_bytes: section.bytes("disk_free_min", 0..=TIB)?,
+        cold_rate_bytes: section.bytes("cold_rate", KIB..=TIB)?,
     };
     section.finish();
     Ok(config)

@@ -117,6 +117,8 @@ pub struct StorageConfig {
     pub series_memory_bytes: usize,
     pub active_expiry_interval: Duration,
     pub disk_free_min_bytes: u64,
+    /// Bytes per second, whole process.
+    pub cold_rate_bytes: u64,
 }
 
 /// `[latency]`: the histograms.

@@ -44,6 +44,11 @@ impl Partition {
             }
         }
         let seals = self.write_seals(&mut batch, scratch);
+        let rewritten = self.write_rewrites(&mut batch);
+        let totals = self.totals_with(&seals, &rewritten);
+        if totals != self.stored_tier_totals {
+            batch.meta_words(layout::META_TIERS, &totals.words());
+        }
         if let Some(low_water) = self.checkpoint.low_water_due() {
             batch.low_water(low_water);
             batch.meta_u64(layout::META_NEXT_SERIES_ID, self.next_series_id);
@@ -55,6 +60,9 @@ impl Partition {
         match self.store.commit(batch) {
             Ok(()) => {
                 self.finish_seals(seals);
+                self.finish_rewrites(rewritten);
+                self.tier_totals = totals;
+                self.stored_tier_totals = totals;
                 self.dropped_series.clear();
                 self.changed_series = held_series;
                 self.flushed = false;
@@ -68,6 +76,7 @@ impl Partition {
             }
             Err(CommitError::Stalled) => {
                 self.retry_seals(seals);
+                self.rewrites.finished.extend(rewritten);
                 Committed::Stalled
             }
             Err(CommitError::Failed(error)) => Committed::Failed(error),

@@ -122,6 +122,7 @@ impl Partition {
             if !series.is_sealed() && (idle_ms >= self.settings.head_idle_ms || idle_ms >= pressure_ms) {
                 self.request_seal(member as u32);
             }
+            self.consider_rewrite(member, now_ms);
         }
         sweep.next = end;
         if end == self.series.len() {

@@ -15,6 +15,7 @@ use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, PartitionName};
 use super::keys::{Entry, KeyTable, Value};
+use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
 use super::watches::{ClientId, Watches};
@@ -28,6 +29,10 @@ pub struct PartitionSettings {
     pub time_unit: TimeUnit,
     /// Samples older than the newest by more than this are not shown; 0 = kept for ever. In `time_unit`.
     pub retention: i64,
+    /// Chunks older than this go to the cold tier; `None` = there is none. In `time_unit`.
+    pub hot_age: Option<i64>,
+    /// Samples of one cold chunk; with fewer than half as many old ones, a series keeps them hot.
+    pub cold_chunk_samples: usize,
     /// Samples at which a head is sealed.
     pub head_samples_max: usize,
     /// A head without writes for this long is sealed.
@@ -108,6 +113,11 @@ pub struct Partition {
     pub(super) next_series_id: u64,
     /// Series whose row is to be written with the open record.
     pub(super) changed_series: Vec<u32>,
+    /// Background work on what is sealed.
+    pub(super) rewrites: Rewrites,
+    /// Sums over all series, and the same as last written.
+    pub(super) tier_totals: TierTotals,
+    pub(super) stored_tier_totals: TierTotals,
     /// Series to seal with the open record.
     pub(super) seal_due: Vec<u32>,
     /// Ids whose rows are to be deleted with the open record.
@@ -184,9 +194,15 @@ impl Partition {
         (self.keys.len(), self.keys.memory_bytes())
     }
 
+    /// Samples and bytes of the sealed series, loaded or not, by tier.
+    pub fn tier_totals(&self) -> TierTotals {
+        self.tier_totals
+    }
+
     /// True if the open record has something to write.
     pub fn has_changes(&self) -> bool {
         !self.journal.is_empty()
+            || self.rewrites.has_finished()
             || self.flushed
             || !self.seal_due.is_empty()
             || !self.dropped_series.is_empty()
@@ -513,6 +529,7 @@ impl Partition {
             for (_, member) in members {
                 if let Some(series) = self.remove_series(member) {
                     self.journal.drop_series(series.id);
+                    self.tier_totals.change(&series.sealed, &SealedState::default());
                     self.batches.drop_series(series.id, &mut self.dropped_series);
                 }
             }
@@ -677,6 +694,8 @@ impl Partition {
         self.changed_series.clear();
         self.seal_due.clear();
         self.dropped_series.clear();
+        self.rewrites.clear();
+        self.tier_totals = TierTotals::default();
         self.deadlines.clear();
         self.next_stored_deadline_ms = i64::MAX;
         (self.key_count, self.stored_keys) = (0, 0);

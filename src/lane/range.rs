@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::series::{self, Columns, Sample};
-use crate::store::{Database, Reach, Read, StoreError, StoreOperation, layout};
+use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View, layout};
 
 use super::partition::Partition;
 
@@ -39,6 +39,7 @@ pub struct RangeJob {
     store: Database,
     series_id: u64,
     has_late_rows: bool,
+    has_cold_chunks: bool,
     /// What is in memory, within the range.
     head: Columns,
     late: Columns,
@@ -65,7 +66,8 @@ impl Partition {
         let within = series.head.range(query.from, query.to);
         copy(&series.head, limited(within, &query), &mut head);
         let sealed = &series.sealed;
-        let nothing_sealed = sealed.chunk_samples == 0 && sealed.late_rows == 0 && series.late.is_empty();
+        let has_chunks = sealed.chunk_samples + sealed.cold_samples > 0;
+        let nothing_sealed = !has_chunks && sealed.late_rows == 0 && series.late.is_empty();
         let head_suffices = query.reverse && head.len() >= query.limit;
         if nothing_sealed || head_suffices || query.from > query.to {
             return Ok(RangeRead::Ready(head));
@@ -74,6 +76,7 @@ impl Partition {
             store: self.store.clone(),
             series_id: series.id,
             has_late_rows: sealed.late_rows > 0,
+            has_cold_chunks: sealed.cold_samples > 0,
             head,
             late: late_columns(&series.late, &query),
             query,
@@ -133,7 +136,9 @@ impl RangeJob {
     }
 
     fn gather(&self, reach: Reach, chunks_max: usize) -> Result<Read<Columns>, StoreError> {
-        let Read::Known(chunks) = self.gather_chunks(reach, chunks_max)? else {
+        // Chunks and late rows must be of one moment: background work moves samples from the one to the other.
+        let view = self.store.view(reach);
+        let Read::Known(chunks) = self.gather_chunks(&view, reach, chunks_max)? else {
             return Ok(Read::Cold);
         };
         if !self.has_late_rows {
@@ -153,7 +158,7 @@ impl RangeJob {
             }
         }
         let mut late = Columns::default();
-        let mut rows = self.store.late_rows(self.series_id, from, to, reach);
+        let mut rows = view.late_rows(self.series_id, from, to);
         loop {
             match rows.current()? {
                 Read::Cold => return Ok(Read::Cold),
@@ -175,15 +180,49 @@ impl RangeJob {
         Ok(Read::Known(merged))
     }
 
-    fn gather_chunks(&self, reach: Reach, chunks_max: usize) -> Result<Read<Columns>, StoreError> {
-        let query = &self.query;
+    fn gather_chunks(
+        &self,
+        view: &View<'_>,
+        reach: Reach,
+        chunks_max: usize,
+    ) -> Result<Read<Columns>, StoreError> {
+        // Chunks may have become cold since the query came; the lane itself knows when there are none.
+        let has_cold = self.has_cold_chunks || reach == Reach::Disk;
+        let tiers: &[Tier] = match (has_cold, self.query.reverse) {
+            (false, _) => &[Tier::Hot],
+            (true, false) => &[Tier::Cold, Tier::Hot],
+            (true, true) => &[Tier::Hot, Tier::Cold],
+        };
         let mut parts: Vec<Columns> = Vec::new();
         let mut found = 0;
-        let mut rows = self
-            .store
-            .chunks(self.series_id, query.from, query.to, query.reverse, reach);
+        for tier in tiers {
+            if let Read::Cold = self.gather_tier(view, *tier, chunks_max, &mut parts, &mut found)? {
+                return Ok(Read::Cold);
+            }
+        }
+        if self.query.reverse {
+            parts.reverse();
+        }
+        let mut all = Columns::default();
+        for part in &parts {
+            copy(part, 0..part.len(), &mut all);
+        }
+        Ok(Read::Known(all))
+    }
+
+    /// Adds what one tier holds to `parts`, in the order of the query, until the limit is `found`.
+    fn gather_tier(
+        &self,
+        view: &View<'_>,
+        tier: Tier,
+        chunks_max: usize,
+        parts: &mut Vec<Columns>,
+        found: &mut usize,
+    ) -> Result<Read<()>, StoreError> {
+        let query = &self.query;
+        let mut rows = view.chunks(tier, self.series_id, query.from, query.to, query.reverse);
         let mut decoded = Columns::default();
-        while found < query.limit {
+        while *found < query.limit {
             match rows.current()? {
                 Read::Cold => return Ok(Read::Cold),
                 Read::Known(None) => break,
@@ -200,7 +239,7 @@ impl RangeJob {
             {
                 break;
             }
-            found += within.len();
+            *found += within.len();
             let mut part = Columns::default();
             copy(&decoded, within, &mut part);
             parts.push(part);
@@ -209,14 +248,7 @@ impl RangeJob {
             }
             rows.advance();
         }
-        if query.reverse {
-            parts.reverse();
-        }
-        let mut all = Columns::default();
-        for part in &parts {
-            copy(part, 0..part.len(), &mut all);
-        }
-        Ok(Read::Known(all))
+        Ok(Read::Known(()))
     }
 
     fn damaged(&self, what: &str, timestamp: i64) -> StoreError {

@@ -16,6 +16,7 @@ use super::keys::{KeyTable, Value};
 use super::partition::{
     LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key,
 };
+use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::watches::Watches;
 
@@ -152,6 +153,13 @@ impl OpenedPartition {
 
     fn empty_partition(self, settings: Arc<PartitionSettings>) -> Result<Partition, StoreError> {
         let stored_keys = self.store.kv_key_count()?;
+        let [hot_samples, hot_bytes, cold_samples, cold_bytes] = self.store.meta_words(layout::META_TIERS)?;
+        let tier_totals = TierTotals {
+            hot_samples,
+            hot_bytes,
+            cold_samples,
+            cold_bytes,
+        };
         let next_stored_deadline_ms = match self.store.expired_rows(i64::MAX - 1, Reach::Disk).current()? {
             Read::Known(Some((row, _))) => {
                 layout::decode_deadline_key(row).map_or(i64::MAX, |(deadline, _)| deadline)
@@ -176,6 +184,9 @@ impl OpenedPartition {
             stored_keys,
             next_series_id: self.store.meta_u64(layout::META_NEXT_SERIES_ID)?.max(1),
             changed_series: Vec::new(),
+            rewrites: Rewrites::default(),
+            tier_totals,
+            stored_tier_totals: tier_totals,
             seal_due: Vec::new(),
             dropped_series: Vec::new(),
             flushed: false,
@@ -297,7 +308,9 @@ impl Partition {
             // holds now was written later.
             Operation::Flush => {
                 let (stored, deadline) = (self.stored_keys, self.next_stored_deadline_ms);
+                let totals = self.tier_totals;
                 self.apply_flush();
+                self.tier_totals = totals;
                 (self.key_count, self.stored_keys, self.next_stored_deadline_ms) = (stored, stored, deadline);
                 self.flushed = false;
             }

@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use crate::series::{self, EncodeScratch, Sample};
-use crate::store::Batch;
+use crate::store::{Batch, Tier};
 
 use super::keys::Value;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
@@ -109,6 +109,10 @@ impl Partition {
     pub(super) fn remove_series(&mut self, member: u32) -> Option<Box<Series>> {
         let series = self.series.get_mut(member as usize)?.take()?;
         self.series_places.remove(&series.id);
+        if series.seal_due {
+            // The place may be given to another series, which then would be sealed twice.
+            self.seal_due.retain(|due| *due != member);
+        }
         self.free_series.push(member);
         Some(series)
     }
@@ -148,7 +152,8 @@ impl Partition {
     }
 
     /// Adds the chunks, late rows and state rows of every series that is due to `batch`. Memory is left as it is:
-    /// [`Partition::finish_seals`] lets it go once the batch is committed. A series held by a batch waits.
+    /// [`Partition::finish_seals`] lets it go once the batch is committed. A series held by a batch, or whose chunks are being
+    /// rewritten, waits.
     pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
         let mut seals = Vec::with_capacity(self.seal_due.len());
         let due = std::mem::take(&mut self.seal_due);
@@ -164,7 +169,7 @@ impl Partition {
             let Some(Some(series)) = self.series.get(member as usize) else {
                 continue;
             };
-            if self.batches.is_held(&series.key, None) {
+            if self.batches.is_held(&series.key, None) || self.rewrites.is_running(series.id) {
                 waiting.push(member);
                 continue;
             }
@@ -177,7 +182,7 @@ impl Partition {
                 chunk.clear();
                 series::encode(&series.head, start..end, scratch, &mut chunk);
                 let first = series.head.get(start).timestamp;
-                batch.put_chunk(series.id, first, &chunk);
+                batch.put_chunk(Tier::Hot, series.id, first, &chunk);
                 sealed.first_timestamp = sealed.first_timestamp.min(first);
                 sealed.last_timestamp = series.head.get(end - 1).timestamp;
                 sealed.chunk_samples += (end - start) as u64;
@@ -231,7 +236,7 @@ impl Partition {
 
 /// A series whose samples are in a batch that is not committed yet.
 pub(super) struct Seal {
-    member: u32,
+    pub(super) member: u32,
     id: u64,
-    sealed: SealedState,
+    pub(super) sealed: SealedState,
 }

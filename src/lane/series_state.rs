@@ -1,6 +1,7 @@
 //! One series in memory: its head, its late samples, and what is known of its sealed chunks.
 
 use crate::series::{Columns, Sample};
+use crate::store::Tier;
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,12 +12,16 @@ pub struct SealedState {
     pub first_timestamp: i64,
     /// Samples of this series in journal records up to this sequence are in `chunks` or `late`.
     pub sequence: u64,
-    /// Samples in chunks.
+    /// Samples in hot chunks.
     pub chunk_samples: u64,
-    /// Bytes of chunks.
+    /// Bytes of hot chunks.
     pub chunk_bytes: u64,
     /// Rows written to `late`, equal timestamps counted again.
     pub late_rows: u64,
+    /// Samples in cold chunks.
+    pub cold_samples: u64,
+    /// Bytes of cold chunks.
+    pub cold_bytes: u64,
 }
 
 impl Default for SealedState {
@@ -28,15 +33,20 @@ impl Default for SealedState {
             chunk_samples: 0,
             chunk_bytes: 0,
             late_rows: 0,
+            cold_samples: 0,
+            cold_bytes: 0,
         }
     }
 }
 
-const ROW_VERSION: u8 = 1;
-const ROW_HEADER_BYTES: usize = 2 + 6 * 8;
+const ROW_VERSION: u8 = 2;
+const ROW_HEADER_BYTES: usize = 2 + 8 * 8;
+/// Before there was a cold tier.
+const ROW_VERSION_1: u8 = 1;
+const ROW_1_HEADER_BYTES: usize = 2 + 6 * 8;
 
 impl SealedState {
-    /// Encodes the row of a series: version, data type, six 64-bit integers (little-endian), key.
+    /// Encodes the row of a series: version, data type, eight 64-bit integers (little-endian), key.
     pub fn encode(&self, data_type: u8, key: &[u8]) -> Vec<u8> {
         let mut row = Vec::with_capacity(ROW_HEADER_BYTES + key.len());
         row.extend_from_slice(&[ROW_VERSION, data_type]);
@@ -47,6 +57,8 @@ impl SealedState {
             self.chunk_samples,
             self.chunk_bytes,
             self.late_rows,
+            self.cold_samples,
+            self.cold_bytes,
         ] {
             row.extend_from_slice(&word.to_le_bytes());
         }
@@ -54,13 +66,28 @@ impl SealedState {
         row
     }
 
+    /// True if the newest sealed timestamp is known.
+    pub fn has_chunks(&self) -> bool {
+        self.chunk_samples + self.cold_samples > 0 || self.last_timestamp != i64::MIN
+    }
+
+    /// Samples and bytes of the chunks of one tier.
+    pub fn tier_mut(&mut self, tier: Tier) -> (&mut u64, &mut u64) {
+        match tier {
+            Tier::Hot => (&mut self.chunk_samples, &mut self.chunk_bytes),
+            Tier::Cold => (&mut self.cold_samples, &mut self.cold_bytes),
+        }
+    }
+
     /// Splits a row into state, data type and key; `None` if it is damaged.
     pub fn decode(row: &[u8]) -> Option<(SealedState, u8, &[u8])> {
-        let (header, key) = row.split_at_checked(ROW_HEADER_BYTES)?;
-        let [version, data_type] = *header.first_chunk()?;
-        if version != ROW_VERSION {
-            return None;
-        }
+        let header_bytes = match row.first()? {
+            &ROW_VERSION_1 => ROW_1_HEADER_BYTES,
+            &ROW_VERSION => ROW_HEADER_BYTES,
+            _ => return None,
+        };
+        let (header, key) = row.split_at_checked(header_bytes)?;
+        let data_type = *header.get(1)?;
         let mut words = header
             .get(2..)?
             .chunks_exact(8)
@@ -73,6 +100,8 @@ impl SealedState {
             chunk_samples: word()?,
             chunk_bytes: word()?,
             late_rows: word()?,
+            cold_samples: word().unwrap_or(0),
+            cold_bytes: word().unwrap_or(0),
         };
         Some((state, data_type, key))
     }
@@ -99,6 +128,8 @@ pub struct Series {
     pub touched_ms: i64,
     /// Already on the list of series to seal.
     pub seal_due: bool,
+    /// Unix milliseconds before which no background work is looked for.
+    pub rewrite_after_ms: i64,
 }
 
 impl Series {
@@ -114,6 +145,7 @@ impl Series {
             first_unsealed_sequence: 0,
             touched_ms: 0,
             seal_due: false,
+            rewrite_after_ms: 0,
         }
     }
 
@@ -134,7 +166,7 @@ impl Series {
     }
 
     fn is_newer_than_sealed(&self, timestamp: i64) -> bool {
-        self.sealed.chunk_samples == 0 || timestamp > self.sealed.last_timestamp
+        !self.sealed.has_chunks() || timestamp > self.sealed.last_timestamp
     }
 
     /// True if nothing would be lost by forgetting the series.
@@ -144,7 +176,10 @@ impl Series {
 
     /// Samples, rows of `late` with equal timestamps counted again.
     pub fn sample_count(&self) -> u64 {
-        self.sealed.chunk_samples + self.sealed.late_rows + (self.head.len() + self.late.len()) as u64
+        self.sealed.chunk_samples
+            + self.sealed.cold_samples
+            + self.sealed.late_rows
+            + (self.head.len() + self.late.len()) as u64
     }
 
     /// Memory held.
@@ -197,5 +232,13 @@ mod tests {
         let row = state.encode(3, b"key");
         assert_eq!(SealedState::decode(&row), Some((state, 3, &b"key"[..])));
         assert_eq!(SealedState::decode(&row[..10]), None);
+        let mut old = vec![ROW_VERSION_1, 3];
+        old.extend_from_slice(&row[2..ROW_1_HEADER_BYTES]);
+        old.extend_from_slice(b"key");
+        let (decoded, data_type, key) = SealedState::decode(&old).unwrap();
+        assert_eq!(
+            (decoded.sequence, decoded.cold_samples, data_type, key),
+            (9, 0, 3, &b"key"[..])
+        );
     }
 }

@@ -41,6 +41,7 @@ pub fn test_partition() -> TestPartition {
     let options = DatabaseOptions {
         compression: Compression::None,
         checkpoint_journal_bytes: 1 << 20,
+        cold_path: None,
         max_open_files: 64,
         wal_bytes_per_sync: 0,
         background_jobs: 2,
@@ -50,6 +51,8 @@ pub fn test_partition() -> TestPartition {
         business: 0,
         time_unit: TimeUnit::Milliseconds,
         retention: 0,
+        hot_age: None,
+        cold_chunk_samples: 8_192,
         head_samples_max: 1024,
         head_idle_ms: 60_000,
         checkpoint_journal_bytes: 1 << 20,

@@ -20,6 +20,7 @@ mod plans;
 mod rates;
 mod reports;
 mod requests;
+mod rewrites;
 mod run_lane;
 mod scan_cursors;
 mod start;

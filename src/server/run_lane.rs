@@ -16,7 +16,7 @@ use super::commit::{self, CommitQueue};
 use super::event::Event;
 use super::lane_shell::{LaneShell, PartitionOpening};
 use super::mesh::{MeshEnds, reply_loop};
-use super::{inbox, lifecycle, listener, timers};
+use super::{inbox, lifecycle, listener, rewrites, timers};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -100,6 +100,8 @@ pub async fn run_lane(start: LaneStart) {
     }
     glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
     glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
+    let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));
+    let walking = glommio::spawn_local(rewrites::walk_loop(shell.clone()));
     // Recovery may have left outcomes of batches to be put on record.
     let changed: Vec<usize> = {
         let mut lane = shell.lane.borrow_mut();
@@ -119,6 +121,9 @@ pub async fn run_lane(start: LaneStart) {
         .collect();
     let _ = ready.send(Ok(id));
     timers::heartbeat_loop(shell.clone()).await;
+    // A job under way keeps its database open: it must end before the lane does.
+    rewriting.await;
+    walking.await;
     for task in accepting {
         task.cancel().await;
     }

@@ -19,6 +19,7 @@ use crate::config::{self, Config};
 use crate::lane::{
     Evidence, Lane, OpenedPartition, Partition, PartitionSettings, PartitionSlot, void_batches,
 };
+use crate::limits;
 use crate::metrics::{LaneCounters, LatencySettings, LatencyTable};
 use crate::preflight::{self, CoreChoice, DataDirLock, StartError};
 use crate::store::{
@@ -212,6 +213,10 @@ fn openings(config: &Config, directory: &Directory, lane: usize, tables: usize) 
                     config::Compression::Zstd => Compression::Zstd,
                 },
                 checkpoint_journal_bytes: storage.checkpoint_journal_bytes as usize,
+                cold_path: business
+                    .cold_dir
+                    .as_deref()
+                    .map(|dir| BusinessIdentity::partition_dir(dir, plan.partition as u16)),
                 max_open_files: i32::try_from(tables).unwrap_or(i32::MAX),
                 wal_bytes_per_sync: storage.wal_bytes_per_sync,
                 background_jobs: i32::try_from(storage.background_threads).unwrap_or(i32::MAX),
@@ -220,6 +225,10 @@ fn openings(config: &Config, directory: &Directory, lane: usize, tables: usize) 
                 business: plan.business,
                 time_unit: business.time_unit,
                 retention: business.time_unit.count(business.retention),
+                hot_age: business
+                    .cold_hot_separation
+                    .then(|| business.time_unit.count(business.hot_age)),
+                cold_chunk_samples: limits::COLD_CHUNK_SAMPLES,
                 head_samples_max: storage.head_samples_max,
                 head_idle_ms: storage.head_idle.as_millis() as i64,
                 checkpoint_journal_bytes: storage.checkpoint_journal_bytes as usize,

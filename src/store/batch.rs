@@ -5,6 +5,7 @@ use rocksdb::WriteBatch;
 use super::database::Database;
 use super::error::StoreError;
 use super::layout;
+use super::read::Tier;
 
 /// Why a batch was not acknowledged.
 #[derive(Debug)]
@@ -53,6 +54,12 @@ impl Batch {
             .put_cf(self.database.family(layout::META), key, value.to_le_bytes());
     }
 
+    /// Sets a row of integers of the `meta` family.
+    pub fn meta_words(&mut self, key: &[u8], words: &[u64]) {
+        let row: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.rows.put_cf(self.database.family(layout::META), key, row);
+    }
+
     /// Moves the low-water mark to `sequence` and drops the journal up to it.
     pub fn low_water(&mut self, sequence: u64) {
         self.meta_u64(layout::META_LOW_WATER, sequence);
@@ -68,18 +75,18 @@ impl Batch {
     }
 
     /// Adds or replaces a chunk.
-    pub fn put_chunk(&mut self, series_id: u64, first_timestamp: i64, chunk: &[u8]) {
+    pub fn put_chunk(&mut self, tier: Tier, series_id: u64, first_timestamp: i64, chunk: &[u8]) {
         self.rows.put_cf(
-            self.database.family(layout::CHUNKS),
+            self.database.family(tier.family()),
             layout::chunk_key(series_id, first_timestamp),
             chunk,
         );
     }
 
     /// Removes one chunk.
-    pub fn delete_chunk(&mut self, series_id: u64, first_timestamp: i64) {
+    pub fn delete_chunk(&mut self, tier: Tier, series_id: u64, first_timestamp: i64) {
         self.rows.delete_cf(
-            self.database.family(layout::CHUNKS),
+            self.database.family(tier.family()),
             layout::chunk_key(series_id, first_timestamp),
         );
     }
@@ -94,15 +101,20 @@ impl Batch {
         );
     }
 
+    /// Removes one late row.
+    pub fn delete_late(&mut self, series_id: u64, timestamp: i64, data_type: u8) {
+        let key = layout::late_key(series_id, timestamp, data_type);
+        self.rows.delete_cf(self.database.family(layout::LATE), key);
+    }
+
     /// Removes everything stored of a series.
     pub fn delete_series(&mut self, series_id: u64) {
         self.rows
             .delete_cf(self.database.family(layout::SERIES), series_id.to_be_bytes());
         let (from, to) = (series_id.to_be_bytes(), series_id.saturating_add(1).to_be_bytes());
-        self.rows
-            .delete_range_cf(self.database.family(layout::CHUNKS), from, to);
-        self.rows
-            .delete_range_cf(self.database.family(layout::LATE), from, to);
+        for family in [layout::CHUNKS, layout::LATE, layout::COLD] {
+            self.rows.delete_range_cf(self.database.family(family), from, to);
+        }
     }
 
     /// Removes every key and every series, for FLUSHDB.
@@ -112,7 +124,7 @@ impl Batch {
         let kv_end = [layout::KV_DEADLINE_TAG + 1];
         self.rows
             .delete_range_cf(self.database.family(layout::KV), &[][..], &kv_end[..]);
-        for family in [layout::SERIES, layout::CHUNKS, layout::LATE] {
+        for family in [layout::SERIES, layout::CHUNKS, layout::LATE, layout::COLD] {
             self.rows
                 .delete_range_cf(self.database.family(family), &[][..], &u64::MAX.to_be_bytes()[..]);
         }

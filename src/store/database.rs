@@ -45,7 +45,10 @@ impl Database {
     ) -> Result<Database, StoreError> {
         let open_error = |e: &dyn std::fmt::Display| StoreError::new(StoreOperation::Open, name, e);
         std::fs::create_dir_all(path).map_err(|e| open_error(&format!("{}: {e}", path.display())))?;
-        let families = options::families(options, shared);
+        if let Some(path) = &options.cold_path {
+            std::fs::create_dir_all(path).map_err(|e| open_error(&format!("{}: {e}", path.display())))?;
+        }
+        let families = options::families(options, shared)?;
         let db = DB::open_cf_descriptors(&options::database(options, shared), path, families)
             .map_err(|e| open_error(&e))?;
         Ok(Database {
@@ -135,6 +138,30 @@ impl Database {
         Ok(u64::from_le_bytes(bytes))
     }
 
+    /// Reads a row of little-endian integers of the `meta` family; zeros if absent.
+    ///
+    /// # Errors
+    /// If the row cannot be read or has another length.
+    pub fn meta_words<const N: usize>(&self, key: &[u8]) -> Result<[u64; N], StoreError> {
+        let row = self.inner.db.get_cf(self.family(layout::META), key);
+        let row = row.map_err(|e| self.error(StoreOperation::Read, e))?;
+        let Some(row) = row else { return Ok([0; N]) };
+        let mut words = [0; N];
+        let (chunks, rest) = row.as_chunks::<8>();
+        if chunks.len() != N || !rest.is_empty() {
+            let what = format!(
+                "meta row {} has {} bytes",
+                String::from_utf8_lossy(key),
+                row.len()
+            );
+            return Err(self.error(StoreOperation::Decode, what));
+        }
+        for (word, chunk) in words.iter_mut().zip(chunks) {
+            *word = u64::from_le_bytes(*chunk);
+        }
+        Ok(words)
+    }
+
     /// Visits every journal record above `low_water`, oldest first, until `visit` breaks. Blocks.
     ///
     /// # Errors
@@ -212,6 +239,7 @@ impl Database {
             layout::SERIES,
             layout::CHUNKS,
             layout::LATE,
+            layout::COLD,
         ])
     }
 

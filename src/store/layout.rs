@@ -9,6 +9,7 @@
 //! | `kv` | 0x02, then the deadline in ms (8 bytes, sortable), then the key | nothing |
 //! | `series` | series id, 8 bytes big-endian | series state, see `lane::series_row` |
 //! | `chunks` | series id, then first timestamp with its sign bit flipped, both 8 bytes big-endian | encoded chunk |
+//! | `cold` | as in `chunks` | encoded chunk of the cold tier, all older than the hot ones of its series |
 //! | `late` | series id, timestamp as above, data type byte | value (8 bytes little-endian), quality byte |
 //!
 //! Key count, keys and deadlines share one family because it is written without the log: a crash keeps a prefix of
@@ -29,11 +30,15 @@ pub const SERIES: &str = "series";
 pub const CHUNKS: &str = "chunks";
 /// Rows older than their series' newest chunk.
 pub const LATE: &str = "late";
+/// Sealed chunks of the cold tier.
+pub const COLD: &str = "cold";
 /// All of them.
-pub const FAMILIES: [&str; 6] = [META, JOURNAL, KV, SERIES, CHUNKS, LATE];
+pub const FAMILIES: [&str; 7] = [META, JOURNAL, KV, SERIES, CHUNKS, LATE, COLD];
 
 /// `meta` key: every journal record up to and including this sequence is reflected in the families.
 pub const META_LOW_WATER: &[u8] = b"low_water";
+/// `meta` key: samples and bytes of hot chunks, then of cold ones, in one row.
+pub const META_TIERS: &[u8] = b"tiers";
 /// `meta` key: the next series id to hand out.
 pub const META_NEXT_SERIES_ID: &[u8] = b"next_series_id";
 

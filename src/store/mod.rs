@@ -17,4 +17,4 @@ pub use data_dir::{BusinessIdentity, open_business_dir};
 pub use database::{Database, JournalRecord};
 pub use error::{StoreError, StoreOperation};
 pub use options::{Compression, DatabaseOptions, SharedResources};
-pub use read::{ChunkCursor, Reach, Read, RowCursor};
+pub use read::{ChunkCursor, Reach, Read, RowCursor, Tier, View};

@@ -1,8 +1,10 @@
 //! RocksDB options: what every database shares, and what each family needs. tuning.md says how the numbers were found.
 
+use std::path::PathBuf;
+
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Env, LogLevel,
-    Options, SliceTransform, WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBPath, DBRecoveryMode, Env,
+    LogLevel, Options, SliceTransform, WriteBufferManager,
 };
 
 use super::error::{StoreError, StoreOperation};
@@ -54,6 +56,8 @@ pub struct DatabaseOptions {
     pub compression: Compression,
     /// Journal bytes between two checkpoints; its memtable holds twice as much so that it is rarely flushed.
     pub checkpoint_journal_bytes: usize,
+    /// Directory of the cold tier's table files; `None` = beside the others. Fixed once it holds files.
+    pub cold_path: Option<PathBuf>,
     /// Open table files kept per database.
     pub max_open_files: i32,
     /// The kernel is asked to start writing the log out every so many bytes.
@@ -115,14 +119,18 @@ pub(super) fn database(options: &DatabaseOptions, shared: &SharedResources) -> O
     db
 }
 
-pub(super) fn families(options: &DatabaseOptions, shared: &SharedResources) -> Vec<ColumnFamilyDescriptor> {
-    layout::FAMILIES
-        .iter()
-        .map(|name| ColumnFamilyDescriptor::new(*name, family(name, options, shared)))
-        .collect()
+pub(super) fn families(
+    options: &DatabaseOptions,
+    shared: &SharedResources,
+) -> Result<Vec<ColumnFamilyDescriptor>, StoreError> {
+    let descriptor = |name: &&'static str| {
+        let options = family(name, options, shared)?;
+        Ok(ColumnFamilyDescriptor::new(*name, options))
+    };
+    layout::FAMILIES.iter().map(descriptor).collect()
 }
 
-fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Options {
+fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Result<Options, StoreError> {
     let mut cf = Options::default();
     cf.set_write_buffer_size(IDLE_WRITE_BUFFER_BYTES);
     cf.set_max_write_buffer_number(4);
@@ -140,7 +148,7 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Op
             cf.set_memtable_whole_key_filtering(true);
             cf.set_memtable_prefix_bloom_ratio(0.02);
         }
-        layout::CHUNKS => {
+        layout::CHUNKS | layout::COLD => {
             table.set_block_size(16 << 10);
             cf.set_prefix_extractor(SliceTransform::create_fixed_prefix(8));
             cf.set_compression_type(DBCompressionType::None);
@@ -158,6 +166,12 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Op
         }
         _ => {}
     }
+    if let Some(path) = options.cold_path.as_deref().filter(|_| name == layout::COLD) {
+        match DBPath::new(path, u64::MAX) {
+            Ok(path) => cf.set_cf_paths(&[path]),
+            Err(error) => return Err(StoreError::new(StoreOperation::Open, "cold tier", error)),
+        }
+    }
     cf.set_block_based_table_factory(&table);
-    cf
+    Ok(cf)
 }

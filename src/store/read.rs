@@ -112,6 +112,15 @@ impl Database {
         self.tagged_rows(&[layout::KV_DEADLINE_TAG], &end, reach)
     }
 
+    /// State rows of series from this id on, in the order of ids; the keys are ids, 8 bytes big-endian.
+    pub fn series_from(&self, series_id: u64, reach: Reach) -> RowCursor<'_> {
+        let mut rows = self
+            .db()
+            .raw_iterator_cf_opt(self.family(layout::SERIES), options(reach));
+        rows.seek(series_id.to_be_bytes());
+        RowCursor { database: self, rows }
+    }
+
     fn tagged_rows(&self, start: &[u8], end: &[u8], reach: Reach) -> RowCursor<'_> {
         let mut options = options(reach);
         options.set_iterate_upper_bound(end);
@@ -120,15 +129,53 @@ impl Database {
         RowCursor { database: self, rows }
     }
 
+    /// A view of the series as of now; it does not change while it is held. Views of memory take no snapshot: the lane
+    /// that reads is the one that writes.
+    pub fn view(&self, reach: Reach) -> View<'_> {
+        let snapshot = (reach == Reach::Disk).then(|| self.db().snapshot());
+        View {
+            database: self,
+            snapshot,
+            reach,
+        }
+    }
+}
+
+/// Which family a chunk is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// `chunks`.
+    Hot,
+    /// `cold`.
+    Cold,
+}
+
+impl Tier {
+    pub(super) fn family(self) -> &'static str {
+        match self {
+            Tier::Hot => layout::CHUNKS,
+            Tier::Cold => layout::COLD,
+        }
+    }
+}
+
+/// See [`Database::view`].
+pub struct View<'a> {
+    database: &'a Database,
+    snapshot: Option<rocksdb::Snapshot<'a>>,
+    reach: Reach,
+}
+
+impl View<'_> {
     /// Chunks of a series that may hold samples in `from..=to`: positioned at the first of them, or at the last when
     /// `reverse`.
-    pub fn chunks(&self, series_id: u64, from: i64, to: i64, reverse: bool, reach: Reach) -> ChunkCursor<'_> {
-        self.series_rows(layout::CHUNKS, series_id, (from, to), true, reverse, reach)
+    pub fn chunks(&self, tier: Tier, series_id: u64, from: i64, to: i64, reverse: bool) -> ChunkCursor<'_> {
+        self.series_rows(tier.family(), series_id, (from, to), true, reverse)
     }
 
     /// Late rows of a series in `from..=to`, ascending.
-    pub fn late_rows(&self, series_id: u64, from: i64, to: i64, reach: Reach) -> ChunkCursor<'_> {
-        self.series_rows(layout::LATE, series_id, (from, to), false, false, reach)
+    pub fn late_rows(&self, series_id: u64, from: i64, to: i64) -> ChunkCursor<'_> {
+        self.series_rows(layout::LATE, series_id, (from, to), false, false)
     }
 
     fn series_rows(
@@ -138,12 +185,17 @@ impl Database {
         (from, to): (i64, i64),
         step_back: bool,
         reverse: bool,
-        reach: Reach,
     ) -> ChunkCursor<'_> {
-        let mut options = options(reach);
+        let mut options = options(self.reach);
+        if let Some(snapshot) = &self.snapshot {
+            options.set_snapshot(snapshot);
+        }
         options.set_iterate_lower_bound(series_id.to_be_bytes());
         options.set_iterate_upper_bound(upper_bound(series_id, to));
-        let mut rows = self.db().raw_iterator_cf_opt(self.family(family), options);
+        let database = self.database;
+        let mut rows = database
+            .db()
+            .raw_iterator_cf_opt(database.family(family), options);
         let first = layout::chunk_key(series_id, from);
         if reverse {
             rows.seek_for_prev(layout::late_key(series_id, to, u8::MAX));
@@ -157,7 +209,7 @@ impl Database {
             rows.seek(first);
         }
         ChunkCursor {
-            database: self,
+            database,
             rows,
             reverse,
         }

@@ -42,6 +42,11 @@ pub enum Change {
         key: Vec<u8>,
         value: Vec<u8>,
     },
+    Patch {
+        key: Vec<u8>,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
     Delete {
         key: Vec<u8>,
     },
@@ -104,6 +109,18 @@ impl Model {
                     },
                 );
             }
+            Change::Patch { key, offset, bytes } => {
+                let empty = || Key {
+                    held: Held::Text(Vec::new()),
+                    expire_at_ms: 0,
+                };
+                let entry = self.keys.entry(key.clone()).or_insert_with(empty);
+                let Held::Text(value) = &mut entry.held else {
+                    panic!("a series was patched")
+                };
+                value.resize(value.len().max(offset + bytes.len()), 0);
+                value[*offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
             Change::Delete { key } => {
                 self.keys.remove(key);
             }
@@ -163,7 +180,7 @@ impl Model {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["text", name, expire_at_ms, value] => {
-                    let held = Held::Text(value.as_bytes().to_vec());
+                    let held = Held::Text(value.replace('~', "\0").into_bytes());
                     let key = Key {
                         held,
                         expire_at_ms: expire_at_ms.parse().unwrap(),

@@ -8,10 +8,12 @@ use ticklane::config::TimeUnit;
 use ticklane::lane::journal::PartitionName;
 use ticklane::lane::{
     CheckpointStep, Committed, MemoryBudget, OpenedPartition, Partition, PartitionSettings, RangeQuery,
-    RangeRead, SeriesSweep, Stop, Wait,
+    RangeRead, Rewritten, SealedState, SeriesSweep, Stop, TierTotals, Wait,
 };
 use ticklane::series::{EncodeScratch, Sample};
-use ticklane::store::{CheckpointRows, Compression, Database, DatabaseOptions, SharedResources};
+use ticklane::store::{
+    CheckpointRows, Compression, Database, DatabaseOptions, Reach, Read, SharedResources, Tier,
+};
 
 use super::model::{Change, Held, Model};
 use super::steps::Step;
@@ -27,6 +29,8 @@ pub struct Setup {
     /// 0 = none.
     pub retention: i64,
     pub head_samples_max: usize,
+    /// Chunks older than this go to the cold tier, counted from a now that is far from every timestamp.
+    pub hot_age: Option<i64>,
 }
 
 /// See the head of the file.
@@ -45,6 +49,11 @@ pub struct Run {
     pub durable: Model,
     open: Vec<Change>,
     values: u64,
+    rewritten: Vec<(u64, Rewritten)>,
+    /// Background jobs that found something to do.
+    pub rewrites: u64,
+    /// Most samples seen in the cold tier.
+    pub cold_samples: u64,
 }
 
 type Outcome = Result<(), String>;
@@ -66,6 +75,9 @@ impl Run {
             durable: model,
             open: Vec::new(),
             values: 0,
+            rewritten: Vec::new(),
+            rewrites: 0,
+            cold_samples: 0,
         };
         run.reopen();
         run
@@ -78,6 +90,7 @@ impl Run {
         let options = DatabaseOptions {
             compression: Compression::None,
             checkpoint_journal_bytes: 1 << 20,
+            cold_path: None,
             max_open_files: 64,
             wal_bytes_per_sync: 0,
             background_jobs: 2,
@@ -87,6 +100,8 @@ impl Run {
             business: 0,
             time_unit: TimeUnit::Milliseconds,
             retention: self.setup.retention,
+            hot_age: self.setup.hot_age,
+            cold_chunk_samples: 128,
             head_samples_max: self.setup.head_samples_max,
             head_idle_ms: 20_000,
             checkpoint_journal_bytes: 2_000,
@@ -133,13 +148,15 @@ impl Run {
                 seed,
             } => self.late(&name(key), data_type % DATA_TYPES, count, seed),
             Step::Text { key, value } => self.text(&name(key), value),
+            Step::Patch { key, offset, value } => self.patch(&name(key), usize::from(offset % 50), value),
             Step::Delete { key } => self.delete(&name(key)),
             Step::Rename { from, to } => self.rename(&name(from), &name(to)),
             Step::Expire { key, after_s } => self.expire(&name(key), after_s),
             Step::Flush => self.flush(),
             Step::Commit => self.commit(),
             Step::Sweep { seconds, over_budget } => {
-                self.now_ms += i64::from(seconds) * 100;
+                // Sometimes long enough for work that is put off.
+                self.now_ms += i64::from(seconds) * if seconds % 8 == 0 { 4_000 } else { 100 };
                 let now_ms = self.now_ms;
                 let mut sweep = std::mem::take(&mut self.sweep);
                 self.partition().sweep_series(&mut sweep, now_ms, over_budget);
@@ -155,7 +172,11 @@ impl Run {
                 });
                 Ok(())
             }
-            Step::Maintain { .. } | Step::FinishMaintenance => Ok(()),
+            Step::Maintain { apply_later } => self.maintain(apply_later),
+            Step::FinishMaintenance => {
+                self.finish_maintenance();
+                Ok(())
+            }
             Step::Read {
                 key,
                 data_type,
@@ -207,6 +228,8 @@ impl Run {
                 Err(Stop::Wait(Wait::Load(key))) => self.load(&key)?,
                 Err(Stop::Wait(Wait::Held)) => self.commit()?,
                 Err(Stop::Wait(Wait::Checkpoint)) => {
+                    // A checkpoint waits for the seals that wait for it.
+                    self.finish_maintenance();
                     self.checkpoint()?;
                     self.commit()?;
                 }
@@ -296,6 +319,22 @@ impl Run {
             self.done(Change::Text {
                 key: key.into(),
                 value,
+            });
+        }
+        Ok(())
+    }
+
+    fn patch(&mut self, key: &[u8], offset: usize, value: u8) -> Outcome {
+        let bytes = vec![b'A' + value % 26; usize::from(value % 9) + 1];
+        let patched = self.until_done(|partition, now_ms| {
+            partition.find(key, now_ms)?;
+            partition.patch_string(key, offset, &bytes, now_ms)
+        })?;
+        if patched.is_some() {
+            self.done(Change::Patch {
+                key: key.into(),
+                offset,
+                bytes,
             });
         }
         Ok(())
@@ -404,6 +443,26 @@ impl Run {
         }
     }
 
+    fn maintain(&mut self, apply_later: bool) -> Outcome {
+        self.finish_maintenance();
+        let now_ms = self.now_ms;
+        if let Some(job) = self.partition().start_rewrite(now_ms) {
+            let id = job.series_id();
+            self.rewritten.push((id, job.run().map_err(|e| e.to_string())?));
+        }
+        if !apply_later {
+            self.finish_maintenance();
+        }
+        Ok(())
+    }
+
+    fn finish_maintenance(&mut self) {
+        let now_ms = self.now_ms;
+        for (id, rewritten) in std::mem::take(&mut self.rewritten) {
+            self.rewrites += u64::from(self.partition().finish_rewrite(id, Some(rewritten), now_ms));
+        }
+    }
+
     fn compare(&mut self, key: &[u8], data_type: u8, query: RangeQuery) -> Outcome {
         let found =
             self.until_done(
@@ -466,9 +525,42 @@ impl Run {
         }
     }
 
+    /// The counts of a series are those of its rows; adds them to `totals`.
+    fn count(&mut self, key: &[u8], data_type: u8, totals: &mut TierTotals) -> Outcome {
+        let found = self.until_done(|partition, now_ms| partition.find_series(key, data_type, now_ms))?;
+        let Some(member) = found.flatten() else {
+            return Ok(());
+        };
+        let series = self.partition().series_at(member);
+        let (id, sealed) = (series.id, series.sealed.clone());
+        totals.change(&SealedState::default(), &sealed);
+        let database = self.partition().database().clone();
+        let view = database.view(Reach::Disk);
+        let mut counted = [(0, 0), (0, 0)];
+        for (tier, count) in [Tier::Hot, Tier::Cold].into_iter().zip(&mut counted) {
+            let mut rows = view.chunks(tier, id, i64::MIN, i64::MAX, false);
+            while let Read::Known(Some((_, bytes))) = rows.current().map_err(|e| e.to_string())? {
+                let summary = ticklane::series::summary(bytes).map_err(|e| e.to_string())?;
+                *count = (count.0 + summary.count as u64, count.1 + bytes.len() as u64);
+                rows.advance();
+            }
+        }
+        let expected = [
+            (sealed.chunk_samples, sealed.chunk_bytes),
+            (sealed.cold_samples, sealed.cold_bytes),
+        ];
+        if counted != expected {
+            return Err(format!(
+                "series {id} has {counted:?} in its rows, expected {expected:?}"
+            ));
+        }
+        Ok(())
+    }
+
     /// Compares every series and string, and the number of keys.
     pub fn compare_all(&mut self) -> Outcome {
         let now_ms = self.now_ms;
+        let mut totals = TierTotals::default();
         for index in 0..KEYS {
             let key = name(index as u8);
             for data_type in 0..DATA_TYPES {
@@ -479,6 +571,7 @@ impl Run {
                     reverse: index % 2 == 0,
                 };
                 self.compare(&key, data_type, query)?;
+                self.count(&key, data_type, &mut totals)?;
             }
             let text =
                 self.until_done(|partition, now_ms| Ok(partition.string(&key, now_ms)?.map(<[u8]>::to_vec)))?;
@@ -493,6 +586,11 @@ impl Run {
             }
         }
         self.expire_model();
+        let counted = self.partition().tier_totals();
+        self.cold_samples = self.cold_samples.max(counted.cold_samples);
+        if counted != totals {
+            return Err(format!("the partition counts {counted:?}, its series {totals:?}"));
+        }
         let (count, expected) = (self.partition().key_count(), self.model.keys.len() as u64);
         if count != expected {
             Err(format!("{count} keys, expected {expected}"))

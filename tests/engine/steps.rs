@@ -19,6 +19,8 @@ pub enum Step {
     },
     /// SET.
     Text { key: u8, value: u8 },
+    /// SETRANGE.
+    Patch { key: u8, offset: u8, value: u8 },
     /// DEL.
     Delete { key: u8 },
     /// RENAME.
@@ -85,7 +87,12 @@ fn step(random: &mut fastrand::Rng) -> Step {
             key,
             value: random.u8(..),
         },
-        80..84 => Step::Delete { key },
+        80..81 => Step::Patch {
+            key,
+            offset: random.u8(..),
+            value: random.u8(..),
+        },
+        81..84 => Step::Delete { key },
         84..88 => Step::Rename {
             from: key,
             to: data_type,

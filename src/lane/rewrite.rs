@@ -1,0 +1,308 @@
+//! Background work on the sealed part of a series: dropping what retention no longer shows, folding late rows into
+//! chunks, moving old chunks to the cold tier.
+//!
+//! A job reads on the blocking pool and returns what to change; the lane writes it with its next commit, rows and
+//! counts in one batch. While a job of a series runs, that series is not sealed, so nothing else changes its rows;
+//! what arrives meanwhile stays in memory and in the journal.
+
+use std::sync::Arc;
+
+use crate::series::{self, CHUNK_SAMPLES_MAX, Columns, EncodeScratch, Sample};
+use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View, layout};
+
+use super::series_state::SealedState;
+
+/// Late rows that one job reads.
+const LATE_ROWS_PER_JOB_MAX: usize = 8_192;
+/// Samples that one job re-encodes.
+const SAMPLES_PER_JOB_MAX: usize = 65_536;
+/// Chunks that one job drops.
+const DROPS_PER_JOB_MAX: usize = 256;
+
+/// Work on one series for the blocking pool.
+pub struct RewriteJob {
+    pub(super) store: Database,
+    pub(super) series_id: u64,
+    pub(super) sealed: SealedState,
+    /// Samples before this are not shown any more.
+    pub(super) expired_before: Option<i64>,
+    /// Chunks that end before this go to the cold tier.
+    pub(super) cold_before: Option<i64>,
+    pub(super) head_samples_max: usize,
+    pub(super) cold_chunk_samples: usize,
+    /// Tells this job from one that was begun before the partition was opened again.
+    pub(super) ticket: Arc<()>,
+}
+
+/// What a job wants changed.
+pub struct Rewritten {
+    pub(super) series_id: u64,
+    pub(super) ticket: Arc<()>,
+    /// State of the series with the change.
+    pub(super) sealed: SealedState,
+    pub(super) deleted_chunks: Vec<(Tier, i64)>,
+    pub(super) chunks: Vec<(Tier, i64, Vec<u8>)>,
+    pub(super) deleted_late_rows: Vec<i64>,
+    /// Bytes of chunks read and written, for the rate limit.
+    pub work_bytes: u64,
+}
+
+impl Rewritten {
+    /// True if there was nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.deleted_chunks.is_empty() && self.chunks.is_empty() && self.deleted_late_rows.is_empty()
+    }
+
+    fn remove(&mut self, tier: Tier, first: i64, samples: usize, bytes: usize) {
+        self.deleted_chunks.push((tier, first));
+        self.work_bytes += bytes as u64;
+        let (total_samples, total_bytes) = self.sealed.tier_mut(tier);
+        *total_samples = total_samples.saturating_sub(samples as u64);
+        *total_bytes = total_bytes.saturating_sub(bytes as u64);
+    }
+
+    fn add(&mut self, tier: Tier, first: i64, samples: usize, chunk: Vec<u8>) {
+        self.work_bytes += chunk.len() as u64;
+        let (total_samples, total_bytes) = self.sealed.tier_mut(tier);
+        *total_samples += samples as u64;
+        *total_bytes += chunk.len() as u64;
+        self.chunks.push((tier, first, chunk));
+    }
+}
+
+/// A chunk taken from its family.
+struct Found {
+    tier: Tier,
+    first: i64,
+    bytes: usize,
+    samples: Columns,
+    /// First timestamp of the chunk after it, in either tier.
+    next: Option<i64>,
+}
+
+impl RewriteJob {
+    /// Which series it is about.
+    pub fn series_id(&self) -> u64 {
+        self.series_id
+    }
+
+    /// Finds out what to change: one kind of work per job. Blocks.
+    ///
+    /// # Errors
+    /// If a row cannot be read or a chunk is damaged.
+    pub fn run(self) -> Result<Rewritten, StoreError> {
+        let store = self.store.clone();
+        let view = store.view(Reach::Disk);
+        let mut out = Rewritten {
+            series_id: self.series_id,
+            ticket: self.ticket.clone(),
+            sealed: self.sealed.clone(),
+            deleted_chunks: Vec::new(),
+            chunks: Vec::new(),
+            deleted_late_rows: Vec::new(),
+            work_bytes: 0,
+        };
+        if let Some(before) = self.expired_before {
+            self.drop_expired(&view, before, &mut out)?;
+        }
+        if out.is_empty() && self.sealed.late_rows > 0 {
+            self.fold(&view, &mut out)?;
+        }
+        if let Some(before) = self.cold_before.filter(|_| out.is_empty()) {
+            self.move_to_cold(&view, before, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    fn damaged(&self, what: &str, timestamp: i64) -> StoreError {
+        let what = format!(
+            "damaged {what} of series {} at timestamp {timestamp}",
+            self.series_id
+        );
+        StoreError::new(StoreOperation::Decode, self.store.name(), what)
+    }
+
+    fn drop_expired(&self, view: &View<'_>, before: i64, out: &mut Rewritten) -> Result<(), StoreError> {
+        let mut oldest = None;
+        for tier in [Tier::Cold, Tier::Hot] {
+            let mut rows = view.chunks(tier, self.series_id, i64::MIN, i64::MAX, false);
+            while let (None, Read::Known(Some((first, bytes)))) = (oldest, rows.current()?) {
+                let summary = series::summary(bytes);
+                let summary = summary.map_err(|e| self.damaged(&format!("chunk ({e})"), first))?;
+                if summary.last_timestamp >= before || out.deleted_chunks.len() >= DROPS_PER_JOB_MAX {
+                    oldest = Some(first);
+                } else {
+                    out.remove(tier, first, summary.count, bytes.len());
+                    rows.advance();
+                }
+            }
+        }
+        if before == i64::MIN {
+            return Ok(());
+        }
+        let (late, complete) = self.late_rows(view, before - 1)?;
+        out.deleted_late_rows = late.timestamps;
+        let left = self.sealed.late_rows - self.sealed.late_rows.min(out.deleted_late_rows.len() as u64);
+        let oldest_late = if complete { before } else { i64::MIN };
+        if !out.is_empty() {
+            out.sealed.late_rows = left;
+            out.sealed.first_timestamp = oldest.map_or(self.sealed.last_timestamp, |oldest| {
+                if left > 0 { oldest.min(oldest_late) } else { oldest }
+            });
+        }
+        Ok(())
+    }
+
+    /// The oldest late rows up to `to`, and whether these are all.
+    fn late_rows(&self, view: &View<'_>, to: i64) -> Result<(Columns, bool), StoreError> {
+        let mut late = Columns::default();
+        if self.sealed.late_rows == 0 {
+            return Ok((late, true));
+        }
+        let mut rows = view.late_rows(self.series_id, i64::MIN, to);
+        while let Read::Known(Some((timestamp, row))) = rows.current()? {
+            if late.len() >= LATE_ROWS_PER_JOB_MAX {
+                return Ok((late, false));
+            }
+            let row = layout::decode_late_value(row).ok_or_else(|| self.damaged("late row", timestamp))?;
+            let (value, quality) = row;
+            late.push(Sample {
+                timestamp,
+                value,
+                quality,
+            });
+            rows.advance();
+        }
+        Ok((late, true))
+    }
+
+    fn fold(&self, view: &View<'_>, out: &mut Rewritten) -> Result<(), StoreError> {
+        let (late, complete) = self.late_rows(view, i64::MAX)?;
+        let mut scratch = EncodeScratch::default();
+        let (mut folded, mut samples) = (0, 0);
+        while let Some(timestamp) = late.timestamps.get(folded).copied() {
+            if samples >= SAMPLES_PER_JOB_MAX {
+                break;
+            }
+            let Some(found) = self.chunk_for(view, timestamp)? else {
+                break;
+            };
+            let end = found.next.map_or(late.len(), |next| late.lower_bound(next));
+            let mut part = Columns::default();
+            part.extend_from(&late, folded..end);
+            let mut merged = Columns::default();
+            series::merge_newer(&found.samples, &part, &mut merged);
+            out.remove(found.tier, found.first, found.samples.len(), found.bytes);
+            self.encode(&merged, found.tier, &mut scratch, out);
+            samples += merged.len();
+            folded = end;
+        }
+        out.deleted_late_rows = late.timestamps.get(..folded).unwrap_or(&[]).to_vec();
+        // Rows of equal timestamps were counted again when they were written: only an empty family is exact.
+        let all = complete && folded == late.len();
+        let left = self.sealed.late_rows.saturating_sub(folded as u64).max(1);
+        out.sealed.late_rows = if all { 0 } else { left };
+        Ok(())
+    }
+
+    /// The chunk that a sample of this timestamp belongs to: the last one that begins before it, or the first one.
+    fn chunk_for(&self, view: &View<'_>, timestamp: i64) -> Result<Option<Found>, StoreError> {
+        for tier in [Tier::Hot, Tier::Cold] {
+            let rows = view.chunks(tier, self.series_id, timestamp, timestamp, true);
+            if let Some(found) = self.found(view, tier, &rows)? {
+                return Ok(Some(found));
+            }
+        }
+        for tier in [Tier::Cold, Tier::Hot] {
+            let rows = view.chunks(tier, self.series_id, i64::MIN, i64::MAX, false);
+            if let Some(found) = self.found(view, tier, &rows)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn found(
+        &self,
+        view: &View<'_>,
+        tier: Tier,
+        rows: &crate::store::ChunkCursor<'_>,
+    ) -> Result<Option<Found>, StoreError> {
+        let Read::Known(Some((first, bytes))) = rows.current()? else {
+            return Ok(None);
+        };
+        let mut samples = Columns::default();
+        series::decode(bytes, &mut samples).map_err(|e| self.damaged(&format!("chunk ({e})"), first))?;
+        let mut next = None;
+        if let Some(after) = first.checked_add(1) {
+            for tier in [tier, Tier::Hot] {
+                let mut later = view.chunks(tier, self.series_id, after, i64::MAX, false);
+                // The walk begins one chunk early, in case that one reaches into the range.
+                if matches!(later.current()?, Read::Known(Some((start, _))) if start < after) {
+                    later.advance();
+                }
+                if let (None, Read::Known(Some((start, _)))) = (next, later.current()?) {
+                    next = Some(start);
+                }
+            }
+        }
+        Ok(Some(Found {
+            tier,
+            first,
+            bytes: bytes.len(),
+            samples,
+            next,
+        }))
+    }
+
+    /// Encodes samples as one chunk, or as several of about the usual size when they are twice as many.
+    fn encode(&self, samples: &Columns, tier: Tier, scratch: &mut EncodeScratch, out: &mut Rewritten) {
+        let usual = match tier {
+            Tier::Hot => self.head_samples_max,
+            Tier::Cold => self.cold_chunk_samples,
+        };
+        let usual = usual.clamp(1, CHUNK_SAMPLES_MAX / 2);
+        let len = samples.len();
+        let pieces = if len <= 2 * usual { 1 } else { len.div_ceil(usual) };
+        for piece in 0..pieces {
+            let range = len * piece / pieces..len * (piece + 1) / pieces;
+            let first = samples.get(range.start).timestamp;
+            let (count, mut chunk) = (range.len(), Vec::new());
+            match tier {
+                Tier::Hot => series::encode(samples, range, scratch, &mut chunk),
+                Tier::Cold => series::encode_cold(samples, range, &mut chunk),
+            }
+            out.add(tier, first, count, chunk);
+        }
+    }
+
+    fn move_to_cold(&self, view: &View<'_>, before: i64, out: &mut Rewritten) -> Result<(), StoreError> {
+        let mut samples = Columns::default();
+        let mut moved = Vec::new();
+        let mut rows = view.chunks(Tier::Hot, self.series_id, i64::MIN, i64::MAX, false);
+        while let Read::Known(Some((first, bytes))) = rows.current()? {
+            let start = samples.len();
+            series::decode(bytes, &mut samples).map_err(|e| self.damaged(&format!("chunk ({e})"), first))?;
+            let too_young = samples.timestamps.last().is_none_or(|last| *last >= before);
+            if too_young || samples.len() > CHUNK_SAMPLES_MAX {
+                samples.truncate(start);
+                break;
+            }
+            moved.push((first, samples.len() - start, bytes.len()));
+            if samples.len() >= self.cold_chunk_samples {
+                break;
+            }
+            rows.advance();
+        }
+        if samples.len() < self.cold_chunk_samples / 2 {
+            return Ok(());
+        }
+        for (first, count, bytes) in moved {
+            out.remove(Tier::Hot, first, count, bytes);
+        }
+        let mut chunk = Vec::new();
+        series::encode_cold(&samples, 0..samples.len(), &mut chunk);
+        out.add(Tier::Cold, samples.get(0).timestamp, samples.len(), chunk);
+        Ok(())
+    }
+}

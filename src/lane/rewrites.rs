@@ -87,6 +87,7 @@ impl SeriesWalk {
     ///
     /// # Errors
     /// If a row cannot be read or is damaged.
+    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
     pub fn slice(mut self, now_ms: i64) -> Result<(Vec<Box<[u8]>>, Option<u64>), StoreError> {
         let mut keys = Vec::new();
         let mut rows = self.store.series_from(self.next_id, Reach::Disk);

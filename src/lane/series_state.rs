@@ -81,9 +81,9 @@ impl SealedState {
 
     /// Splits a row into state, data type and key; `None` if it is damaged.
     pub fn decode(row: &[u8]) -> Option<(SealedState, u8, &[u8])> {
-        let header_bytes = match row.first()? {
-            &ROW_VERSION_1 => ROW_1_HEADER_BYTES,
-            &ROW_VERSION => ROW_HEADER_BYTES,
+        let header_bytes = match *row.first()? {
+            ROW_VERSION_1 => ROW_1_HEADER_BYTES,
+            ROW_VERSION => ROW_HEADER_BYTES,
             _ => return None,
         };
         let (header, key) = row.split_at_checked(header_bytes)?;

@@ -192,7 +192,7 @@ fn wrong_types_and_ranges() {
     );
     assert_refused(
         "[latency]\nsignificant_digits = 0",
-        "FILE: latency.significant_digits: got 0; expected an integer from 1 to 3",
+        "FILE: latency.significant_digits: got 0; expected an integer from 2 to 3",
     );
     assert_refused(
         "[routing]\nunknown_keys = \"drop\"",

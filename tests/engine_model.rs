@@ -27,11 +27,11 @@ fn number(variable: &str, default: usize) -> usize {
 }
 
 fn setup(seed: u64) -> Setup {
-    let retention = if seed % 3 == 0 { 1_500 } else { 0 };
+    let retention = if seed.is_multiple_of(3) { 1_500 } else { 0 };
     Setup {
         retention,
         hot_age: (seed % 5 < 3).then_some(START_MS - 1_000),
-        head_samples_max: if seed % 2 == 0 { 16 } else { 64 },
+        head_samples_max: if seed.is_multiple_of(2) { 16 } else { 64 },
     }
 }
 

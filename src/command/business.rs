@@ -441,7 +441,7 @@ mod tests {
                 .starts_with("*8\r\n$12\r\nstock_quotes\r\n")
         );
         let info = client.render(&["BUSINESS", "INFO", "stock_quotes"], &reports);
-        let head = "*34\r\n$4\r\nname\r\n$12\r\nstock_quotes\r\n$5\r\nstate\r\n$8\r\ndegraded\r\n$4\r\n\
+        let head = "*42\r\n$4\r\nname\r\n$12\r\nstock_quotes\r\n$5\r\nstate\r\n$8\r\ndegraded\r\n$4\r\n\
             port\r\n:5555\r\n\
                     $8\r\nprefixes\r\n*1\r\n$6\r\nstock_\r\n$5\r\nfsync\r\n$8\r\neverysec\r\n";
         assert!(info.starts_with(head), "{info}");
@@ -472,7 +472,7 @@ mod tests {
         let mut client = client.resp3();
         let map = client.render(&["CLUSTER_INFO"], &reports);
         assert!(
-            map.starts_with("%8\r\n$12\r\nstock_quotes\r\n%17\r\n$4\r\nname\r\n"),
+            map.starts_with("%8\r\n$12\r\nstock_quotes\r\n%21\r\n$4\r\nname\r\n"),
             "{map}"
         );
         assert_eq!(map.matches("$5\r\nindex\r\n").count(), 16);

@@ -189,9 +189,8 @@ fn storage(mut section: Section) -> Result<StorageConfig, ConfigError> {
 
 fn latency(mut section: Section) -> Result<LatencyConfig, ConfigError> {
     let config = LatencyConfig {
-        significant_digits: section.integer("significant_digits", 1..=3)?,
+        significant_digits: section.integer("significant_digits", 2..=3)?,
         max: section.duration("max", SECOND..=HOUR)?,
-        interval: section.duration("interval", SECOND..=DAY)?,
         dump_on_exit: section.flag("dump_on_exit")?,
     };
     section.finish();

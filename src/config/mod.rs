@@ -128,7 +128,6 @@ pub struct LatencyConfig {
     pub significant_digits: u8,
     /// Longer times are recorded as this.
     pub max: Duration,
-    pub interval: Duration,
     pub dump_on_exit: bool,
 }
 

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
 use crate::limits::{KIB, LANES_MAX};
@@ -148,6 +149,21 @@ fn raise_to_hard(resource: libc::__rlimit_resource_t) -> u64 {
 /// # Errors
 /// `PortInUse`, `PortForbidden`, `AddressNotAvailable`, or `Socket` for anything else.
 pub fn check_port_free(address: IpAddr, port: u16) -> Result<(), StartError> {
+    // The kernel gives the io_uring sockets of a killed process back a moment late.
+    let deadline = Instant::now() + PORT_WAIT_MAX;
+    loop {
+        match try_port(address, port) {
+            Err(StartError::PortInUse(_)) if Instant::now() < deadline => std::thread::sleep(PORT_RETRY),
+            result => return result,
+        }
+    }
+}
+
+/// How long a port may be in use before that counts as an error, and how often it is tried.
+const PORT_WAIT_MAX: Duration = Duration::from_millis(1500);
+const PORT_RETRY: Duration = Duration::from_millis(50);
+
+fn try_port(address: IpAddr, port: u16) -> Result<(), StartError> {
     let address = SocketAddr::new(address, port);
     match TcpListener::bind(address) {
         Ok(_) => Ok(()),

@@ -28,5 +28,6 @@ mod supervisor;
 mod timers;
 mod transaction;
 mod turn;
+mod waking;
 
 pub use start::serve;

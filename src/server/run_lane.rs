@@ -16,7 +16,8 @@ use super::commit::{self, CommitQueue};
 use super::event::Event;
 use super::lane_shell::{LaneShell, PartitionOpening};
 use super::mesh::{MeshEnds, reply_loop};
-use super::{inbox, lifecycle, listener, rewrites, timers};
+use super::waking::LaneWakers;
+use super::{dumps, inbox, lifecycle, listener, rewrites, timers};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -32,6 +33,8 @@ pub struct LaneStart {
     pub ends: MeshEnds,
     /// How its partitions are opened again.
     pub openings: Vec<PartitionOpening>,
+    /// Wakes this lane from another thread.
+    pub wakers: LaneWakers,
     /// Told when the lane serves, or why it cannot.
     pub ready: Sender<Result<usize, String>>,
 }
@@ -45,6 +48,7 @@ pub async fn run_lane(start: LaneStart) {
         resources,
         ends,
         openings,
+        wakers,
         ready,
     } = start;
     let id = lane.id;
@@ -68,7 +72,7 @@ pub async fn run_lane(start: LaneStart) {
                 .map(|entry| entry.config.fsync)
         })
         .collect();
-    keep_timer_armed(shared.config.lane.heartbeat);
+    glommio::spawn_local(wakers.clone().stay_awake(id)).detach();
     let (mesh, inboxes) = ends.connect().await;
     let read_buffer = vec![0; shared.config.wire.read_buffer_bytes];
     let shell = Rc::new(LaneShell {
@@ -121,6 +125,12 @@ pub async fn run_lane(start: LaneStart) {
         .collect();
     let _ = ready.send(Ok(id));
     timers::heartbeat_loop(shell.clone()).await;
+    if id == 0
+        && shell.shared.config.latency.dump_on_exit
+        && let Err(error) = dumps::dump(&shell).await
+    {
+        log::error!("latency dump failed: {error}");
+    }
     // A job under way keeps its database open: it must end before the lane does.
     rewriting.await;
     walking.await;
@@ -128,17 +138,7 @@ pub async fn run_lane(start: LaneStart) {
         task.cancel().await;
     }
     stop(&shell).await;
-}
-
-/// Without an armed timer the executor can go to sleep although a task is ready to run (glommio 0.9: found again here,
-/// as a start that hung while the mesh was being connected).
-fn keep_timer_armed(beat: Duration) {
-    glommio::spawn_local(async move {
-        loop {
-            glommio::timer::sleep(beat).await;
-        }
-    })
-    .detach();
+    wakers.leave(id);
 }
 
 fn bind_all(shared: &Shared, lane: usize) -> Result<Vec<(glommio::net::TcpListener, PortKind)>, String> {

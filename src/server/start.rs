@@ -29,6 +29,7 @@ use crate::store::{
 
 use super::lane_shell::PartitionOpening;
 use super::run_lane::{LaneStart, run_lane, scratch};
+use super::waking::LaneWakers;
 use super::{lifecycle, mesh};
 
 /// File descriptors beside those of clients and tables: logs, rings, event descriptors.
@@ -317,6 +318,13 @@ fn run(
             reason: error.to_string(),
         }
     })?;
+    let wakers = LaneWakers::new(lanes);
+    wakers
+        .start(config.lane.heartbeat)
+        .map_err(|error| StartError::Lane {
+            lane: 0,
+            reason: error.to_string(),
+        })?;
     let mut threads = Vec::new();
     let ends = mesh::build(lanes, config.lane.hops_in_flight_max);
     for (((id, ends), openings), partitions) in ends.into_iter().enumerate().zip(openings).zip(opened) {
@@ -340,6 +348,7 @@ fn run(
             resources,
             ends,
             openings,
+            wakers: wakers.clone(),
             ready,
         };
         let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
@@ -408,7 +417,7 @@ fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
             port,
             prefixes,
             entry.partitions,
-            format!("{:?}", business.fsync).to_lowercase()
+            fsync_name(business.fsync)
         );
     }
     let data_dir =
@@ -428,4 +437,12 @@ fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
     println!("ticklane ready on {address}:{}", shared.port);
     // A reader at the other end of a pipe waits for this line.
     let _ = std::io::Write::flush(&mut std::io::stdout());
+}
+
+fn fsync_name(fsync: config::Fsync) -> &'static str {
+    match fsync {
+        config::Fsync::Always => "always",
+        config::Fsync::EverySecond => "everysec",
+        config::Fsync::No => "no",
+    }
 }

@@ -31,7 +31,7 @@ pub fn close_partition(
     // Batches whose part was in the record that failed: their coordinators are told that the outcome is unknown and
     // make them void everywhere else.
     let void = partition.open_batch_parts();
-    let since_ms = shell.shared.started_ms;
+    let since_ms = crate::clock::Clock::system().now_ms();
     *slot = PartitionSlot::Closed {
         cause: error.to_string().into(),
         since_ms,

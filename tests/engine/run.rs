@@ -256,12 +256,12 @@ impl Run {
 
     fn add(&mut self, key: &[u8], data_type: u8, timestamp: i64) -> Outcome {
         self.values += 1;
-        let value = if self.values % 50 == 0 {
+        let value = if self.values.is_multiple_of(50) {
             f64::INFINITY
         } else {
             self.values as f64 / 4.0
         };
-        let quality = if self.values % 9 == 0 {
+        let quality = if self.values.is_multiple_of(9) {
             (self.values / 9) as u8
         } else {
             0
@@ -343,7 +343,9 @@ impl Run {
     fn delete(&mut self, key: &[u8]) -> Outcome {
         let deleted = self.until_done(|partition, now_ms| {
             let place = partition.find(key, now_ms)?;
-            place.map(|place| partition.delete(place));
+            if let Some(place) = place {
+                partition.delete(place);
+            }
             Ok(place.is_some())
         })?;
         let expected = self.model.get(key, self.now_ms).is_some();
@@ -382,7 +384,9 @@ impl Run {
         };
         let found = self.until_done(|partition, now_ms| {
             let place = partition.find(key, now_ms)?;
-            place.map(|place| partition.set_expiry(place, expire_at_ms));
+            if let Some(place) = place {
+                partition.set_expiry(place, expire_at_ms);
+            }
             Ok(place.is_some())
         })?;
         if found == Some(true) {

@@ -1,0 +1,67 @@
+//! A thread that wakes every lane now and then, whatever its executor believes.
+//!
+//! glommio 0.9 can put an executor to sleep although a task is ready to run (see ARCHITECTURE.md). A timer does not
+//! help for certain: when the timer's own task is the one that is ready, nothing is armed any more, and the lane sleeps
+//! until the network wakes it, or for ever. Found here as clients with unread bytes under `redis-benchmark --cluster`.
+//! A wake from another thread goes through the executor's event descriptor and always works.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// One waker per lane.
+#[derive(Clone)]
+pub struct LaneWakers {
+    slots: Arc<Vec<Mutex<Option<Waker>>>>,
+}
+
+impl LaneWakers {
+    /// Room for so many lanes.
+    pub fn new(lanes: usize) -> LaneWakers {
+        LaneWakers {
+            slots: Arc::new((0..lanes).map(|_| Mutex::new(None)).collect()),
+        }
+    }
+
+    /// Registers the calling lane; the future never ends and does nothing when woken but run.
+    pub async fn stay_awake(self, lane: usize) {
+        poll_fn::<(), _>(|context| {
+            if let Some(Ok(mut slot)) = self.slots.get(lane).map(Mutex::lock) {
+                slot.get_or_insert_with(|| context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Wakes all lanes every `beat` until the process ends.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(&self, beat: Duration) -> std::io::Result<()> {
+        let slots = self.slots.clone();
+        std::thread::Builder::new()
+            .name("lane-waker".into())
+            .spawn(move || {
+                loop {
+                    std::thread::sleep(beat);
+                    for slot in slots.iter() {
+                        if let Ok(slot) = slot.lock()
+                            && let Some(waker) = slot.as_ref()
+                        {
+                            waker.wake_by_ref();
+                        }
+                    }
+                }
+            })?;
+        Ok(())
+    }
+
+    /// The lane's executor is about to end: nobody wakes it any more.
+    pub fn leave(&self, lane: usize) {
+        if let Some(Ok(mut slot)) = self.slots.get(lane).map(Mutex::lock) {
+            *slot = None;
+        }
+    }
+}

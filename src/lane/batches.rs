@@ -127,6 +127,11 @@ impl Batches {
         }
     }
 
+    /// Every part is committed: others may touch the keys again.
+    pub fn let_go(&mut self, id: BatchId) {
+        self.release_keys(id);
+    }
+
     /// Nothing was committed anywhere: the batch never happened. Only for batches that wrote nothing here.
     pub fn release(&mut self, id: BatchId) {
         self.release_keys(id);

@@ -101,6 +101,15 @@ impl CommitQueue {
         }
     }
 
+    /// The last commit of the partition that is in the log.
+    pub fn last_written(&self, place: usize) -> Change {
+        Change {
+            place,
+            commit: self.place(place).written.get(),
+            wrote: true,
+        }
+    }
+
     fn is_done(&self, change: &Change, durable: bool) -> bool {
         let commits = self.place(change.place);
         let wait_for_disk =

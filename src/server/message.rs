@@ -191,7 +191,12 @@ pub enum BatchStep {
         /// All participants everywhere.
         participants: Vec<PartitionName>,
     },
-    /// All parts are on record: let the keys go. Answered when the outcome itself is as durable as its policy says.
+    /// All parts are on record: let the keys go. Answered when the part is as durable as its policy says.
+    LetGo {
+        /// Places that take part here.
+        places: Vec<usize>,
+    },
+    /// All parts are durable: put that on record. Answered when the outcome itself is as durable as its policy says.
     Outcome {
         /// Places that take part here.
         places: Vec<usize>,

@@ -164,6 +164,16 @@ async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answ
                 unknown_outcome()
             }
         }
+        BatchStep::LetGo { places } => {
+            each_partition(shell, &places, |partition| partition.batches.let_go(id));
+            shell.released.wake_all();
+            let parts: Vec<Change> = places
+                .iter()
+                .map(|place| shell.commits.last_written(*place))
+                .collect();
+            shell.commits.wait_durable(&parts).await;
+            Answer::Flag(true)
+        }
         BatchStep::Outcome { places } => {
             each_partition(shell, &places, |partition| partition.settle_batch(id));
             shell.released.wake_all();

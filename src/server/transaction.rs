@@ -208,6 +208,9 @@ impl BatchRun {
                 .await;
             return;
         }
+        // An outcome on one disk while a part is lost with another's would make half a batch: parts first.
+        self.each_lane(shell, written, |places| BatchStep::LetGo { places })
+            .await;
         self.each_lane(shell, written, |places| BatchStep::Outcome { places })
             .await;
         self.each_lane(shell, written, |places| BatchStep::Forget { places })

@@ -1,19 +1,19 @@
 //! Checks before anything starts: what the machine refuses is said in plain words, with an exit code.
 
 mod error;
+mod port;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
 use crate::limits::{KIB, LANES_MAX};
 
 pub use error::{EXIT_CODES, StartError};
+pub use port::check_port_free;
 
 /// Locked memory that one executor needs. glommio refuses to start with less; kernels up to 5.11 charge the
 /// rings of all executors to this limit.
@@ -140,60 +140,6 @@ fn raise_to_hard(resource: libc::__rlimit_resource_t) -> u64 {
     }
 }
 
-/// Checks that nothing listens on `address:port` yet. Port 0 is always free.
-///
-/// The lanes share their ports by SO_REUSEPORT, and with it a second server of the same user would silently
-/// get half of the connections; so this binds once without it. Connections of a previous run that are still
-/// closing also make that fail: they do not count, only a listening socket does.
-///
-/// # Errors
-/// `PortInUse`, `PortForbidden`, `AddressNotAvailable`, or `Socket` for anything else.
-pub fn check_port_free(address: IpAddr, port: u16) -> Result<(), StartError> {
-    // The kernel gives the io_uring sockets of a killed process back a moment late.
-    let deadline = Instant::now() + PORT_WAIT_MAX;
-    loop {
-        match try_port(address, port) {
-            Err(StartError::PortInUse(_)) if Instant::now() < deadline => std::thread::sleep(PORT_RETRY),
-            result => return result,
-        }
-    }
-}
-
-/// How long a port may be in use before that counts as an error, and how often it is tried.
-const PORT_WAIT_MAX: Duration = Duration::from_millis(1500);
-const PORT_RETRY: Duration = Duration::from_millis(50);
-
-fn try_port(address: IpAddr, port: u16) -> Result<(), StartError> {
-    let address = SocketAddr::new(address, port);
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(match error.kind() {
-            io::ErrorKind::AddrInUse if !has_listener(port) => return Ok(()),
-            io::ErrorKind::AddrInUse => StartError::PortInUse(address),
-            io::ErrorKind::PermissionDenied => StartError::PortForbidden(address),
-            io::ErrorKind::AddrNotAvailable => StartError::AddressNotAvailable(address),
-            _ => StartError::Socket { address, error },
-        }),
-    }
-}
-
-/// True if some socket listens on `port`, or if that cannot be found out. Source: proc(5), /proc/net/tcp: column 2 is
-/// the local address with the port in hexadecimal, column 4 the state, 0A = LISTEN.
-fn has_listener(port: u16) -> bool {
-    let wanted = format!(":{port:04X}");
-    let listens = |line: &str| {
-        let mut columns = line.split_whitespace().skip(1);
-        let local = columns.next().unwrap_or("");
-        local.ends_with(&wanted) && columns.nth(1) == Some("0A")
-    };
-    let mut tables = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .map(std::fs::read_to_string)
-        .into_iter()
-        .flatten()
-        .peekable();
-    tables.peek().is_none() || tables.any(|table| table.lines().any(listens))
-}
-
 /// Holds a data directory for this process until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct DataDirLock {
@@ -315,6 +261,8 @@ fn choose_among(config: &ServerConfig, allowed: Vec<usize>) -> Result<CoreChoice
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
     use crate::config::Config;
 

@@ -253,8 +253,12 @@ impl Connection {
         let slower_than_us = self.shell.shared.settings().slowlog_slower_than_us;
         if slower_than_us >= 0 && took_ns / 1_000 >= slower_than_us.unsigned_abs() {
             let args = self.input.pending_args();
-            self.shell
-                .keep_slow_call(&self.client, args, took_ns / 1_000, lane.clock.now_ms());
+            self.shell.keep_slow_call(
+                &self.client.session.borrow(),
+                args,
+                took_ns / 1_000,
+                lane.clock.now_ms(),
+            );
         }
         if let Some(id) = self.shell.shared.commands.find(name.as_bytes()) {
             lane.latency.record_late(usize::from(id), took_ns);

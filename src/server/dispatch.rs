@@ -48,6 +48,8 @@ pub struct Input {
     spans: Vec<Span>,
     /// Length of the request that stopped the section, to be consumed when it is done.
     pending: usize,
+    /// Where the last request began, and whether it was an inline one.
+    last_start: usize,
     inline: bool,
 }
 
@@ -75,6 +77,16 @@ impl Input {
     /// Bytes that at least have to come before the next request is complete.
     pub fn missing_bytes(&self) -> usize {
         self.parser.missing_bytes()
+    }
+
+    /// Arguments of the last request that was run, as long as no other has been parsed.
+    fn last_args(&self) -> Args<'_> {
+        let bytes = if self.inline {
+            self.parser.inline_bytes()
+        } else {
+            self.bytes.get(self.last_start..).unwrap_or(&[])
+        };
+        Args::new(bytes, &self.spans)
     }
 
     /// Arguments of the request that stopped the section.
@@ -143,6 +155,10 @@ impl Section<'_> {
         let limits = self.limits();
         loop {
             if input.position >= input.bytes.len() {
+                if self.timing.count > 0 {
+                    self.close_timing(Some(input.last_args()));
+                    self.timing.count = 0;
+                }
                 return Step::NeedInput;
             }
             if self.commands >= commands_max || self.turn.reply.len() >= TURN_REPLY_MAX_BYTES {
@@ -185,6 +201,8 @@ impl Section<'_> {
                     return step;
                 }
             }
+            input.last_start = input.position;
+            input.inline = inline;
             input.position += consumed_bytes;
             if self.session.closing || self.session.unwatch_due {
                 return Step::Full;
@@ -625,7 +643,7 @@ impl Section<'_> {
             return;
         }
         let now_ns = if self.timing.count > 0 {
-            self.close_timing()
+            self.close_timing(None)
         } else {
             self.timing.start_ns
         };
@@ -636,7 +654,8 @@ impl Section<'_> {
         };
     }
 
-    fn close_timing(&mut self) -> u64 {
+    /// Ends a run of equal commands; `args` are those of its last one, if they are still at hand.
+    fn close_timing(&mut self, args: Option<Args<'_>>) -> u64 {
         let now_ns = self.lane.clock.instant_ns();
         let Timing { id, count, start_ns } = self.timing;
         let each_ns = now_ns.saturating_sub(start_ns) / count.max(1);
@@ -644,12 +663,20 @@ impl Section<'_> {
             .latency
             .record_service_n(usize::from(id), each_ns, count);
         self.turn.count(id, count);
+        let slower_than_us = self.shell.shared.settings().slowlog_slower_than_us;
+        if slower_than_us >= 0 && each_ns / 1_000 >= slower_than_us.unsigned_abs() {
+            let name = self.shell.shared.commands.get(id).name.as_bytes();
+            let named = [Span::new(0, name.len()).expect("invariant: names are short")];
+            let args = args.unwrap_or_else(|| Args::new(name, &named));
+            self.shell
+                .keep_slow_call(self.session, args, each_ns / 1_000, self.now_ms);
+        }
         now_ns
     }
 
     fn finish(&mut self) {
         if self.timing.count > 0 {
-            self.close_timing();
+            self.close_timing(None);
         }
         self.lane.counters.commands_processed += self.commands as u64;
         self.lane.counters.turns += 1;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::command::Shared;
 use crate::command::report::SlowCall;
+use crate::command::{Session, Shared};
 use crate::lane::{ClientId, Lane, PartitionSettings};
 use crate::resp::Args;
 use crate::store::{DatabaseOptions, SharedResources};
@@ -132,7 +132,7 @@ impl LaneShell {
     }
 
     /// Keeps a slow call, the oldest going first.
-    pub fn keep_slow_call(&self, client: &ClientHandle, args: Args<'_>, duration_us: u64, now_ms: i64) {
+    pub fn keep_slow_call(&self, session: &Session, args: Args<'_>, duration_us: u64, now_ms: i64) {
         let max = self.shared.settings().slowlog_entries_max;
         let mut calls = self.slow_calls.borrow_mut();
         while calls.len() >= max.max(1) {
@@ -143,7 +143,6 @@ impl LaneShell {
         }
         let number = self.next_slow_call.get();
         self.next_slow_call.set(number + 1);
-        let session = client.session.borrow();
         let cut = |arg: &[u8]| Box::from(arg.get(..arg.len().min(SLOW_CALL_ARG_MAX_BYTES)).unwrap_or(arg));
         calls.push_back(SlowCall {
             id: number * self.shared.directory.lanes() as u64 + self.id() as u64,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{CpuSet, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use crate::business::Directory;
 use crate::cli::ServeOptions;
@@ -64,6 +64,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         data_dir: config.server.data_dir.clone(),
         reason: error.to_string(),
     };
+    leave_lanes_cores(&cores);
     let resources = SharedResources::new(
         config.storage.block_cache_bytes,
         config.storage.write_buffers_bytes,
@@ -356,7 +357,7 @@ fn run(
             .io_memory(config.lane.io_memory_bytes)
             .preempt_timer(config.lane.preempt_timer)
             .spin_before_park(config.lane.spin_before_park)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(config.lane.blocking_threads))
+            .blocking_thread_pool_placement(blocking_placement(config.lane.blocking_threads, cores))
             .spawn(move || run_lane(start))
             .map_err(|error| StartError::Lane {
                 lane: id,
@@ -437,6 +438,51 @@ fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
     println!("ticklane ready on {address}:{}", shared.port);
     // A reader at the other end of a pipe waits for this line.
     let _ = std::io::Write::flush(&mut std::io::stdout());
+}
+
+/// Threads that may block run beside the lanes if there are cores to spare; without a set of their own they would
+/// inherit the lane's core.
+fn blocking_placement(threads: usize, cores: &CoreChoice) -> PoolPlacement {
+    let online = match CpuSet::online() {
+        Ok(online) => online,
+        Err(error) => {
+            log::warn!("blocking pools are not placed: {error}");
+            return PoolPlacement::Unbound(threads);
+        }
+    };
+    let allowed = if cores.spare.is_empty() {
+        &cores.lanes
+    } else {
+        &cores.spare
+    };
+    let set = online.filter(|location| allowed.contains(&location.cpu));
+    PoolPlacement::Fenced(threads, set)
+}
+
+/// Restricts this thread, and with it the threads that RocksDB starts from it, to the spare cores.
+fn leave_lanes_cores(cores: &CoreChoice) {
+    if cores.spare.is_empty() {
+        return;
+    }
+    // SAFETY: an all-zero cpu_set_t is an empty set; CPU_SET writes inside it for core numbers below its size, which
+    // CORE_ID_MAX guarantees; the call reads exactly the size it is given.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        for core in cores
+            .spare
+            .iter()
+            .filter(|core| **core <= crate::limits::CORE_ID_MAX)
+        {
+            libc::CPU_SET(*core, &mut set);
+        }
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if result != 0 {
+        log::warn!(
+            "RocksDB's threads are not kept off the lanes' cores: {}",
+            std::io::Error::last_os_error()
+        );
+    }
 }
 
 fn fsync_name(fsync: config::Fsync) -> &'static str {

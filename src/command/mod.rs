@@ -25,6 +25,7 @@ mod latency;
 mod server;
 mod string;
 mod transaction;
+pub mod ts;
 mod tsdb;
 
 use crate::lane::{ClientId, Handled, Partition, Stop};

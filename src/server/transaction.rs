@@ -69,7 +69,8 @@ impl BatchRun {
         for command in commands {
             let entry = table.get(command.id);
             run.all_keys = run.all_keys || matches!(entry.name, "FLUSHALL" | "FLUSHDB");
-            for index in entry.keys.indexes(command.args.len()) {
+            let argument = |index: usize| command.args.get(index).map(|argument| &**argument);
+            for index in entry.keys.indexes(command.args.len(), argument) {
                 if let Some(key) = command.args.get(index) {
                     run.add_key(shell, key, entry.flags.has(Flags::WRITE))?;
                 }

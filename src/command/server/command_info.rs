@@ -33,6 +33,12 @@ pub const CATEGORIES: [&str; 22] = [
 /// Commands that can hurt although they are not the administrator's.
 const DANGEROUS: [&str; 7] = ["FLUSHALL", "FLUSHDB", "KEYS", "INFO", "ROLE", "LASTSAVE", "SORT"];
 
+/// Commands whose category is `fast` although their flag is not, as RedisTimeSeries has it.
+const FAST_CATEGORY: [&str; 4] = ["TS.CREATE", "TS.DELETERULE", "TS.GET", "TS.INFO"];
+
+/// Commands whose category is not `fast` although their flag is, as RedisTimeSeries has it.
+const SLOW_CATEGORY: [&str; 1] = ["TS.CREATERULE"];
+
 /// Names of flags as COMMAND INFO shows them.
 const FLAG_NAMES: [(Flags, &str); 7] = [
     (Flags::WRITE, "write"),
@@ -75,7 +81,14 @@ pub fn categories(flags: Flags, group: &str) -> Vec<&'static str> {
 
 /// The ACL categories of a command.
 pub fn categories_of(command: &Command) -> Vec<&'static str> {
-    let mut names = categories(command.flags, command.group);
+    let flags = if FAST_CATEGORY.contains(&command.name) {
+        command.flags.and(Flags::FAST)
+    } else if SLOW_CATEGORY.contains(&command.name) {
+        Flags(command.flags.0 & !Flags::FAST.0)
+    } else {
+        command.flags
+    };
+    let mut names = categories(flags, command.group);
     if DANGEROUS.contains(&command.name) && !names.contains(&"dangerous") {
         names.push("dangerous");
         names.sort_by_key(|name| CATEGORIES.iter().position(|category| category == name));
@@ -88,7 +101,12 @@ pub fn write_command(command: &Command, reply: &mut Reply) {
     reply.array(10);
     reply.bulk(command.lower_name().as_bytes());
     reply.integer(command.arity.into());
-    write_flags(command.flags, reply);
+    let movable: &[&str] = if command.keys.is_counted() {
+        &["movablekeys"]
+    } else {
+        &[]
+    };
+    write_flags(command.flags, movable, reply);
     for position in key_positions(command.keys) {
         reply.integer(position);
     }
@@ -116,7 +134,7 @@ pub fn write_subcommand(subcommand: &Subcommand, group: &str, reply: &mut Reply)
     reply.array(10);
     reply.bulk(subcommand.full_name.as_bytes());
     reply.integer(subcommand.arity.into());
-    write_flags(subcommand.flags, reply);
+    write_flags(subcommand.flags, &[], reply);
     for _ in 0..3 {
         reply.integer(0);
     }
@@ -126,12 +144,13 @@ pub fn write_subcommand(subcommand: &Subcommand, group: &str, reply: &mut Reply)
     }
 }
 
-fn write_flags(flags: Flags, reply: &mut Reply) {
-    let names: Vec<&str> = FLAG_NAMES
+fn write_flags(flags: Flags, more: &[&'static str], reply: &mut Reply) {
+    let mut names: Vec<&str> = FLAG_NAMES
         .iter()
         .filter(|(flag, _)| flags.has(*flag))
         .map(|(_, name)| *name)
         .collect();
+    names.extend_from_slice(more);
     reply.set(names.len());
     for name in names {
         reply.simple(name);
@@ -146,6 +165,9 @@ fn write_categories(names: &[&str], reply: &mut Reply) {
 }
 
 fn key_positions(keys: KeySpec) -> [i64; 3] {
+    if keys.is_counted() {
+        return [0; 3];
+    }
     [keys.first as i64, i64::from(keys.last), keys.step as i64]
 }
 
@@ -199,16 +221,16 @@ pub fn key_flags(command: &Command) -> &'static [&'static str] {
     match command.name {
         "SET" => &["RW", "access", "update", "variable_flags"],
         "MSET" | "SETEX" | "PSETEX" | "TSDB_SET" | "TSDB_MSET" => &["OW", "update"],
-        "SETNX" | "MSETNX" => &["OW", "insert"],
+        "SETNX" | "MSETNX" | "TS.CREATE" => &["OW", "insert"],
         "DEL" | "UNLINK" => &["RM", "delete"],
+        "TS.DEL" => &["RW", "delete"],
         "GETDEL" => &["RW", "access", "delete"],
         "APPEND" => &["RW", "insert"],
         "GETSET" | "GETEX" | "INCR" | "DECR" | "INCRBY" | "DECRBY" | "INCRBYFLOAT" => {
             &["RW", "access", "update"]
         }
-        "EXISTS" | "TYPE" | "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" | "TOUCH" | "STRLEN" | "WATCH" => {
-            &["RO"]
-        }
+        "EXISTS" | "TYPE" | "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" | "TOUCH" | "STRLEN" | "WATCH"
+        | "TS.INFO" => &["RO"],
         _ if command.flags.has(Flags::READONLY) => &["RO", "access"],
         _ => &["RW", "update"],
     }
@@ -224,8 +246,14 @@ fn write_key_spec(command: &Command, reply: &mut Reply) {
         reply.simple(flag);
     }
     reply.bulk(b"begin_search");
-    write_search("index", &[("index", keys.first as i64)], reply);
+    let begin = keys.first - usize::from(keys.is_counted());
+    write_search("index", &[("index", begin as i64)], reply);
     reply.bulk(b"find_keys");
+    if keys.is_counted() {
+        let spec = [("keynumidx", 0), ("firstkey", 1), ("keystep", keys.step as i64)];
+        write_search("keynum", &spec, reply);
+        return;
+    }
     // Redis counts the last key from the first one, unless it counts from the end.
     let last = if keys.last < 0 {
         i64::from(keys.last)
@@ -253,7 +281,68 @@ fn write_search(kind: &str, spec: &[(&str, i64)], reply: &mut Reply) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::command::session::{SessionContext, SessionStop};
     use crate::command::test_support::TestClient;
+    use crate::resp::{Args, Proto};
+
+    /// An entry that no table holds.
+    fn command(name: &'static str, flags: Flags, keys: KeySpec) -> Command {
+        fn no_handler(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+            Ok(())
+        }
+        Command {
+            name,
+            arity: -5,
+            flags,
+            keys,
+            group: "timeseries",
+            since: "1.0.0",
+            syntax: "",
+            summary: "",
+            run: Run::Session(no_handler),
+        }
+    }
+
+    #[test]
+    fn counted_keys_are_described_as_by_redis() {
+        let mut reply = Reply::new(Proto::Resp3);
+        write_command(
+            &command("TS.NRANGE", Flags::READONLY, KeySpec::COUNTED),
+            &mut reply,
+        );
+        let expected = "*10\r\n$9\r\nts.nrange\r\n:-5\r\n~2\r\n+readonly\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n\
+            ~3\r\n+@read\r\n+@slow\r\n+@timeseries\r\n~0\r\n\
+            ~1\r\n%3\r\n$5\r\nflags\r\n~2\r\n+RO\r\n+access\r\n\
+            $12\r\nbegin_search\r\n%2\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n%1\r\n$5\r\nindex\r\n:1\r\n\
+            $9\r\nfind_keys\r\n%2\r\n$4\r\ntype\r\n$6\r\nkeynum\r\n$4\r\nspec\r\n%3\r\n\
+            $9\r\nkeynumidx\r\n:0\r\n$8\r\nfirstkey\r\n:1\r\n$7\r\nkeystep\r\n:1\r\n~0\r\n";
+        assert_eq!(String::from_utf8_lossy(reply.as_bytes()), expected);
+    }
+
+    #[test]
+    fn categories_of_time_series_are_those_of_the_module() {
+        let write = Flags::WRITE.and(Flags::DENY_ON_FULL);
+        for (name, flags, categories) in [
+            ("TS.CREATE", write, ["write", "fast", "timeseries"]),
+            ("TS.DELETERULE", Flags::WRITE, ["write", "fast", "timeseries"]),
+            (
+                "TS.CREATERULE",
+                Flags::WRITE.and(Flags::FAST),
+                ["write", "slow", "timeseries"],
+            ),
+            ("TS.ADD", write, ["write", "slow", "timeseries"]),
+            ("TS.GET", Flags::READONLY, ["read", "fast", "timeseries"]),
+            ("TS.INFO", Flags::READONLY, ["read", "fast", "timeseries"]),
+            ("TS.READ", Flags::READONLY, ["read", "slow", "timeseries"]),
+        ] {
+            assert_eq!(
+                categories_of(&command(name, flags, KeySpec::FIRST)),
+                categories,
+                "{name}"
+            );
+        }
+    }
 
     #[test]
     fn mset_is_described_as_by_redis() {

@@ -161,6 +161,9 @@ fn subject<'t, 'a>(table: &'t CommandTable, args: Args<'a>) -> Result<(&'t Comma
             "ERR Invalid number of arguments specified for command",
         ));
     }
+    if command.keys.is_counted() && command.keys.keys(subject).next().is_none() {
+        return Err(Refusal::text("ERR Invalid arguments specified for command"));
+    }
     Ok((command, subject))
 }
 

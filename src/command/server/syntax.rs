@@ -157,11 +157,31 @@ fn add_optional(sequence: &mut Vec<Argument>, mut inner: Vec<Argument>) {
             sequence.push(repeated);
             return;
         }
+        if let Some(token) = token_before(sequence.get(start..).unwrap_or_default(), &inner) {
+            sequence.truncate(start);
+            let mut repeated = joined(inner);
+            repeated.token = Some(token);
+            repeated.multiple = true;
+            sequence.push(repeated);
+            return;
+        }
     }
     let mut argument = joined(inner);
     argument.optional = true;
     argument.multiple |= repeats;
     sequence.push(argument);
+}
+
+/// The token in front of `tail` if that is all that tells it from `inner`: `LABELS label value [label value ...]`.
+fn token_before(tail: &[Argument], inner: &[Argument]) -> Option<String> {
+    let (first, others) = tail.split_first()?;
+    let (inner_first, inner_others) = inner.split_first()?;
+    let bare = Argument {
+        token: None,
+        ..first.clone()
+    };
+    let token = first.token.clone().filter(|_| first.kind != Kind::Token)?;
+    (bare == *inner_first && others == inner_others).then_some(token)
 }
 
 /// One argument out of a sequence.
@@ -237,6 +257,13 @@ mod tests {
                 "key timestamp|* value [data_type] [quality]",
             ),
             ("[command ...]", "[command...]"),
+            ("FILTER filterExpr [filterExpr ...]", "FILTER=filterExpr..."),
+            (
+                "key [LABELS label value [label value ...]]",
+                "key [LABELS=(label value)...]",
+            ),
+            ("numkeys key [key ...] from", "numkeys key... from"),
+            ("[ENCODING <A | B>]", "[ENCODING=A|B]"),
             (
                 "[protover [AUTH username password] [SETNAME clientname]]",
                 "[(protover [(AUTH=username password)] [SETNAME=clientname])]",

@@ -2,6 +2,7 @@
 
 use crate::command::KeySpec;
 use crate::command::subcommand::subcommands_of;
+use crate::command::ts::facts::complexity_of;
 use crate::resp::Reply;
 
 use super::command_list::Named;
@@ -19,6 +20,7 @@ pub fn write(named: Named<'_>, reply: &mut Reply) {
                 summary: command.summary,
                 since: command.since,
                 group: command.group,
+                complexity: complexity_of(command.name),
             };
             write_one(
                 &head,
@@ -41,6 +43,7 @@ pub fn write(named: Named<'_>, reply: &mut Reply) {
                 summary: subcommand.summary,
                 since: subcommand.since,
                 group: command.group,
+                complexity: None,
             };
             write_one(&head, &parse(subcommand.syntax), false, false, reply);
         }
@@ -52,6 +55,7 @@ struct Head<'a> {
     summary: &'a str,
     since: &'a str,
     group: &'a str,
+    complexity: Option<&'a str>,
 }
 
 fn write_one(
@@ -62,12 +66,16 @@ fn write_one(
     reply: &mut Reply,
 ) {
     reply.bulk(head.name.as_bytes());
-    reply.map(3 + usize::from(!arguments.is_empty()) + usize::from(has_subcommands));
-    for (name, text) in [
-        ("summary", head.summary),
-        ("since", head.since),
-        ("group", head.group),
-    ] {
+    let facts = [
+        ("summary", Some(head.summary)),
+        ("since", Some(head.since)),
+        ("group", Some(head.group)),
+        ("complexity", head.complexity),
+    ];
+    let known = facts.iter().filter(|(_, text)| text.is_some()).count();
+    reply.map(known + usize::from(!arguments.is_empty()) + usize::from(has_subcommands));
+    for (name, text) in facts {
+        let Some(text) = text else { continue };
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
     }
@@ -125,7 +133,10 @@ fn write_argument(argument: &Argument, has_keys: bool, reply: &mut Reply) {
 }
 
 fn is_key_name(name: &str) -> bool {
-    matches!(name, "key" | "newkey" | "source" | "destination")
+    matches!(
+        name,
+        "key" | "newkey" | "source" | "destination" | "sourceKey" | "destKey" | "leftKey" | "rightKey"
+    )
 }
 
 fn type_name(argument: &Argument, is_key: bool) -> &'static str {
@@ -138,7 +149,9 @@ fn type_name(argument: &Argument, is_key: bool) -> &'static str {
             "pattern" => "pattern",
             "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
             "seconds" | "milliseconds" | "increment" | "decrement" | "offset" | "start" | "end" | "count"
-            | "cursor" | "limit" | "index" | "timeout" | "slot" => "integer",
+            | "cursor" | "limit" | "index" | "timeout" | "slot" | "numkeys" | "minCount" | "size"
+            | "alignTimestamp" => "integer",
+            "addend" | "subtrahend" | "maxValDiff" => "double",
             _ => "string",
         },
     }

@@ -274,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_time_series_are_understood() {
+        for facts in crate::command::ts::facts::ALL {
+            let tree = shown(&parse(facts.syntax));
+            let loose = tree
+                .split(' ')
+                .any(|word| word == "..." || word == "[...]" || word == "|");
+            assert!(!loose, "{}: {tree}", facts.name);
+        }
+        let range = "key fromTimestamp toTimestamp [LATEST] [FILTER_BY_TS=timestamp...] [(FILTER_BY_VALUE=min max)] \
+            [(FILTER_BY_QUALITY=min max)] [WITHQUALITY] [COUNT=count] \
+            [([ALIGN=align] AGGREGATION=aggregators bucketDuration [TZ=zone] [BUCKETTIMESTAMP=bt] [EMPTY])]";
+        assert_eq!(shown(&parse(crate::command::ts::facts::RANGE.syntax)), range);
+    }
+
+    #[test]
     fn odd_lines_do_no_harm() {
         for line in ["]", "[", "<", "[...]", "| |", "[a", "> a <", "..."] {
             let _ = parse(line);

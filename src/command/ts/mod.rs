@@ -3,6 +3,7 @@
 pub mod aggregation;
 pub mod aggregator;
 pub mod duration;
+pub mod facts;
 pub mod label_choice;
 pub mod labels;
 pub mod options;

@@ -4,6 +4,7 @@
 //! - `limits`, `clock`, `config`, `refusal`, `metrics`: leaves.
 //! - `resp`: bytes to requests and replies; knows no commands.
 //! - `series`: samples, chunks, codecs; bytes and numbers only.
+//! - `aggregate`: buckets, reductions and joins of samples; numbers only.
 //! - `store`: RocksDB; the only module that names it.
 //! - `lane`: the state one core owns; joins `series` and `store`; knows no commands.
 //! - `business`: which lane owns a key.
@@ -11,6 +12,7 @@
 //! - `transfer`: import and export, a client of a running server.
 //! - `server`: threads, sockets, timers; the only module that names glommio.
 
+pub mod aggregate;
 pub mod business;
 pub mod cli;
 pub mod clock;

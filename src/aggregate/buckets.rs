@@ -1,0 +1,193 @@
+//! Samples in, one row per bucket out.
+
+use crate::aggregate::aggregator::{Aggregator, Needs};
+use crate::aggregate::bucketing::{Bucket, BucketTimestamp, Bucketing};
+use crate::aggregate::kernels;
+use crate::aggregate::statistics::{Point, Statistics};
+use crate::series::ChunkSummary;
+
+/// What is asked of the buckets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AggregationSpec {
+    /// In the order of the values in a row.
+    pub aggregators: Vec<Aggregator>,
+    pub bucketing: Bucketing,
+    pub bucket_timestamp: BucketTimestamp,
+    /// Whether buckets without samples between the others are reported.
+    pub empty: bool,
+}
+
+/// First and last sample of a bucket that is not NaN, and the area under the straight lines between them.
+pub(super) type Path = Option<(Point, Point, f64)>;
+
+/// Aggregates the samples of one series, fed in ascending order of time.
+#[derive(Debug)]
+pub struct BucketAggregation {
+    pub(super) spec: AggregationSpec,
+    pub(super) needs: Needs,
+    width: usize,
+    /// Starts of the closed buckets that are reported, and their values, row after row.
+    pub(super) starts: Vec<i64>,
+    pub(super) values: Vec<f64>,
+    /// One for each closed bucket, if an aggregator needs the area.
+    pub(super) paths: Vec<Path>,
+    /// The bucket being filled; None before the first sample.
+    open: Option<Bucket>,
+    statistics: Statistics,
+    /// Samples of the last closed bucket: a guess for the next.
+    guess: usize,
+    /// Whether no sample so far is older than time 0.
+    pub(super) starts_at_zero: bool,
+    /// Value of the last sample of the closed buckets, if an aggregator needs it.
+    carried: f64,
+    scratch: Scratch,
+}
+
+/// Samples of a run that are not NaN.
+#[derive(Debug, Default)]
+struct Scratch {
+    timestamps: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl BucketAggregation {
+    pub fn new(spec: AggregationSpec) -> Self {
+        BucketAggregation {
+            needs: Needs::of(&spec.aggregators),
+            width: spec.aggregators.iter().map(|aggregator| aggregator.width()).sum(),
+            spec,
+            starts: Vec::new(),
+            values: Vec::new(),
+            paths: Vec::new(),
+            open: None,
+            statistics: Statistics::new(),
+            guess: 0,
+            starts_at_zero: true,
+            carried: f64::NAN,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Values of one row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Adds samples that are newer than all so far. Both columns have the same length.
+    pub fn add_columns(&mut self, timestamps: &[i64], values: &[f64]) {
+        debug_assert_eq!(timestamps.len(), values.len());
+        let any_nan = kernels::has_nan(values);
+        let mut from = 0;
+        while from < timestamps.len() {
+            let bucket = self.enter(timestamps[from]);
+            let to = kernels::run_end(timestamps, from, self.guess, bucket.last);
+            if any_nan {
+                self.add_run_with_nan(&timestamps[from..to], &values[from..to]);
+            } else {
+                self.statistics
+                    .add_run(self.needs, &timestamps[from..to], &values[from..to]);
+            }
+            self.guess = to - from;
+            from = to;
+        }
+    }
+
+    fn add_run_with_nan(&mut self, timestamps: &[i64], values: &[f64]) {
+        let scratch = &mut self.scratch;
+        scratch.timestamps.clear();
+        scratch.values.clear();
+        for (&timestamp, &value) in timestamps.iter().zip(values) {
+            if !value.is_nan() {
+                scratch.timestamps.push(timestamp);
+                scratch.values.push(value);
+            }
+        }
+        self.statistics.add_nan(values.len() - scratch.values.len());
+        if !scratch.values.is_empty() {
+            self.statistics
+                .add_run(self.needs, &scratch.timestamps, &scratch.values);
+        }
+    }
+
+    /// Adds a whole chunk, newer than all samples so far, by its summary. False, and nothing added, if the
+    /// chunk has to be decoded: it lies in more than one bucket or the summary does not say what an
+    /// aggregator needs.
+    pub fn add_summary(&mut self, summary: &ChunkSummary) -> bool {
+        let bucket = match self.open {
+            Some(open) if open.contains(summary.first_timestamp) => open,
+            _ => self.spec.bucketing.bucket_of(summary.first_timestamp),
+        };
+        if !bucket.contains(summary.last_timestamp) {
+            return false;
+        }
+        if self.open == Some(bucket) {
+            return self
+                .statistics
+                .add_summary(self.needs, summary.count, &summary.values);
+        }
+        let mut statistics = Statistics::new();
+        if !statistics.add_summary(self.needs, summary.count, &summary.values) {
+            return false;
+        }
+        self.enter(summary.first_timestamp);
+        self.statistics = statistics;
+        true
+    }
+
+    /// Whether the first `limit` rows are known, so that a query for the oldest rows can stop reading. The
+    /// bucket that is being filled does not count, nor do empty ones.
+    pub fn is_full(&self, limit: usize) -> bool {
+        // The average over time of the last row reaches out to the next sample.
+        self.starts.len() >= limit && (!self.needs.area || self.statistics.is_counted())
+    }
+
+    /// Makes the bucket of the timestamp the open one.
+    #[inline]
+    fn enter(&mut self, timestamp: i64) -> Bucket {
+        let bucketing = &self.spec.bucketing;
+        let bucket = match self.open {
+            Some(open) if timestamp <= open.last => return open,
+            Some(open) => match bucketing.following(open) {
+                Some(following) if timestamp <= following.last => following,
+                _ => bucketing.bucket_of(timestamp),
+            },
+            None => {
+                self.starts_at_zero = timestamp >= 0;
+                bucketing.bucket_of(timestamp)
+            }
+        };
+        self.close();
+        self.open = Some(bucket);
+        bucket
+    }
+
+    /// Writes the row of the open bucket, unless it is not reported.
+    pub(super) fn close(&mut self) {
+        let Some(bucket) = self.open.take() else {
+            return;
+        };
+        let statistics = std::mem::replace(&mut self.statistics, Statistics::new());
+        let aggregators = &self.spec.aggregators;
+        let reported = self.spec.empty
+            || aggregators
+                .iter()
+                .any(|&aggregator| statistics.is_valid_for(aggregator));
+        if !reported {
+            return;
+        }
+        self.starts.push(bucket.start);
+        for &aggregator in aggregators {
+            let value = match aggregator {
+                Aggregator::Last if !statistics.is_counted() => self.carried,
+                _ => statistics.value(aggregator),
+            };
+            self.values.push(value);
+        }
+        if self.needs.ends && statistics.is_counted() {
+            self.carried = statistics.value(Aggregator::Last);
+        }
+        if self.needs.area {
+            self.paths.push(statistics.path());
+        }
+    }
+}

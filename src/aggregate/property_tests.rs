@@ -1,0 +1,452 @@
+//! The engine against a definition of every aggregator that is written for clearness, not for speed.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use crate::aggregate::{
+    AggregateError, AggregationSpec, Aggregator, BucketAggregation, BucketTimestamp, Bucketing, Rows,
+    Surroundings,
+};
+use crate::series::{self, ChunkSummary, Columns, EncodeScratch, Sample, ValueSummary};
+
+const ALL: [Aggregator; 15] = [
+    Aggregator::Average,
+    Aggregator::Sum,
+    Aggregator::Minimum,
+    Aggregator::Maximum,
+    Aggregator::Range,
+    Aggregator::Count,
+    Aggregator::First,
+    Aggregator::Last,
+    Aggregator::DeviationPopulation,
+    Aggregator::DeviationSample,
+    Aggregator::VariancePopulation,
+    Aggregator::VarianceSample,
+    Aggregator::TimeWeightedAverage,
+    Aggregator::CountNan,
+    Aggregator::CountAll,
+];
+
+/// A query and the series it is put to.
+#[derive(Clone, Debug)]
+struct Case {
+    samples: Vec<(i64, f64)>,
+    from: i64,
+    to: i64,
+    width: i64,
+    align: i64,
+    aggregators: Vec<Aggregator>,
+    empty: bool,
+    limit: usize,
+    reverse: bool,
+}
+
+impl Case {
+    fn start_of(&self, timestamp: i64) -> i64 {
+        timestamp - (timestamp - self.align).rem_euclid(self.width)
+    }
+
+    fn spec(&self) -> AggregationSpec {
+        AggregationSpec {
+            aggregators: self.aggregators.clone(),
+            bucketing: Bucketing::fixed(self.width, self.align).expect("width is positive"),
+            bucket_timestamp: BucketTimestamp::Start,
+            empty: self.empty,
+        }
+    }
+
+    fn queried(&self) -> Vec<(i64, f64)> {
+        let inside = |&&(timestamp, _): &&(i64, f64)| (self.from..=self.to).contains(&timestamp);
+        self.samples.iter().filter(inside).copied().collect()
+    }
+
+    fn numbers(&self) -> Vec<(i64, f64)> {
+        let number = |&&(_, value): &&(i64, f64)| !value.is_nan();
+        self.samples.iter().filter(number).copied().collect()
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let sample = |(timestamp, value)| Sample::new(timestamp, value);
+        let numbers = self.numbers();
+        Surroundings {
+            from: self.from,
+            to: self.to,
+            before: numbers
+                .iter()
+                .rev()
+                .find(|point| point.0 < self.from)
+                .copied()
+                .map(sample),
+            after: numbers
+                .iter()
+                .find(|point| point.0 > self.to)
+                .copied()
+                .map(sample),
+        }
+    }
+
+    /// Mean over time of the bucket: the whole part of it that is queried and lies between two samples.
+    fn average_over_time(&self, start: i64) -> f64 {
+        let (low, high) = (start.max(self.from), (start + self.width).min(self.to));
+        let numbers = self.numbers();
+        let inside: Vec<_> = numbers
+            .iter()
+            .filter(|point| self.start_of(point.0) == start && (self.from..=self.to).contains(&point.0))
+            .collect();
+        let (mut area, mut covered) = (0.0, 0.0);
+        for pair in numbers.windows(2) {
+            let ((left, left_value), (right, right_value)) = (pair[0], pair[1]);
+            let (from, to) = (left.max(low), right.min(high));
+            if from < to {
+                let slope = (right_value - left_value) / (right - left) as f64;
+                let middle = (from + to) as f64 / 2.0 - left as f64;
+                area += (left_value + slope * middle) * (to - from) as f64;
+                covered += (to - from) as f64;
+            }
+        }
+        match (inside.last(), covered) {
+            (Some(last), 0.0) => last.1,
+            (None, _) if covered < (high - low) as f64 || covered == 0.0 => self.at_instant(low, high),
+            _ => area / covered,
+        }
+    }
+
+    /// Of a bucket whose queried part has no width: the line at that instant.
+    fn at_instant(&self, low: i64, high: i64) -> f64 {
+        let numbers = self.numbers();
+        let left = numbers.iter().rev().find(|point| point.0 <= low);
+        let right = numbers.iter().find(|point| point.0 >= high);
+        match (left, right) {
+            (Some(left), Some(right)) if low == high && left.0 < right.0 => {
+                left.1 + (right.1 - left.1) * (low - left.0) as f64 / (right.0 - left.0) as f64
+            }
+            _ => f64::NAN,
+        }
+    }
+
+    fn value(&self, start: i64, bucket: &[(i64, f64)], aggregator: Aggregator) -> f64 {
+        let values: Vec<f64> = bucket
+            .iter()
+            .map(|point| point.1)
+            .filter(|value| !value.is_nan())
+            .collect();
+        let count = values.len() as f64;
+        let sum: f64 = values.iter().sum();
+        let squares: f64 = values.iter().map(|value| (value - sum / count).powi(2)).sum();
+        let least = values.iter().copied().fold(f64::NAN, f64::min);
+        let greatest = values.iter().copied().fold(f64::NAN, f64::max);
+        let sample = if values.len() == 1 {
+            0.0
+        } else {
+            squares / (count - 1.0)
+        };
+        match aggregator {
+            Aggregator::Count => count,
+            Aggregator::CountAll => bucket.len() as f64,
+            Aggregator::CountNan => bucket.len() as f64 - count,
+            Aggregator::Sum => sum,
+            Aggregator::TimeWeightedAverage => self.average_over_time(start),
+            Aggregator::Last => {
+                let past = self
+                    .numbers()
+                    .into_iter()
+                    .rev()
+                    .find(|point| point.0 < (start + self.width).min(self.to + 1));
+                past.map_or(f64::NAN, |point| point.1)
+            }
+            _ if values.is_empty() => f64::NAN,
+            Aggregator::Average => sum / count,
+            Aggregator::Minimum => least,
+            Aggregator::Maximum => greatest,
+            Aggregator::Range => greatest - least,
+            Aggregator::First => values[0],
+            Aggregator::VariancePopulation => squares / count,
+            Aggregator::VarianceSample => sample,
+            Aggregator::DeviationPopulation => (squares / count).sqrt(),
+            Aggregator::DeviationSample => sample.sqrt(),
+        }
+    }
+
+    /// Starts of the buckets that are reported, samples or not.
+    fn reported(&self, buckets: &BTreeMap<i64, Vec<(i64, f64)>>) -> Vec<i64> {
+        let has_sample = |bucket: &Vec<(i64, f64)>| {
+            let nan = bucket.iter().filter(|point| point.1.is_nan()).count();
+            self.aggregators.iter().any(|aggregator| match aggregator {
+                Aggregator::CountAll => true,
+                Aggregator::CountNan => nan > 0,
+                _ => nan < bucket.len(),
+            })
+        };
+        if !self.empty {
+            return buckets
+                .iter()
+                .filter(|entry| has_sample(entry.1))
+                .map(|entry| *entry.0)
+                .collect();
+        }
+        let around = self.surroundings();
+        let over_time = self.aggregators.contains(&Aggregator::TimeWeightedAverage);
+        let numbers = self.numbers();
+        let mut first = buckets.keys().next().copied();
+        let mut last = buckets.keys().next_back().copied();
+        if over_time && around.before.is_some() && numbers.iter().any(|point| point.0 >= self.from) {
+            first = Some(self.start_of(self.from)).filter(|_| first.is_some() || around.after.is_some());
+        }
+        if over_time && around.after.is_some() && numbers.iter().any(|point| point.0 <= self.to) {
+            last = Some(self.start_of(self.to)).filter(|_| last.is_some() || around.before.is_some());
+        }
+        match (first, last) {
+            (Some(first), Some(last)) => (first..=last).step_by(self.width as usize).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn expected(&self) -> Vec<(i64, Vec<f64>)> {
+        let mut buckets: BTreeMap<i64, Vec<(i64, f64)>> = BTreeMap::new();
+        for point in self.queried() {
+            buckets.entry(self.start_of(point.0)).or_default().push(point);
+        }
+        let mut rows: Vec<_> = self
+            .reported(&buckets)
+            .into_iter()
+            .map(|start| {
+                let bucket = buckets.get(&start).map_or(&[][..], Vec::as_slice);
+                let value = |&aggregator: &Aggregator| self.value(start, bucket, aggregator);
+                (start, self.aggregators.iter().map(value).collect())
+            })
+            .collect();
+        if self.reverse {
+            rows.reverse();
+        }
+        rows.truncate(self.limit);
+        rows
+    }
+}
+
+fn close(left: f64, right: f64) -> bool {
+    left.is_nan() && right.is_nan() || (left - right).abs() <= 1e-9 * (1.0 + left.abs())
+}
+
+/// Compares rows whose starts below 0 are reported as they are.
+fn assert_rows(got: &Rows, expected: &[(i64, Vec<f64>)], floor: i64) {
+    let starts: Vec<i64> = expected.iter().map(|row| row.0.max(floor)).collect();
+    assert_eq!(got.timestamps, starts);
+    for ((timestamp, row), (_, wanted)) in got.iter().zip(expected) {
+        let same =
+            row.len() == wanted.len() && row.iter().zip(wanted).all(|(&left, &right)| close(left, right));
+        assert!(same, "at {timestamp}: got {row:?}, expected {wanted:?}");
+    }
+}
+
+fn points() -> impl Strategy<Value = Vec<(i64, f64)>> {
+    let value =
+        prop_oneof![4 => (-400i32..400).prop_map(|value| f64::from(value) / 4.0), 1 => Just(f64::NAN)];
+    let step = prop_oneof![4 => 1i64..6, 1 => 20i64..60];
+    (-60i64..60, prop::collection::vec((step, value), 0..120)).prop_map(|(start, steps)| {
+        let mut now = start;
+        steps
+            .into_iter()
+            .map(|(step, value)| {
+                now += step;
+                (now, value)
+            })
+            .collect()
+    })
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let range = (-80i64..300, 0i64..500);
+    let aggregators = prop_oneof![
+        Just(ALL.to_vec()),
+        prop::sample::subsequence(ALL.to_vec(), 1..5),
+        prop::sample::select(ALL.to_vec()).prop_map(|one| vec![one]),
+    ];
+    let limit = prop_oneof![2 => Just(usize::MAX), 1 => 0usize..20];
+    (
+        points(),
+        range,
+        1i64..50,
+        -100i64..100,
+        aggregators,
+        limit,
+        any::<[bool; 2]>(),
+    )
+        .prop_map(
+            |(samples, (from, len), width, align, aggregators, limit, [empty, reverse])| Case {
+                samples,
+                from,
+                to: from + len,
+                width,
+                align,
+                aggregators,
+                empty,
+                limit,
+                reverse,
+            },
+        )
+}
+
+/// Feeds the columns in pieces, as summaries where `by_summary` says so and the engine takes them.
+fn feed(aggregation: &mut BucketAggregation, samples: &[(i64, f64)], pieces: &[(usize, bool)]) {
+    let (mut rest, mut pieces) = (samples, pieces.iter().cycle());
+    while !rest.is_empty() {
+        let &(len, by_summary) = pieces.next().unwrap_or(&(usize::MAX, false));
+        let (piece, behind) = rest.split_at(len.clamp(1, rest.len()));
+        rest = behind;
+        let (timestamps, values): (Vec<i64>, Vec<f64>) = piece.iter().copied().unzip();
+        let summary = ChunkSummary {
+            count: piece.len(),
+            first_timestamp: timestamps[0],
+            last_timestamp: timestamps[timestamps.len() - 1],
+            values: ValueSummary::of(&values),
+        };
+        if !by_summary || !aggregation.add_summary(&summary) {
+            aggregation.add_columns(&timestamps, &values);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_aggregator_agrees_with_its_definition(
+        case in cases(),
+        pieces in prop::collection::vec((1usize..40, any::<bool>()), 0..6),
+    ) {
+        let mut aggregation = BucketAggregation::new(case.spec());
+        let queried = case.queried();
+        feed(&mut aggregation, &queried, &pieces);
+        let surroundings = case.surroundings();
+        let is_negative = queried.first().is_some_and(|point| point.0 < 0)
+            || surroundings.before.is_some_and(|sample| sample.timestamp < 0);
+        let rows = aggregation
+            .finish(&surroundings, Some(case.limit), case.reverse)
+            .expect("few empty buckets");
+        assert_rows(&rows, &case.expected(), if is_negative { i64::MIN } else { 0 });
+    }
+
+    #[test]
+    fn reading_may_stop_once_full(mut case in cases(), limit in 0usize..10) {
+        (case.reverse, case.limit) = (false, limit);
+        let mut aggregation = BucketAggregation::new(case.spec());
+        for chunk in case.queried().chunks(7) {
+            feed(&mut aggregation, chunk, &[]);
+            if aggregation.is_full(limit) {
+                break;
+            }
+        }
+        let surroundings = case.surroundings();
+        let rows = aggregation.finish(&surroundings, Some(limit), false).expect("few empty buckets");
+        let expected = case.expected();
+        let starts: Vec<i64> = expected.iter().map(|row| row.0.max(rows.timestamps.first().map_or(0, |&at| at.min(0)))).collect();
+        prop_assert_eq!(&rows.timestamps, &starts);
+        for ((_, row), (_, wanted)) in rows.iter().zip(&expected) {
+            prop_assert!(row.iter().zip(wanted).all(|(&left, &right)| close(left, right)));
+        }
+    }
+
+    #[test]
+    fn stored_summaries_agree_with_decoded_chunks(
+        samples in points(),
+        width in 1i64..2_000,
+        chunk_len in 1usize..50,
+    ) {
+        let spec = AggregationSpec {
+            aggregators: ALL.into_iter().filter(|&one| one != Aggregator::TimeWeightedAverage).take(8).collect(),
+            bucketing: Bucketing::fixed(width, 0).expect("width is positive"),
+            bucket_timestamp: BucketTimestamp::Start,
+            empty: false,
+        };
+        let (mut by_summary, mut by_columns) =
+            (BucketAggregation::new(spec.clone()), BucketAggregation::new(spec));
+        for chunk in samples.chunks(chunk_len) {
+            let columns: Columns = chunk.iter().map(|&(at, value)| Sample::new(at, value)).collect();
+            let mut bytes = Vec::new();
+            series::encode(&columns, 0..columns.len(), &mut EncodeScratch::default(), &mut bytes);
+            let summary = series::summary(&bytes).expect("just written");
+            if !by_summary.add_summary(&summary) {
+                by_summary.add_columns(&columns.timestamps, &columns.values);
+            }
+            by_columns.add_columns(&columns.timestamps, &columns.values);
+        }
+        let finish = |aggregation: BucketAggregation| {
+            aggregation.finish(&Surroundings::default(), None, false).expect("no empty buckets")
+        };
+        let (left, right) = (finish(by_summary), finish(by_columns));
+        prop_assert_eq!(left.timestamps, right.timestamps);
+        prop_assert!(left.values.iter().zip(&right.values).all(|(&left, &right)| close(left, right)));
+    }
+}
+
+#[test]
+fn summaries_are_refused_where_they_do_not_say_enough() {
+    let summary = |values: &[f64]| ChunkSummary {
+        count: values.len(),
+        first_timestamp: 100,
+        last_timestamp: 119,
+        values: ValueSummary::of(values),
+    };
+    let takes = |aggregator, width, values: &[f64]| {
+        let mut aggregation = BucketAggregation::new(AggregationSpec {
+            aggregators: vec![aggregator],
+            bucketing: Bucketing::fixed(width, 0).expect("width is positive"),
+            bucket_timestamp: BucketTimestamp::Start,
+            empty: false,
+        });
+        aggregation.add_summary(&summary(values))
+    };
+    assert!(takes(Aggregator::Maximum, 20, &[1.0, 2.0]));
+    assert!(!takes(Aggregator::Maximum, 10, &[1.0, 2.0]));
+    assert!(takes(Aggregator::Last, 20, &[1.0, 2.0]));
+    assert!(!takes(Aggregator::Last, 20, &[1.0, f64::NAN]));
+    assert!(!takes(Aggregator::First, 20, &[f64::NAN, 1.0]));
+    assert!(takes(Aggregator::First, 20, &[f64::NAN, f64::NAN]));
+    assert!(takes(Aggregator::CountNan, 20, &[f64::NAN, 1.0]));
+    assert!(!takes(Aggregator::VariancePopulation, 20, &[1.0, 2.0]));
+    assert!(!takes(Aggregator::TimeWeightedAverage, 20, &[1.0, 2.0]));
+}
+
+#[test]
+fn empty_buckets_are_bounded_and_a_limit_keeps_clear_of_the_bound() {
+    let aggregation = || {
+        let mut aggregation = BucketAggregation::new(AggregationSpec {
+            aggregators: vec![Aggregator::Sum],
+            bucketing: Bucketing::fixed(1, 0).expect("width is positive"),
+            bucket_timestamp: BucketTimestamp::Start,
+            empty: true,
+        });
+        aggregation.add_columns(&[i64::MIN, 0, i64::MAX], &[1.0, 2.0, 3.0]);
+        aggregation
+    };
+    let around = Surroundings::default();
+    assert!(matches!(
+        aggregation().finish(&around, None, false),
+        Err(AggregateError::TooManyEmptyBuckets { .. })
+    ));
+    let newest = aggregation().finish(&around, Some(2), true).expect("two rows");
+    assert_eq!(newest.timestamps, [i64::MAX, i64::MAX - 1]);
+    assert_eq!(newest.values, [3.0, 0.0]);
+    let oldest = aggregation().finish(&around, Some(2), false).expect("two rows");
+    assert_eq!(oldest.timestamps, [i64::MIN, i64::MIN + 1]);
+}
+
+#[test]
+fn bucket_timestamps_move_after_the_clamp() {
+    let starts = |first: i64, which| {
+        let mut aggregation = BucketAggregation::new(AggregationSpec {
+            aggregators: vec![Aggregator::Count],
+            bucketing: Bucketing::fixed(100, 30).expect("width is positive"),
+            bucket_timestamp: which,
+            empty: false,
+        });
+        aggregation.add_columns(&[first, 40, 250], &[1.0; 3]);
+        let rows = aggregation.finish(&Surroundings::default(), None, false);
+        rows.expect("no empty buckets").timestamps
+    };
+    assert_eq!(starts(5, BucketTimestamp::Start), [0, 30, 230]);
+    assert_eq!(starts(5, BucketTimestamp::Middle), [50, 80, 280]);
+    assert_eq!(starts(5, BucketTimestamp::End), [100, 130, 330]);
+    assert_eq!(starts(-5, BucketTimestamp::End), [30, 130, 330]);
+}

@@ -1,0 +1,167 @@
+//! What is known of the bucket that is being filled.
+
+use crate::aggregate::aggregator::{Aggregator, Needs};
+use crate::aggregate::kernels::{self, CompensatedSum, Moments};
+use crate::series::ValueSummary;
+
+/// A value at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Point {
+    pub timestamp: i64,
+    pub value: f64,
+}
+
+/// Primitive statistics of the samples of one bucket; those that are not needed stay at their start values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Statistics {
+    /// Samples, NaN among them.
+    samples: u64,
+    /// Samples that are not NaN.
+    counted: u64,
+    sum: CompensatedSum,
+    minimum: f64,
+    maximum: f64,
+    moments: Moments,
+    /// First and last sample that is not NaN; meaningless while nothing is counted.
+    first: Point,
+    last: Point,
+    /// Area under the straight lines from `first` to `last`.
+    area: f64,
+}
+
+const NOWHERE: Point = Point {
+    timestamp: 0,
+    value: f64::NAN,
+};
+
+impl Statistics {
+    /// Of no samples.
+    pub fn new() -> Self {
+        Statistics {
+            samples: 0,
+            counted: 0,
+            sum: CompensatedSum::default(),
+            minimum: f64::INFINITY,
+            maximum: f64::NEG_INFINITY,
+            moments: Moments::default(),
+            first: NOWHERE,
+            last: NOWHERE,
+            area: 0.0,
+        }
+    }
+
+    /// Whether there are values that are not NaN.
+    pub fn is_counted(&self) -> bool {
+        self.counted > 0
+    }
+
+    /// First and last sample that is not NaN with the area between them, once something is counted.
+    pub fn path(&self) -> Option<(Point, Point, f64)> {
+        self.is_counted().then_some((self.first, self.last, self.area))
+    }
+
+    /// Adds samples whose values were left out because they are NaN.
+    pub fn add_nan(&mut self, samples: usize) {
+        self.samples += samples as u64;
+    }
+
+    /// Adds a run of samples, newer than all so far and without NaN; it must not be empty.
+    #[inline]
+    pub fn add_run(&mut self, needs: Needs, timestamps: &[i64], values: &[f64]) {
+        let len = values.len();
+        if needs.sum {
+            self.sum.add_all(values);
+        }
+        if needs.extremes {
+            let (low, high) = kernels::extremes(values);
+            self.minimum = kernels::lesser(low, self.minimum);
+            self.maximum = kernels::greater(high, self.maximum);
+        }
+        if needs.moments {
+            self.moments.add_all(values);
+        }
+        if needs.area || needs.ends {
+            let at = |index: usize| Point {
+                timestamp: timestamps[index],
+                value: values[index],
+            };
+            if needs.area {
+                self.add_path(at(0), kernels::area(timestamps, values));
+            }
+            if !self.is_counted() {
+                self.first = at(0);
+            }
+            self.last = at(len - 1);
+        }
+        self.counted += len as u64;
+        self.samples += len as u64;
+    }
+
+    fn add_path(&mut self, start: Point, area: f64) {
+        if self.is_counted() {
+            self.area +=
+                kernels::trapezoid(self.last.timestamp, self.last.value, start.timestamp, start.value);
+        }
+        self.area += area;
+    }
+
+    /// Adds `samples` samples, newer than all so far, of which only the summary is known; false, and
+    /// nothing added, where the summary does not say what is needed.
+    pub fn add_summary(&mut self, needs: Needs, samples: usize, summary: &ValueSummary) -> bool {
+        if summary.counted == 0 {
+            self.add_nan(samples);
+            return true;
+        }
+        let first_unknown = !self.is_counted() && summary.first.is_nan();
+        if needs.moments || needs.area || needs.ends && (first_unknown || summary.last.is_nan()) {
+            return false;
+        }
+        if needs.ends {
+            let at = |value| Point { value, ..NOWHERE };
+            if !self.is_counted() {
+                self.first = at(summary.first);
+            }
+            self.last = at(summary.last);
+        }
+        self.sum.add(summary.sum);
+        self.minimum = kernels::lesser(summary.min, self.minimum);
+        self.maximum = kernels::greater(summary.max, self.maximum);
+        self.counted += summary.counted as u64;
+        self.samples += samples as u64;
+        true
+    }
+
+    /// Whether the aggregator has a sample to speak of: a bucket without one for any of its aggregators is
+    /// not reported.
+    pub fn is_valid_for(&self, aggregator: Aggregator) -> bool {
+        match aggregator {
+            Aggregator::CountAll => self.samples > 0,
+            Aggregator::CountNan => self.samples > self.counted,
+            _ => self.is_counted(),
+        }
+    }
+
+    /// The aggregated value; counts and sums of nothing are 0, all else of nothing is NaN. Of the
+    /// time-weighted average, which needs its neighbours, it says NaN.
+    #[inline]
+    pub fn value(&self, aggregator: Aggregator) -> f64 {
+        match aggregator {
+            Aggregator::Sum => self.sum.value(),
+            Aggregator::Count => self.counted as f64,
+            Aggregator::CountNan => (self.samples - self.counted) as f64,
+            Aggregator::CountAll => self.samples as f64,
+            _ if self.counted == 0 => f64::NAN,
+            Aggregator::Average => self.sum.value() / self.counted as f64,
+            Aggregator::Minimum => self.minimum,
+            Aggregator::Maximum => self.maximum,
+            Aggregator::Range => self.maximum - self.minimum,
+            Aggregator::First => self.first.value,
+            Aggregator::Last => self.last.value,
+            Aggregator::VariancePopulation => self.moments.variance_population(),
+            Aggregator::VarianceSample => self.moments.variance_sample(),
+            Aggregator::DeviationPopulation => self.moments.variance_population().sqrt(),
+            Aggregator::DeviationSample => self.moments.variance_sample().sqrt(),
+            Aggregator::TimeWeightedAverage => f64::NAN,
+        }
+    }
+}

@@ -86,6 +86,13 @@ impl Bucketing {
         }
     }
 
+    /// No bucket is narrower, but for those cut off at the ends of time.
+    pub fn width_min(&self) -> u64 {
+        match *self {
+            Bucketing::Fixed { width, .. } => width.unsigned_abs(),
+        }
+    }
+
     /// The bucket behind `bucket`, cheaper than looking its first timestamp up; None at the end of time.
     #[inline]
     pub fn following(&self, bucket: Bucket) -> Option<Bucket> {

@@ -77,6 +77,7 @@ impl BucketAggregation {
     pub fn add_columns(&mut self, timestamps: &[i64], values: &[f64]) {
         debug_assert_eq!(timestamps.len(), values.len());
         let any_nan = kernels::has_nan(values);
+        self.reserve(timestamps);
         let mut from = 0;
         while from < timestamps.len() {
             let bucket = self.enter(timestamps[from]);
@@ -89,6 +90,16 @@ impl BucketAggregation {
             }
             self.guess = to - from;
             from = to;
+        }
+    }
+
+    /// Makes room for the buckets that the timestamps can fill.
+    fn reserve(&mut self, timestamps: &[i64]) {
+        if let (Some(&first), Some(&last)) = (timestamps.first(), timestamps.last()) {
+            let buckets = last.abs_diff(first) / self.spec.bucketing.width_min() + 1;
+            let rows = usize::try_from(buckets).map_or(timestamps.len(), |rows| rows.min(timestamps.len()));
+            self.starts.reserve(rows);
+            self.values.reserve(rows.saturating_mul(self.width));
         }
     }
 
@@ -166,13 +177,14 @@ impl BucketAggregation {
         let Some(bucket) = self.open.take() else {
             return;
         };
-        let statistics = std::mem::replace(&mut self.statistics, Statistics::new());
+        let statistics = &self.statistics;
         let aggregators = &self.spec.aggregators;
         let reported = self.spec.empty
             || aggregators
                 .iter()
                 .any(|&aggregator| statistics.is_valid_for(aggregator));
         if !reported {
+            self.statistics = Statistics::new();
             return;
         }
         self.starts.push(bucket.start);
@@ -189,5 +201,6 @@ impl BucketAggregation {
         if self.needs.area {
             self.paths.push(statistics.path());
         }
+        self.statistics = Statistics::new();
     }
 }

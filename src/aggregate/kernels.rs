@@ -21,14 +21,27 @@ pub(super) fn extremes(values: &[f64]) -> (f64, f64) {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
     if !blocks.is_empty() {
         let lanes = LaneExtremes::of(blocks);
-        low = lanes.low.into_iter().fold(low, lesser);
-        high = lanes.high.into_iter().fold(high, greater);
+        low = fold_halves(lanes.low, lesser);
+        high = fold_halves(lanes.high, greater);
     }
     for &value in rest {
         low = lesser(value, low);
         high = greater(value, high);
     }
     (low, high)
+}
+
+/// Folds lanes in a few steps, each of which combines the two halves of what is left.
+#[inline]
+fn fold_halves<const WIDTH: usize>(mut lanes: [f64; WIDTH], mut fold: impl FnMut(f64, f64) -> f64) -> f64 {
+    let mut half = WIDTH / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = fold(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// Smallest and greatest value of each lane.
@@ -71,12 +84,11 @@ pub(super) struct CompensatedSum {
 }
 
 impl CompensatedSum {
-    /// Adds one term. Knuth's error term is that of Neumaier, without a branch.
+    /// Adds one term.
     #[inline]
     pub fn add(&mut self, value: f64) {
-        let total = self.sum + value;
-        let added = total - self.sum;
-        self.compensation += (self.sum - (total - added)) + (value - added);
+        let (total, error) = two_sum(self.sum, value);
+        self.compensation += error;
         self.sum = total;
     }
 
@@ -95,10 +107,14 @@ impl CompensatedSum {
         let (blocks, rest) = values.as_chunks::<SUM_LANES>();
         if !blocks.is_empty() {
             let lanes = LaneSums::of(blocks);
-            for lane in 0..SUM_LANES {
-                self.add(lanes.sums[lane]);
-                self.compensation += lanes.compensations[lane];
-            }
+            let mut compensation = fold_halves(lanes.compensations, |left, right| left + right);
+            let sum = fold_halves(lanes.sums, |left, right| {
+                let (total, error) = two_sum(left, right);
+                compensation += error;
+                total
+            });
+            self.add(sum);
+            self.compensation += compensation;
         }
         for &value in rest {
             self.add(value);
@@ -116,6 +132,14 @@ impl CompensatedSum {
     }
 }
 
+/// A sum and its rounding error: Knuth's six operations do without the comparison of Neumaier's three.
+#[inline]
+fn two_sum(left: f64, right: f64) -> (f64, f64) {
+    let total = left + right;
+    let added = total - left;
+    (total, (left - (total - added)) + (right - added))
+}
+
 /// A compensated sum in each lane.
 struct LaneSums {
     sums: [f64; SUM_LANES],
@@ -129,9 +153,8 @@ impl LaneSums {
         let (mut sums, mut compensations) = ([0.0; SUM_LANES], [0.0; SUM_LANES]);
         for block in blocks {
             for lane in 0..SUM_LANES {
-                let total = sums[lane] + block[lane];
-                let added = total - sums[lane];
-                compensations[lane] += (sums[lane] - (total - added)) + (block[lane] - added);
+                let (total, error) = two_sum(sums[lane], block[lane]);
+                compensations[lane] += error;
                 sums[lane] = total;
             }
         }
@@ -199,7 +222,7 @@ fn lane_sum(values: &[f64], term: impl Fn(f64) -> f64) -> f64 {
     for (lane, &value) in rest.iter().enumerate() {
         sums[lane] += term(value);
     }
-    sums.iter().sum()
+    fold_halves(sums, |left, right| left + right)
 }
 
 /// Area under straight lines from sample to sample, in value times time unit.

@@ -340,11 +340,7 @@ proptest! {
         let surroundings = case.surroundings();
         let rows = aggregation.finish(&surroundings, Some(limit), false).expect("few empty buckets");
         let expected = case.expected();
-        let starts: Vec<i64> = expected.iter().map(|row| row.0.max(rows.timestamps.first().map_or(0, |&at| at.min(0)))).collect();
-        prop_assert_eq!(&rows.timestamps, &starts);
-        for ((_, row), (_, wanted)) in rows.iter().zip(&expected) {
-            prop_assert!(row.iter().zip(wanted).all(|(&left, &right)| close(left, right)));
-        }
+        assert_rows(&rows, &expected, rows.timestamps.first().map_or(0, |&first| first.min(0)));
     }
 
     #[test]
@@ -354,7 +350,7 @@ proptest! {
         chunk_len in 1usize..50,
     ) {
         let spec = AggregationSpec {
-            aggregators: ALL.into_iter().filter(|&one| one != Aggregator::TimeWeightedAverage).take(8).collect(),
+            aggregators: ALL[..8].to_vec(),
             bucketing: Bucketing::fixed(width, 0).expect("width is positive"),
             bucket_timestamp: BucketTimestamp::Start,
             empty: false,

@@ -59,8 +59,9 @@ impl Partition {
             .last()
             .copied()
             .unwrap_or(series.sealed.last_timestamp);
-        if self.settings.retention > 0 {
-            query.from = query.from.max(newest.saturating_sub(self.settings.retention));
+        let retention = series.sealed.retention.unwrap_or(self.settings.retention);
+        if retention > 0 {
+            query.from = query.from.max(newest.saturating_sub(retention));
         }
         let mut head = Columns::default();
         let within = series.head.range(query.from, query.to);

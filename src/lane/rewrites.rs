@@ -51,7 +51,8 @@ impl Rewrites {
 
 fn expired_before(settings: &PartitionSettings, series: &Series) -> Option<i64> {
     let newest = series.newest_timestamp()?;
-    (settings.retention > 0).then(|| newest.saturating_sub(settings.retention))
+    let retention = series.sealed.retention.unwrap_or(settings.retention);
+    (retention > 0).then(|| newest.saturating_sub(retention))
 }
 
 fn cold_before(settings: &PartitionSettings, now_ms: i64) -> Option<i64> {

@@ -22,6 +22,11 @@ pub struct SealedState {
     pub cold_samples: u64,
     /// Bytes of cold chunks.
     pub cold_bytes: u64,
+    /// Retention of this series in the business's unit; 0 = for ever, `None` = that of the business.
+    pub retention: Option<i64>,
+    /// Ranges of time, both ends included, ascending and apart, whose samples in chunks are deleted. Late rows are
+    /// newer than these.
+    pub deleted: Vec<(i64, i64)>,
 }
 
 impl Default for SealedState {
@@ -35,18 +40,26 @@ impl Default for SealedState {
             late_rows: 0,
             cold_samples: 0,
             cold_bytes: 0,
+            retention: None,
+            deleted: Vec::new(),
         }
     }
 }
 
-const ROW_VERSION: u8 = 2;
-const ROW_HEADER_BYTES: usize = 2 + 8 * 8;
+const ROW_VERSION: u8 = 3;
+/// Up to and including the retention and the number of deleted ranges, which follow it.
+const ROW_HEADER_BYTES: usize = 2 + 10 * 8;
+/// Before series had a retention of their own.
+const ROW_VERSION_2: u8 = 2;
+const ROW_2_HEADER_BYTES: usize = 2 + 8 * 8;
+const DELETED_RANGE_BYTES: usize = 16;
 /// Before there was a cold tier.
 const ROW_VERSION_1: u8 = 1;
 const ROW_1_HEADER_BYTES: usize = 2 + 6 * 8;
 
 impl SealedState {
-    /// Encodes the row of a series: version, data type, eight 64-bit integers (little-endian), key.
+    /// Encodes the row of a series: version, data type, ten 64-bit integers (little-endian, the last is
+    /// the number of deleted ranges), two integers for each deleted range, key.
     pub fn encode(&self, data_type: u8, key: &[u8]) -> Vec<u8> {
         let mut row = Vec::with_capacity(ROW_HEADER_BYTES + key.len());
         row.extend_from_slice(&[ROW_VERSION, data_type]);
@@ -59,8 +72,14 @@ impl SealedState {
             self.late_rows,
             self.cold_samples,
             self.cold_bytes,
+            self.retention.map_or(0, |retention| retention as u64 + 1),
+            self.deleted.len() as u64,
         ] {
             row.extend_from_slice(&word.to_le_bytes());
+        }
+        for (from, to) in &self.deleted {
+            row.extend_from_slice(&from.to_le_bytes());
+            row.extend_from_slice(&to.to_le_bytes());
         }
         row.extend_from_slice(key);
         row
@@ -83,6 +102,7 @@ impl SealedState {
     pub fn decode(row: &[u8]) -> Option<(SealedState, u8, &[u8])> {
         let header_bytes = match *row.first()? {
             ROW_VERSION_1 => ROW_1_HEADER_BYTES,
+            ROW_VERSION_2 => ROW_2_HEADER_BYTES,
             ROW_VERSION => ROW_HEADER_BYTES,
             _ => return None,
         };
@@ -93,7 +113,7 @@ impl SealedState {
             .chunks_exact(8)
             .map(|word| u64::from_le_bytes(word.try_into().unwrap_or([0; 8])));
         let mut word = || words.next();
-        let state = SealedState {
+        let mut state = SealedState {
             last_timestamp: word()? as i64,
             first_timestamp: word()? as i64,
             sequence: word()?,
@@ -102,7 +122,19 @@ impl SealedState {
             late_rows: word()?,
             cold_samples: word().unwrap_or(0),
             cold_bytes: word().unwrap_or(0),
+            retention: word()
+                .unwrap_or(0)
+                .checked_sub(1)
+                .map(|retention| retention as i64),
+            deleted: Vec::new(),
         };
+        let ranges = usize::try_from(word().unwrap_or(0)).ok()?;
+        let (ranges, key) = key.split_at_checked(ranges.checked_mul(DELETED_RANGE_BYTES)?)?;
+        let end = |bytes: &[u8]| bytes.try_into().map_or(0, i64::from_le_bytes);
+        for range in ranges.chunks_exact(DELETED_RANGE_BYTES) {
+            let (from, to) = range.split_at(DELETED_RANGE_BYTES / 2);
+            state.deleted.push((end(from), end(to)));
+        }
         Some((state, data_type, key))
     }
 }
@@ -227,6 +259,8 @@ mod tests {
         let state = SealedState {
             last_timestamp: -1,
             sequence: 9,
+            retention: Some(0),
+            deleted: vec![(-4, 5), (7, 7)],
             ..SealedState::default()
         };
         let row = state.encode(3, b"key");

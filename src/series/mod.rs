@@ -9,6 +9,7 @@ pub mod codec;
 pub mod columns;
 pub mod error;
 pub mod merge;
+pub mod properties;
 pub mod sample;
 pub mod summary;
 
@@ -23,5 +24,6 @@ pub use chunk::{
 pub use columns::{Columns, Qualities};
 pub use error::ChunkError;
 pub use merge::merge_newer;
+pub use properties::{DuplicatePolicy, Encoding, Ignore, Label, Rule, SeriesProperties};
 pub use sample::{DEFAULT_QUALITY, Sample};
 pub use summary::{ChunkSummary, ValueSummary};

@@ -4,6 +4,8 @@ use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::resp::number::{parse_f64, parse_i64};
 
+pub use crate::series::{DuplicatePolicy, Encoding, Ignore, Label};
+
 use super::duration::parse_duration;
 use super::texts;
 use super::timestamp::{Now, parse_timestamp};
@@ -14,9 +16,6 @@ pub const CHUNK_SIZE_MIN_BYTES: u32 = 48;
 pub const CHUNK_SIZE_MAX_BYTES: u32 = 1_048_576;
 /// Chunk sizes are multiples of so many bytes.
 pub const CHUNK_SIZE_STEP_BYTES: u32 = 8;
-
-/// One label: its name and its value, neither empty.
-pub type Label = (Box<[u8]>, Box<[u8]>);
 
 /// A command that takes options of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,87 +38,6 @@ impl SeriesCommand {
             SeriesCommand::DecrBy => "ts.decrby",
         }
     }
-}
-
-/// What a client asked for; kept and shown, whatever the store makes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    Compressed,
-    Uncompressed,
-}
-
-impl Encoding {
-    /// In any case.
-    pub fn parse(text: &[u8]) -> Option<Encoding> {
-        [Encoding::Compressed, Encoding::Uncompressed]
-            .into_iter()
-            .find(|encoding| text.eq_ignore_ascii_case(encoding.name().as_bytes()))
-    }
-
-    /// As TS.INFO shows it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Encoding::Compressed => "compressed",
-            Encoding::Uncompressed => "uncompressed",
-        }
-    }
-}
-
-/// What becomes of a sample whose timestamp is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DuplicatePolicy {
-    /// It is refused.
-    Block,
-    /// The old one stays.
-    First,
-    /// The new one wins.
-    Last,
-    /// The smaller value.
-    Min,
-    /// The greater value.
-    Max,
-    /// Both values together.
-    Sum,
-}
-
-impl DuplicatePolicy {
-    /// All of them.
-    pub const ALL: [DuplicatePolicy; 6] = [
-        DuplicatePolicy::Block,
-        DuplicatePolicy::First,
-        DuplicatePolicy::Last,
-        DuplicatePolicy::Min,
-        DuplicatePolicy::Max,
-        DuplicatePolicy::Sum,
-    ];
-
-    /// In any case.
-    pub fn parse(text: &[u8]) -> Option<DuplicatePolicy> {
-        Self::ALL
-            .into_iter()
-            .find(|policy| text.eq_ignore_ascii_case(policy.name().as_bytes()))
-    }
-
-    /// As TS.INFO and the configuration show it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            DuplicatePolicy::Block => "block",
-            DuplicatePolicy::First => "first",
-            DuplicatePolicy::Last => "last",
-            DuplicatePolicy::Min => "min",
-            DuplicatePolicy::Max => "max",
-            DuplicatePolicy::Sum => "sum",
-        }
-    }
-}
-
-/// Samples so close to the last one that they are not stored.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ignore {
-    /// In steps of the business's unit; not negative.
-    pub max_time_difference: i64,
-    /// Not negative, not NaN.
-    pub max_value_difference: f64,
 }
 
 /// Options as the client gave them; what it left out is `None`.

@@ -4,7 +4,7 @@
 //! it are settled everywhere, lets the blocking pool write and flush the rows, and then moves the low-water mark with
 //! the next commit. An entry changed again meanwhile is skipped: its newer operation is in the journal above the mark.
 
-use crate::store::layout::{KvRow, TYPE_SERIES, TYPE_STRING};
+use crate::store::layout::{KvRow, TYPE_SERIES, TYPE_SERIES_WITH_PROPERTIES, TYPE_STRING};
 use crate::store::{CheckpointRows, StoredKey};
 
 use super::keys::Value;
@@ -263,15 +263,26 @@ impl Partition {
         if !due || entry.gathered_epoch == epoch {
             return;
         }
+        let unlisted = self.take_stored_labels(place);
+        let Some(entry) = self.keys.get(place) else { return };
         let mut members = Vec::new();
         let row = match &entry.value {
             Value::Absent => None,
             Value::String(value) => Some((TYPE_STRING, &**value)),
             Value::Series(series) => {
+                if entry.properties().is_some() {
+                    members.extend_from_slice(&(series.len() as u16).to_le_bytes());
+                }
                 for (data_type, member) in series {
                     encode_series_member(*data_type, self.series_at(*member).id, &mut members);
                 }
-                Some((TYPE_SERIES, &*members))
+                match entry.properties() {
+                    None => Some((TYPE_SERIES, &*members)),
+                    Some(listed) => {
+                        listed.properties.encode(&mut members);
+                        Some((TYPE_SERIES_WITH_PROPERTIES, &*members))
+                    }
+                }
             }
         };
         let expire_at_ms = entry.expire_at_ms;
@@ -283,9 +294,17 @@ impl Partition {
         let stored = StoredKey {
             exists: row.is_some(),
             expire_at_ms: row.map_or(0, |row| row.expire_at_ms),
+            labelled: entry
+                .properties()
+                .is_some_and(|listed| !listed.properties.labels.is_empty()),
         };
         if row.is_some() || entry.stored.exists {
-            gathering.rows.push(entry.key(), row, entry.stored);
+            let listed = entry
+                .properties()
+                .map_or(&[][..], |listed| &listed.properties.labels);
+            gathering
+                .rows
+                .push(entry.key(), row, entry.stored, (&unlisted, listed));
         }
         if stored.expire_at_ms != 0 {
             gathering.next_deadline_ms = gathering.next_deadline_ms.min(stored.expire_at_ms);

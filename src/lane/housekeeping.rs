@@ -186,6 +186,9 @@ impl Partition {
         let Some(entry) = self.keys.remove(place) else {
             return;
         };
+        if let Some(listed) = entry.properties() {
+            self.labels.remove(listed.id, &listed.properties.labels);
+        }
         if entry.expire_at_ms != 0 {
             self.deadlines.remove(&(entry.expire_at_ms, entry.key().into()));
         }

@@ -6,6 +6,8 @@
 //!
 //! Numbers of operations are part of the format and are never reused. Integers are LEB128 varints.
 
+use crate::series::SeriesProperties;
+
 /// Names one cross-partition batch: random, drawn by the coordinating lane.
 pub type BatchId = u128;
 
@@ -42,6 +44,7 @@ const BATCH_END: u8 = 11;
 const BATCH_OUTCOME: u8 = 12;
 const DROP_SERIES: u8 = 14;
 const RENAME: u8 = 15;
+const SET_PROPERTIES: u8 = 17;
 
 /// One operation as read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +99,8 @@ pub enum Operation<'a> {
     /// The series and its samples are gone. Deleting or replacing a key alone does not say so: the rows of `kv` may
     /// be newer than the record, and name a series that came to the key later.
     DropSeries { series_id: u64 },
+    /// The series key has these properties, as [`crate::series::SeriesProperties::encode`] writes them.
+    SetProperties { key: &'a [u8], properties: &'a [u8] },
 }
 
 /// The record under construction.
@@ -205,6 +210,15 @@ impl JournalBuffer {
     pub fn drop_series(&mut self, series_id: u64) {
         self.bytes.push(DROP_SERIES);
         self.push_varint(series_id);
+    }
+
+    /// Adds [`Operation::SetProperties`].
+    pub fn set_properties(&mut self, key: &[u8], properties: &SeriesProperties) {
+        self.bytes.push(SET_PROPERTIES);
+        self.push_bytes(key);
+        let mut encoded = Vec::new();
+        properties.encode(&mut encoded);
+        self.push_bytes(&encoded);
     }
 
     /// Adds a batch's part, gathered apart, between its begin and end marks.
@@ -386,6 +400,10 @@ impl<'a> JournalReader<'a> {
             RENAME => self.rename()?,
             DROP_SERIES => Operation::DropSeries {
                 series_id: self.varint("a series id")?,
+            },
+            SET_PROPERTIES => Operation::SetProperties {
+                key: self.bytes("a key")?,
+                properties: self.bytes("properties")?,
             },
             _ => return Err(self.damage("a known operation")),
         };

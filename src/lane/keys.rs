@@ -10,6 +10,8 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::store::StoredKey;
 
+use super::properties::ListedProperties;
+
 /// What a key holds.
 #[derive(Debug)]
 pub enum Value {
@@ -39,6 +41,8 @@ pub struct Entry {
     pub loaded_at_s: u32,
     /// Set at every use, cleared by the eviction clock.
     pub referenced: bool,
+    /// Of a series key that was given some.
+    properties: Option<Box<ListedProperties>>,
 }
 
 /// Fixed memory of an entry beside its key and value.
@@ -48,6 +52,11 @@ impl Entry {
     /// The key's bytes.
     pub fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// Properties of a series key that was given some.
+    pub fn properties(&self) -> Option<&ListedProperties> {
+        self.properties.as_deref()
     }
 
     /// True if the key exists, expired or not.
@@ -67,7 +76,8 @@ impl Entry {
             Value::String(value) => value.len(),
             Value::Series(series) => series.capacity() * size_of::<(u8, u32)>(),
         };
-        ENTRY_BYTES + self.key.len() + value
+        let properties = self.properties.as_ref().map_or(0, |listed| listed.memory_bytes());
+        ENTRY_BYTES + self.key.len() + value + properties
     }
 }
 
@@ -125,6 +135,7 @@ impl KeyTable {
             gathered_epoch: 0,
             loaded_at_s: 0,
             referenced: true,
+            properties: None,
         };
         self.memory_bytes += entry.memory_bytes();
         let hash = self.hasher.hash_one(key);
@@ -152,6 +163,20 @@ impl KeyTable {
         let entry = self.at_mut(place);
         let before = entry.memory_bytes();
         let old = std::mem::replace(&mut entry.value, value);
+        let after = entry.memory_bytes();
+        self.memory_bytes = self.memory_bytes + after - before;
+        old
+    }
+
+    /// Replaces the properties at `place`, and returns the old ones.
+    pub fn set_properties(
+        &mut self,
+        place: usize,
+        properties: Option<Box<ListedProperties>>,
+    ) -> Option<Box<ListedProperties>> {
+        let entry = self.at_mut(place);
+        let before = entry.memory_bytes();
+        let old = std::mem::replace(&mut entry.properties, properties);
         let after = entry.memory_bytes();
         self.memory_bytes = self.memory_bytes + after - before;
         old

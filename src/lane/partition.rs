@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::config::TimeUnit;
 use crate::refusal::Refusal;
+use crate::series::{Label, SeriesProperties};
 use crate::store::layout::{self, KvRow};
 use crate::store::{Database, Reach, Read, StoreError, StoredKey};
 
@@ -15,6 +16,7 @@ use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, PartitionName};
 use super::keys::{Entry, KeyTable, Value};
+use super::labels::LabelTable;
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
@@ -124,6 +126,10 @@ pub struct Partition {
     pub(super) dropped_series: Vec<u64>,
     /// Everything is to be deleted before the open record.
     pub(super) flushed: bool,
+    /// Labels of keys in the table.
+    pub(super) labels: LabelTable,
+    /// Labels that `kv` lists a key with, of keys in the table that have others now.
+    pub(super) stale_labels: HashMap<Box<[u8]>, Vec<Label>>,
     /// Deadlines of keys in the table.
     pub(super) deadlines: BTreeSet<(i64, Box<[u8]>)>,
     /// Earliest deadline among the rows of `kv`; `i64::MAX` = none.
@@ -267,10 +273,17 @@ impl Partition {
 
     /// Puts what was read of `key` into the table.
     pub(super) fn insert_loaded(&mut self, key: &[u8], loaded: LoadedKey) -> usize {
-        let LoadedKey { value, expire_at_ms } = loaded;
+        let LoadedKey {
+            value,
+            expire_at_ms,
+            properties,
+        } = loaded;
         let stored = StoredKey {
             exists: true,
             expire_at_ms,
+            labelled: properties
+                .as_ref()
+                .is_some_and(|properties| !properties.labels.is_empty()),
         };
         let value = match value {
             LoadedValue::String(bytes) => Value::String(bytes),
@@ -288,6 +301,9 @@ impl Partition {
         let place = self.keys.insert(key, value, expire_at_ms, stored);
         let entry = self.keys.at_mut(place);
         entry.dirty_epoch = self.completed_epoch;
+        if let Some(properties) = properties {
+            self.list(place, properties);
+        }
         place
     }
 
@@ -522,6 +538,7 @@ impl Partition {
 
     /// Empties the entry at `place` and schedules the rows of its series for deletion.
     fn drop_value(&mut self, place: usize) {
+        self.unlist(place);
         if let Value::Series(members) = self.keys.set_value(place, Value::Absent) {
             if self.replaying {
                 return;
@@ -571,6 +588,9 @@ impl Partition {
                 .map(|(t, member)| (*t, self.series_at(*member).id))
                 .collect();
             self.journal.rename(from, to, &ids, expire_at_ms);
+            if let Some(listed) = self.keys.at(source).properties() {
+                self.journal.set_properties(to, &listed.properties);
+            }
             self.apply_rename(from, to, members, expire_at_ms);
         }
         if !self.watches.is_empty() {
@@ -688,6 +708,8 @@ impl Partition {
             }
         }
         self.keys.clear();
+        self.labels.clear();
+        self.stale_labels.clear();
         self.series.clear();
         self.free_series.clear();
         self.series_places.clear();
@@ -709,6 +731,7 @@ impl Partition {
 pub struct LoadedKey {
     value: LoadedValue,
     expire_at_ms: i64,
+    properties: Option<SeriesProperties>,
 }
 
 #[derive(Debug)]
@@ -741,13 +764,15 @@ pub fn load_key(store: &Database, key: &[u8], reach: Reach) -> Result<Read<Optio
         return Ok(Read::Known(Some(LoadedKey {
             value: LoadedValue::String(payload),
             expire_at_ms,
+            properties: None,
         })));
     }
+    let (members, properties) = split_series_payload(type_byte, &payload).ok_or_else(|| {
+        let what = format!("damaged kv row of key {:?}", String::from_utf8_lossy(key));
+        StoreError::new(crate::store::StoreOperation::Decode, store.name(), what)
+    })?;
     let mut rows = Vec::new();
-    for member in payload.chunks_exact(SERIES_MEMBER_BYTES) {
-        let Some((data_type, id)) = decode_series_member(member) else {
-            continue;
-        };
+    for (data_type, id) in members {
         match store.series(id, reach)? {
             Read::Cold => return Ok(Read::Cold),
             Read::Known(row) => {
@@ -766,7 +791,28 @@ pub fn load_key(store: &Database, key: &[u8], reach: Reach) -> Result<Read<Optio
     Ok(Read::Known(Some(LoadedKey {
         value: LoadedValue::Series(rows),
         expire_at_ms,
+        properties,
     })))
+}
+
+/// The series (data type, id) and the properties in the `kv` row of a series key; `None` if it is damaged.
+#[expect(clippy::type_complexity, reason = "callers take it apart at once")]
+pub(super) fn split_series_payload(
+    type_byte: u8,
+    payload: &[u8],
+) -> Option<(Vec<(u8, u64)>, Option<SeriesProperties>)> {
+    let (members, properties) = if type_byte == layout::TYPE_SERIES_WITH_PROPERTIES {
+        let (count, rest) = payload.split_first_chunk::<2>()?;
+        let len = usize::from(u16::from_le_bytes(*count)) * SERIES_MEMBER_BYTES;
+        let (members, properties) = rest.split_at_checked(len)?;
+        (members, Some(SeriesProperties::decode(properties)?))
+    } else {
+        (payload, None)
+    };
+    let members = members
+        .chunks_exact(SERIES_MEMBER_BYTES)
+        .filter_map(decode_series_member);
+    Some((members.collect(), properties))
 }
 
 pub(super) fn damaged_series(store: &Database, id: u64) -> StoreError {

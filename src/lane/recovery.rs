@@ -7,12 +7,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::series::SeriesProperties;
 use crate::store::{Database, JournalRecord, Reach, Read, StoreError, StoreOperation, StoredKey, layout};
 
 use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
+use super::labels::LabelTable;
 use super::partition::{
     LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key,
 };
@@ -191,6 +193,8 @@ impl OpenedPartition {
             dropped_series: Vec::new(),
             flushed: false,
             deadlines: BTreeSet::new(),
+            labels: LabelTable::default(),
+            stale_labels: HashMap::new(),
             next_stored_deadline_ms,
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,
@@ -304,6 +308,16 @@ impl Partition {
                 }
                 self.dropped_series.push(*series_id);
             }
+            Operation::SetProperties { key, properties } => {
+                let properties = SeriesProperties::decode(properties).ok_or_else(|| {
+                    let what = format!("journal record {}: damaged properties", self.sequence);
+                    StoreError::new(StoreOperation::Decode, self.store.name(), what)
+                })?;
+                if let Some(place) = self.locate_for_replay(key)? {
+                    self.apply_properties(place, Some(properties));
+                    self.touch_replayed(place);
+                }
+            }
             // Replay starts at the record that begins with the flush, whose batch has deleted every row: what `kv`
             // holds now was written later.
             Operation::Flush => {
@@ -405,7 +419,10 @@ impl Partition {
         members: Vec<(u8, u32)>,
         expire_at_ms: i64,
     ) {
+        let mut properties = None;
         if let Some(source) = self.keys.find(from) {
+            properties = self.properties(source).cloned();
+            self.unlist(source);
             self.keys.set_value(source, Value::Absent);
             self.set_deadline(source, 0);
             self.touch_replayed(source);
@@ -421,6 +438,9 @@ impl Partition {
             None => self.keys.insert(to, Value::Absent, 0, StoredKey::default()),
         };
         self.keys.set_value(target, Value::Series(members));
+        if let Some(properties) = properties {
+            self.list(target, properties);
+        }
         self.set_deadline(target, expire_at_ms);
         self.touch_replayed(target);
     }

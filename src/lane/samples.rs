@@ -59,7 +59,7 @@ impl Partition {
         }
     }
 
-    fn create_series(&mut self, key: &[u8], data_type: u8, now_ms: i64) -> Result<u32, Stop> {
+    pub(super) fn create_series(&mut self, key: &[u8], data_type: u8, now_ms: i64) -> Result<u32, Stop> {
         let place = self.place_to_write(key, now_ms)?;
         let id = self.next_series_id;
         self.journal.create_series(key, data_type, id);

@@ -5,7 +5,7 @@
 //! the table grows during the first phase, that phase begins again and repeats keys, as SCAN may.
 
 use crate::resp::glob_match;
-use crate::store::layout::{KvRow, TYPE_SERIES};
+use crate::store::layout::{KvRow, TYPE_STRING};
 use crate::store::{Database, Reach, Read, StoreError};
 
 use super::keys::{Entry, Value};
@@ -200,10 +200,10 @@ fn is_wanted(key: &[u8], row: &[u8], filter: &KeyFilter, now_ms: i64) -> bool {
     let Some(row) = KvRow::decode(row) else {
         return false;
     };
-    let key_type = if row.type_byte == TYPE_SERIES {
-        KeyType::Series
-    } else {
+    let key_type = if row.type_byte == TYPE_STRING {
         KeyType::String
+    } else {
+        KeyType::Series
     };
     (row.expire_at_ms == 0 || row.expire_at_ms > now_ms) && filter.accepts(key, key_type)
 }

@@ -4,7 +4,7 @@ use crate::command::{CommandId, LaneReport, Order, ReportKinds};
 use crate::lane::journal::{BatchId, PartitionName};
 use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
-use crate::series::Sample;
+use crate::series::{Sample, SeriesProperties};
 
 use super::scan_cursors::Walk;
 
@@ -247,6 +247,8 @@ pub enum KeyImage {
     Series {
         /// Samples per data type, ascending.
         series: Vec<(u8, Vec<Sample>)>,
+        /// Its options, labels and rules, if it was given any.
+        properties: Option<Box<SeriesProperties>>,
         /// Unix milliseconds; 0 = never.
         expire_at_ms: i64,
     },

@@ -478,7 +478,18 @@ async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answ
             Err(text) => return Answer::Refused(text),
         }
     }
-    Answer::Image(Some(KeyImage::Series { series, expire_at_ms }))
+    let properties = with_partition(shell, place, |partition, now_ms| {
+        let found = partition.find(&key, now_ms)?;
+        Ok(found.and_then(|found| partition.properties(found).cloned().map(Box::new)))
+    });
+    match properties.await {
+        Ok(properties) => Answer::Image(Some(KeyImage::Series {
+            series,
+            properties,
+            expire_at_ms,
+        })),
+        Err(refusal) => Answer::Refused(refusal.to_string()),
+    }
 }
 
 async fn write_image(
@@ -516,9 +527,17 @@ fn write_image_now(
             if let Some(found) = partition.find(key, now_ms)? {
                 partition.delete(found);
             }
-            let Some(KeyImage::Series { series, expire_at_ms }) = other else {
+            let Some(KeyImage::Series {
+                series,
+                properties,
+                expire_at_ms,
+            }) = other
+            else {
                 return Ok(());
             };
+            if let Some(properties) = properties {
+                partition.create_series_key(key, (**properties).clone(), now_ms)?;
+            }
             for (data_type, samples) in series {
                 for sample in samples {
                     partition.add_sample(key, *data_type, *sample, now_ms)?;

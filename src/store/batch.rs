@@ -119,9 +119,9 @@ impl Batch {
 
     /// Removes every key and every series, for FLUSHDB.
     pub fn delete_everything(&mut self) {
-        // Rows of `kv` begin with one of three tags, those of the others with a series id, of which the last is never
+        // Rows of `kv` begin with one of four tags, those of the others with a series id, of which the last is never
         // reached.
-        let kv_end = [layout::KV_DEADLINE_TAG + 1];
+        let kv_end = [layout::KV_LABEL_TAG + 1];
         self.rows
             .delete_range_cf(self.database.family(layout::KV), &[][..], &kv_end[..]);
         for family in [layout::SERIES, layout::CHUNKS, layout::LATE, layout::COLD] {

@@ -1,5 +1,7 @@
 //! Writing dirty keys back to `kv`: in key order, without the log, then flushed before the low-water mark may move.
 
+use std::ops::Range;
+
 use rocksdb::{WriteBatch, WriteOptions};
 
 use super::database::Database;
@@ -15,6 +17,8 @@ pub struct CheckpointRows {
     rows: Vec<RowSpan>,
     /// Keys in the family before these rows.
     key_rows: u64,
+    /// Row keys of labels in the buffer, by key: see [`RowSpan::unlisted`].
+    label_rows: Vec<(usize, usize)>,
 }
 
 struct RowSpan {
@@ -25,6 +29,9 @@ struct RowSpan {
     stored: StoredKey,
     /// Its new deadline; 0 = none.
     expire_at_ms: i64,
+    /// Places in `label_rows` of the labels that the family lists the key with, and those that it is to be listed with.
+    unlisted: Range<usize>,
+    listed: Range<usize>,
 }
 
 /// What `kv` holds of a key: needed to keep the key count and the deadline rows right without reading.
@@ -34,7 +41,12 @@ pub struct StoredKey {
     pub exists: bool,
     /// The deadline in that row, unix milliseconds; 0 = none.
     pub expire_at_ms: i64,
+    /// The family lists the key by labels.
+    pub labelled: bool,
 }
+
+/// Labels of a key, name and value.
+type Labels = [(Box<[u8]>, Box<[u8]>)];
 
 impl CheckpointRows {
     /// Rows for a family that holds `key_rows` keys.
@@ -43,11 +55,21 @@ impl CheckpointRows {
             bytes: Vec::new(),
             rows: Vec::new(),
             key_rows,
+            label_rows: Vec::new(),
         }
     }
 
-    /// Adds one key: its new row (`None` to delete) and what the family holds of it now.
-    pub fn push(&mut self, key: &[u8], row: Option<layout::KvRow<'_>>, stored: StoredKey) {
+    /// Adds one key: its new row (`None` to delete), what the family holds of it now, and the labels that the family
+    /// lists it with, and those that it is to be listed with.
+    pub fn push(
+        &mut self,
+        key: &[u8],
+        row: Option<layout::KvRow<'_>>,
+        stored: StoredKey,
+        (unlisted, listed): (&Labels, &Labels),
+    ) {
+        let unlisted = self.append_labels(key, unlisted);
+        let listed = self.append_labels(key, listed);
         let key = self.append(|bytes| bytes.extend_from_slice(key));
         let expire_at_ms = row.map_or(0, |row| row.expire_at_ms);
         let row = row.map(|row| self.append(|bytes| row.encode(bytes)));
@@ -56,7 +78,19 @@ impl CheckpointRows {
             row,
             stored,
             expire_at_ms,
+            unlisted,
+            listed,
         });
+    }
+
+    fn append_labels(&mut self, key: &[u8], labels: &Labels) -> Range<usize> {
+        let start = self.label_rows.len();
+        for (name, value) in labels {
+            let row = layout::label_row(name, value, key);
+            let span = self.append(|bytes| bytes.extend_from_slice(&row));
+            self.label_rows.push(span);
+        }
+        start..self.label_rows.len()
     }
 
     fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
@@ -122,6 +156,12 @@ impl CheckpointRows {
             Some(value) => batch.put_cf(kv, layout::kv_key(key), self.slice(value)),
             None => batch.delete_cf(kv, layout::kv_key(key)),
         }
+        let label_rows = |range: &Range<usize>| {
+            let spans = self.label_rows.get(range.clone()).unwrap_or(&[]);
+            spans.iter().map(|span| self.slice(*span))
+        };
+        label_rows(&row.unlisted).for_each(|label| batch.delete_cf(kv, label));
+        label_rows(&row.listed).for_each(|label| batch.put_cf(kv, label, []));
         *key_rows += u64::from(row.row.is_some() && !row.stored.exists);
         *key_rows -= u64::from(row.row.is_none() && row.stored.exists);
         if row.stored.expire_at_ms != row.expire_at_ms {

@@ -7,6 +7,7 @@
 //! | `kv` | 0x00, then a name | little-endian integer: [`KV_ROWS`] |
 //! | `kv` | 0x01, then the key | [`KvRow`] |
 //! | `kv` | 0x02, then the deadline in ms (8 bytes, sortable), then the key | nothing |
+//! | `kv` | 0x03, then label, value (see [`label_row`]), then the key | nothing |
 //! | `series` | series id, 8 bytes big-endian | series state, see `lane::series_row` |
 //! | `chunks` | series id, then first timestamp with its sign bit flipped, both 8 bytes big-endian | encoded chunk |
 //! | `cold` | as in `chunks` | encoded chunk of the cold tier, all older than the hot ones of its series |
@@ -48,11 +49,16 @@ pub const KV_ROWS: &[u8] = b"\x00rows";
 pub const KV_KEY_TAG: u8 = 1;
 /// First byte of a deadline's row in `kv`.
 pub const KV_DEADLINE_TAG: u8 = 2;
+/// First byte of a label's row in `kv`.
+pub const KV_LABEL_TAG: u8 = 3;
 
 /// Type byte of a plain string value in a [`KvRow`].
 pub const TYPE_STRING: u8 = 1;
 /// Type byte of a time series key in a [`KvRow`]: its payload lists (data type, series id).
 pub const TYPE_SERIES: u8 = 2;
+/// As [`TYPE_SERIES`], with properties: its payload begins with the number of series (2 bytes little-endian), then lists
+/// them, then has the properties (`series::SeriesProperties`).
+pub const TYPE_SERIES_WITH_PROPERTIES: u8 = 3;
 
 const KV_HEADER_BYTES: usize = 9;
 
@@ -73,7 +79,7 @@ impl<'a> KvRow<'a> {
         let (head, payload) = row.split_at_checked(KV_HEADER_BYTES)?;
         let type_byte = *head.first()?;
         let expire_at_ms = i64::from_le_bytes(head.get(1..9)?.try_into().ok()?);
-        matches!(type_byte, TYPE_STRING | TYPE_SERIES).then_some(KvRow {
+        matches!(type_byte, TYPE_STRING | TYPE_SERIES | TYPE_SERIES_WITH_PROPERTIES).then_some(KvRow {
             type_byte,
             expire_at_ms,
             payload,
@@ -157,6 +163,60 @@ pub fn decode_deadline_key(row: &[u8]) -> Option<(i64, &[u8])> {
     Some((from_sortable_i64(deadline.try_into().ok()?), key))
 }
 
+/// Row key that lists `key` under a label.
+pub fn label_row(name: &[u8], value: &[u8], key: &[u8]) -> Vec<u8> {
+    let mut row = label_prefix(name, Some(value));
+    row.extend_from_slice(key);
+    row
+}
+
+/// What the row keys of a label begin with; of one of its values, if given.
+pub fn label_prefix(name: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut row = Vec::with_capacity(5 + name.len() + value.map_or(0, <[u8]>::len));
+    row.push(KV_LABEL_TAG);
+    push_terminated(name, &mut row);
+    if let Some(value) = value {
+        push_terminated(value, &mut row);
+    }
+    row
+}
+
+/// Splits the row key of a label into name, value and key; `None` if it is something else.
+pub fn decode_label_row(row: &[u8]) -> Option<(Vec<u8>, Vec<u8>, &[u8])> {
+    let (name, rest) = take_terminated(row.strip_prefix(&[KV_LABEL_TAG])?)?;
+    let (value, key) = take_terminated(rest)?;
+    Some((name, value, key))
+}
+
+/// Zero bytes inside become 0x00 0xff, the end is 0x00 0x00: sorts as the bytes themselves do.
+fn push_terminated(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        out.push(*byte);
+        if *byte == 0 {
+            out.push(u8::MAX);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
+}
+
+fn take_terminated(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut taken = Vec::new();
+    loop {
+        match bytes {
+            [0, 0, rest @ ..] => return Some((taken, rest)),
+            [0, u8::MAX, rest @ ..] => {
+                taken.push(0);
+                bytes = rest;
+            }
+            [0, ..] | [] => return None,
+            [byte, rest @ ..] => {
+                taken.push(*byte);
+                bytes = rest;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +228,25 @@ mod tests {
             assert!(sortable_i64(pair[0]) < sortable_i64(pair[1]));
         }
         assert!(values.iter().all(|v| from_sortable_i64(sortable_i64(*v)) == *v));
+    }
+
+    #[test]
+    fn label_rows_come_back_and_sort_by_label() {
+        for (name, value, key) in [
+            (&b"a"[..], &b"x"[..], &b"k"[..]),
+            (b"\0", b"", b"\0\0"),
+            (b"a\0b", b"\0", b""),
+        ] {
+            let row = label_row(name, value, key);
+            assert_eq!(decode_label_row(&row), Some((name.to_vec(), value.to_vec(), key)));
+            assert!(
+                row.starts_with(&label_prefix(name, Some(value)))
+                    && row.starts_with(&label_prefix(name, None))
+            );
+        }
+        assert!(!label_row(b"ab", b"x", b"").starts_with(&label_prefix(b"a", None)));
+        assert!(!label_row(b"a\0", b"x", b"").starts_with(&label_prefix(b"a", None)));
+        assert_eq!(decode_label_row(b"\x03a\0"), None);
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! Which bucket a timestamp belongs to, and the timestamp that a bucket is reported with.
 
+use std::fmt;
+
+use jiff::tz::TimeZone;
+
+use crate::aggregate::calendar::{Calendar, Period};
+use crate::aggregate::duration::{parse_duration, split_count};
+
 /// How time is cut into buckets. Times and widths are in the unit of the series' timestamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bucketing {
@@ -10,7 +17,31 @@ pub enum Bucketing {
         /// The alignment modulo the width.
         align_remainder: i64,
     },
+    /// Days, weeks, months or years on the calendar of a time zone.
+    Calendar(Calendar),
 }
+
+/// Why a text is not a bucketing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketingError {
+    /// Not a positive whole number of time units, nor a duration, nor a calendar period.
+    Width,
+    UnknownTimeZone,
+    /// Calendar buckets begin where the calendar says.
+    AlignedCalendar,
+}
+
+impl fmt::Display for BucketingError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            BucketingError::Width => "bucketDuration must be greater than zero",
+            BucketingError::UnknownTimeZone => "unknown time zone",
+            BucketingError::AlignedCalendar => "ALIGN cannot be used with calendar buckets",
+        })
+    }
+}
+
+impl std::error::Error for BucketingError {}
 
 /// The first and the last timestamp of a bucket, both inclusive, cut off at the ends of `i64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,30 +97,69 @@ impl Bucketing {
         })
     }
 
+    /// Reads a width: a whole number of time units, a duration such as `5m`, or a calendar period such as
+    /// `1mo` or `1y`. With a time zone (an IANA name), `1d` and `1w` are calendar periods too: days begin
+    /// at local midnight, weeks on Monday. Widths of hours and less are fixed with or without one.
+    /// `unit_ns` is the unit of the timestamps in nanoseconds.
+    ///
+    /// # Errors
+    /// As [`BucketingError`] says.
+    pub fn parse(text: &[u8], align: i64, zone: Option<&str>, unit_ns: i64) -> Result<Self, BucketingError> {
+        let (count, unit) = split_count(text).ok_or(BucketingError::Width)?;
+        let periods = i32::try_from(count).unwrap_or(i32::MAX);
+        let period = match (unit.as_str(), zone) {
+            ("mo", _) => Some(Period::Months(periods)),
+            ("y", _) => Some(Period::Months(periods.saturating_mul(12))),
+            ("d", Some(_)) => Some(Period::Days(periods)),
+            ("w", Some(_)) => Some(Period::Weeks(periods)),
+            _ => None,
+        };
+        let zone = match zone {
+            Some(name) => TimeZone::get(name).map_err(|_| BucketingError::UnknownTimeZone)?,
+            None => TimeZone::UTC,
+        };
+        let Some(period) = period else {
+            let width = if unit.is_empty() {
+                Some(count)
+            } else {
+                parse_duration(text, unit_ns)
+            };
+            return width
+                .and_then(|width| Bucketing::fixed(width, align))
+                .ok_or(BucketingError::Width);
+        };
+        if align != 0 {
+            return Err(BucketingError::AlignedCalendar);
+        }
+        Calendar::new(period, zone, unit_ns)
+            .map(Bucketing::Calendar)
+            .ok_or(BucketingError::Width)
+    }
+
     /// The bucket that the timestamp lies in.
     #[inline]
     pub fn bucket_of(&self, timestamp: i64) -> Bucket {
-        match *self {
+        let (width, align_remainder) = match self {
             Bucketing::Fixed {
                 width,
                 align_remainder,
-            } => {
-                // Both remainders lie in 0..width, so their difference cannot overflow; `timestamp - align`
-                // could.
-                let offset = timestamp.rem_euclid(width) - align_remainder;
-                let offset = if offset < 0 { offset + width } else { offset };
-                Bucket {
-                    start: timestamp.saturating_sub(offset),
-                    last: timestamp.saturating_add(width - 1 - offset),
-                }
-            }
+            } => (*width, *align_remainder),
+            Bucketing::Calendar(calendar) => return calendar.bucket_of(timestamp),
+        };
+        // Both remainders lie in 0..width, so their difference cannot overflow; `timestamp - align` could.
+        let offset = timestamp.rem_euclid(width) - align_remainder;
+        let offset = if offset < 0 { offset + width } else { offset };
+        Bucket {
+            start: timestamp.saturating_sub(offset),
+            last: timestamp.saturating_add(width - 1 - offset),
         }
     }
 
     /// No bucket is narrower, but for those cut off at the ends of time.
     pub fn width_min(&self) -> u64 {
-        match *self {
+        match self {
             Bucketing::Fixed { width, .. } => width.unsigned_abs(),
+            Bucketing::Calendar(calendar) => calendar.width_min(),
         }
     }
 
@@ -97,11 +167,12 @@ impl Bucketing {
     #[inline]
     pub fn following(&self, bucket: Bucket) -> Option<Bucket> {
         let start = bucket.last.checked_add(1)?;
-        Some(match *self {
+        Some(match self {
             Bucketing::Fixed { width, .. } => Bucket {
                 start,
                 last: start.saturating_add(width - 1),
             },
+            Bucketing::Calendar(calendar) => calendar.bucket_of(start),
         })
     }
 
@@ -130,8 +201,12 @@ impl Bucketing {
         if which == BucketTimestamp::Start {
             return base;
         }
-        let width = match *self {
-            Bucketing::Fixed { width, .. } => width,
+        let width = match self {
+            Bucketing::Fixed { width, .. } => *width,
+            Bucketing::Calendar(calendar) => {
+                let bucket = calendar.bucket_of(start);
+                bucket.last.saturating_sub(bucket.start).saturating_add(1)
+            }
         };
         match which {
             BucketTimestamp::Middle => base.saturating_add(width / 2),
@@ -185,6 +260,40 @@ mod tests {
             assert_eq!(BucketTimestamp::parse(text.as_bytes()), Some(which));
         }
         assert_eq!(BucketTimestamp::parse(b"middle"), None);
+    }
+
+    #[test]
+    fn widths_are_numbers_durations_or_calendar_periods() {
+        let parse = |text: &str, zone| Bucketing::parse(text.as_bytes(), 0, zone, 1_000_000);
+        let fixed = |width| Ok(Bucketing::fixed(width, 0).expect("positive width"));
+        assert_eq!(parse("60000", None), fixed(60_000));
+        assert_eq!(parse("5m", None), fixed(300_000));
+        assert_eq!(parse("1d", None), fixed(86_400_000));
+        assert_eq!(parse("2h", Some("Asia/Shanghai")), fixed(7_200_000));
+        assert!(matches!(
+            parse("1d", Some("Asia/Shanghai")),
+            Ok(Bucketing::Calendar(_))
+        ));
+        assert_eq!(parse("1mo", None), parse("1MO", Some("UTC")));
+        assert_eq!(parse("1y", None), parse("12mo", None));
+        assert_eq!(
+            parse("1d", Some("Mars/Olympus")),
+            Err(BucketingError::UnknownTimeZone)
+        );
+        for text in ["0", "-1", "", "m", "0d", "0mo", "1.5h", "9999999999y"] {
+            assert_eq!(parse(text, None), Err(BucketingError::Width), "{text}");
+        }
+        let aligned = Bucketing::parse(b"1mo", 5, None, 1_000_000);
+        assert_eq!(aligned, Err(BucketingError::AlignedCalendar));
+    }
+
+    #[test]
+    fn calendar_buckets_are_reported_with_their_own_width() {
+        let months = Bucketing::parse(b"1mo", 0, None, 1_000_000).expect("a month");
+        let day = 86_400_000;
+        assert_eq!(months.reported(31 * day, 0, BucketTimestamp::End), 59 * day);
+        assert_eq!(months.reported(31 * day, 0, BucketTimestamp::Middle), 45 * day);
+        assert_eq!(months.next(31 * day), Some(59 * day));
     }
 
     proptest! {

@@ -14,6 +14,8 @@
 mod aggregator;
 mod bucketing;
 mod buckets;
+mod calendar;
+mod duration;
 mod error;
 mod filter;
 mod kernels;
@@ -26,8 +28,10 @@ mod statistics;
 mod property_tests;
 
 pub use aggregator::Aggregator;
-pub use bucketing::{Bucket, BucketTimestamp, Bucketing};
+pub use bucketing::{Bucket, BucketTimestamp, Bucketing, BucketingError};
 pub use buckets::{AggregationSpec, BucketAggregation};
+pub use calendar::{Calendar, Period};
+pub use duration::parse_duration;
 pub use error::AggregateError;
 pub use filter::{filter_by_quality, filter_by_timestamps, filter_by_value};
 pub use reduce::reduce;

@@ -3,7 +3,7 @@
 use crate::aggregate::aggregator::{Aggregator, Needs};
 use crate::aggregate::bucketing::{Bucket, BucketTimestamp, Bucketing};
 use crate::aggregate::kernels;
-use crate::aggregate::statistics::{Point, Statistics};
+use crate::aggregate::statistics::{FirstCounter, Point, Statistics};
 use crate::series::ChunkSummary;
 
 /// What is asked of the buckets.
@@ -40,6 +40,9 @@ pub struct BucketAggregation {
     pub(super) starts_at_zero: bool,
     /// Value of the last sample of the closed buckets, if an aggregator needs it.
     carried: f64,
+    /// The first row in which a counter was seen.
+    pub(super) first_counter: Option<(usize, FirstCounter)>,
+    pub(super) units_per_second: f64,
     scratch: Scratch,
 }
 
@@ -64,8 +67,16 @@ impl BucketAggregation {
             guess: 0,
             starts_at_zero: true,
             carried: f64::NAN,
+            first_counter: None,
+            units_per_second: 1e3,
             scratch: Scratch::default(),
         }
+    }
+
+    /// Says that timestamps count units of `unit_ns` nanoseconds, not milliseconds: `rate` is per second.
+    pub fn with_unit_ns(mut self, unit_ns: i64) -> Self {
+        self.units_per_second = 1e9 / unit_ns as f64;
+        self
     }
 
     /// Values of one row.
@@ -140,6 +151,7 @@ impl BucketAggregation {
         if !statistics.add_summary(self.needs, summary.count, &summary.values) {
             return false;
         }
+        // Counters, the only statistics that look back, are never served by summaries.
         self.enter(summary.first_timestamp);
         self.statistics = statistics;
         true
@@ -184,23 +196,30 @@ impl BucketAggregation {
                 .iter()
                 .any(|&aggregator| statistics.is_valid_for(aggregator));
         if !reported {
-            self.statistics = Statistics::new();
+            self.statistics.start_next();
             return;
         }
         self.starts.push(bucket.start);
         for &aggregator in aggregators {
-            let value = match aggregator {
-                Aggregator::Last if !statistics.is_counted() => self.carried,
-                _ => statistics.value(aggregator),
-            };
-            self.values.push(value);
+            match aggregator {
+                Aggregator::Last if !statistics.is_counted() => self.values.push(self.carried),
+                Aggregator::Rate => {
+                    let rate = statistics.value(aggregator) * self.units_per_second;
+                    self.values.push(rate);
+                }
+                _ => statistics.push(aggregator, &mut self.values),
+            }
         }
         if self.needs.ends && statistics.is_counted() {
             self.carried = statistics.value(Aggregator::Last);
         }
+        if self.needs.counter && self.first_counter.is_none() {
+            let row = self.starts.len() - 1;
+            self.first_counter = statistics.first_counter().map(|counter| (row, counter));
+        }
         if self.needs.area {
             self.paths.push(statistics.path());
         }
-        self.statistics = Statistics::new();
+        self.statistics.start_next();
     }
 }

@@ -12,9 +12,11 @@
 //! others.
 
 mod aggregator;
+mod asof;
 mod bucketing;
 mod buckets;
 mod calendar;
+mod candle;
 mod duration;
 mod error;
 mod filter;
@@ -22,21 +24,25 @@ mod kernels;
 mod reduce;
 mod report;
 mod rows;
+mod sketch;
 mod statistics;
 
 #[cfg(test)]
 mod property_tests;
 
-pub use aggregator::Aggregator;
+pub use aggregator::{Aggregator, Percentile};
+pub use asof::{AsofDirection, join_asof, join_inner, pick_at};
 pub use bucketing::{Bucket, BucketTimestamp, Bucketing, BucketingError};
 pub use buckets::{AggregationSpec, BucketAggregation};
 pub use calendar::{Calendar, Period};
+pub use candle::{CANDLE_WIDTH, Candle, merge_candles};
 pub use duration::parse_duration;
 pub use error::AggregateError;
 pub use filter::{filter_by_quality, filter_by_timestamps, filter_by_value};
 pub use reduce::reduce;
 pub use report::Surroundings;
 pub use rows::{Rows, join_rows};
+pub use sketch::{SKETCH_ERROR_RELATIVE, Sketch};
 
 /// Values of empty buckets that one query may report: 64 MiB of them.
 pub const EMPTY_VALUES_MAX: usize = 8 * 1024 * 1024;

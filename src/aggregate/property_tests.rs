@@ -10,7 +10,7 @@ use crate::aggregate::{
 };
 use crate::series::{self, ChunkSummary, Columns, EncodeScratch, Sample, ValueSummary};
 
-const ALL: [Aggregator; 15] = [
+const ALL: [Aggregator; 17] = [
     Aggregator::Average,
     Aggregator::Sum,
     Aggregator::Minimum,
@@ -26,6 +26,8 @@ const ALL: [Aggregator; 15] = [
     Aggregator::TimeWeightedAverage,
     Aggregator::CountNan,
     Aggregator::CountAll,
+    Aggregator::Increase,
+    Aggregator::Rate,
 ];
 
 /// A query and the series it is put to.
@@ -165,6 +167,35 @@ impl Case {
             Aggregator::VarianceSample => sample,
             Aggregator::DeviationPopulation => (squares / count).sqrt(),
             Aggregator::DeviationSample => sample.sqrt(),
+            Aggregator::Increase | Aggregator::Rate => self.counter(aggregator, start, bucket),
+            Aggregator::Candle | Aggregator::Percentile(_) => f64::NAN,
+        }
+    }
+
+    /// Steps up from the sample before the bucket to its last, those down being resets to 0.
+    fn counter(&self, aggregator: Aggregator, start: i64, bucket: &[(i64, f64)]) -> f64 {
+        let numbers = self.numbers();
+        let first = bucket
+            .iter()
+            .find(|point| !point.1.is_nan())
+            .map_or(start, |point| point.0);
+        let before = numbers.iter().rev().find(|point| point.0 < first);
+        let inside = bucket.iter().filter(|point| !point.1.is_nan());
+        let path: Vec<(i64, f64)> = before.into_iter().chain(inside).copied().collect();
+        let (Some(from), Some(to)) = (path.first(), path.last().filter(|_| path.len() > 1)) else {
+            return f64::NAN;
+        };
+        let step = |pair: &[(i64, f64)]| {
+            if pair[1].1 < pair[0].1 {
+                pair[1].1
+            } else {
+                pair[1].1 - pair[0].1
+            }
+        };
+        let increase: f64 = path.windows(2).map(step).sum();
+        match aggregator {
+            Aggregator::Rate => increase / ((to.0 - from.0) as f64 / 1e3),
+            _ => increase,
         }
     }
 
@@ -445,4 +476,52 @@ fn bucket_timestamps_move_after_the_clamp() {
     assert_eq!(starts(5, BucketTimestamp::Middle), [50, 80, 280]);
     assert_eq!(starts(5, BucketTimestamp::End), [100, 130, 330]);
     assert_eq!(starts(-5, BucketTimestamp::End), [30, 130, 330]);
+}
+
+#[test]
+fn percentiles_are_of_one_bucket_each() {
+    let percentile = |name: &str| Aggregator::parse(name.as_bytes()).expect("a percentile");
+    let mut aggregation = BucketAggregation::new(AggregationSpec {
+        aggregators: ["p50", "p100", "p0"].map(percentile).to_vec(),
+        bucketing: Bucketing::fixed(100, 0).expect("width is positive"),
+        bucket_timestamp: BucketTimestamp::Start,
+        empty: true,
+    });
+    let timestamps: Vec<i64> = (0..100).chain(200..301).collect();
+    let values: Vec<f64> = timestamps.iter().map(|&timestamp| timestamp as f64).collect();
+    aggregation.add_columns(&timestamps, &values);
+    let rows = aggregation
+        .finish(&Surroundings::default(), None, false)
+        .expect("few empty buckets");
+    let exact = [
+        [49.0, 99.0, 0.0],
+        [f64::NAN; 3],
+        [249.0, 299.0, 200.0],
+        [300.0; 3],
+    ];
+    for (index, wanted) in exact.iter().enumerate() {
+        for (got, wanted) in rows.row(index).iter().zip(wanted) {
+            let is_close = (got - wanted).abs() <= 0.0101 * wanted || got.is_nan() && wanted.is_nan();
+            assert!(is_close, "{index}: {got} {wanted}");
+        }
+    }
+}
+
+#[test]
+fn rates_are_per_second_of_any_unit() {
+    let mut aggregation = BucketAggregation::new(AggregationSpec {
+        aggregators: vec![Aggregator::Rate, Aggregator::Candle, Aggregator::Increase],
+        bucketing: Bucketing::fixed(60, 0).expect("width is positive"),
+        bucket_timestamp: BucketTimestamp::Start,
+        empty: true,
+    })
+    .with_unit_ns(1_000_000_000);
+    aggregation.add_columns(&[0, 30, 150], &[10.0, 40.0, 20.0]);
+    let rows = aggregation
+        .finish(&Surroundings::default(), None, false)
+        .expect("one empty bucket");
+    assert_eq!(rows.row(0), [1.0, 10.0, 40.0, 10.0, 40.0, 2.0, 30.0]);
+    assert!(rows.row(1)[0].is_nan() && rows.row(1)[6].is_nan());
+    assert_eq!(rows.row(1)[5], 0.0);
+    assert_eq!(rows.row(2), [20.0 / 120.0, 20.0, 20.0, 20.0, 20.0, 1.0, 20.0]);
 }

@@ -10,7 +10,8 @@ use crate::aggregate::rows::Rows;
 use crate::aggregate::statistics::{Point, Statistics};
 use crate::series::Sample;
 
-/// What is around the samples that were fed: only `twa`, and `last` before the first sample, look at it.
+/// What is around the samples that were fed: `twa`, `increase`, `rate`, and `last` before
+/// the first sample, look at it.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings {
     /// The queried range, both inclusive: averages over time do not reach beyond it.
@@ -138,6 +139,7 @@ impl BucketAggregation {
         let before = Surroundings::point(surroundings.before);
         if let Some(before) = before {
             self.fill_leading_last(before.value);
+            self.fill_first_counter(before);
         }
         let neighbours = self.needs.area.then(|| {
             let neighbours = Neighbours::of(&self.paths, surroundings);
@@ -206,6 +208,24 @@ impl BucketAggregation {
                     break;
                 }
                 *last = value;
+            }
+        }
+    }
+
+    /// Takes the step from the sample before the first bucket in.
+    fn fill_first_counter(&mut self, before: Point) {
+        let Some((row, counter)) = self.first_counter else {
+            return;
+        };
+        let start = row * self.width();
+        for (aggregator, scale) in [
+            (Aggregator::Increase, 1.0),
+            (Aggregator::Rate, self.units_per_second),
+        ] {
+            let value = counter.value_after(aggregator, before) * scale;
+            let columns: Vec<usize> = self.columns_of(aggregator).collect();
+            for column in columns {
+                self.values[start + column] = value;
             }
         }
     }
@@ -345,7 +365,11 @@ impl Filling<'_> {
                     }
                 },
                 Aggregator::TimeWeightedAverage => self.average_of_empty(gap, bucket),
-                _ => nothing.value(aggregator),
+                _ => {
+                    nothing.push(aggregator, &mut self.rows.values);
+                    column += aggregator.width();
+                    continue;
+                }
             };
             column += aggregator.width();
             self.rows.values.push(value);

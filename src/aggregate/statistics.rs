@@ -1,7 +1,9 @@
 //! What is known of the bucket that is being filled.
 
 use crate::aggregate::aggregator::{Aggregator, Needs};
+use crate::aggregate::candle::Candle;
 use crate::aggregate::kernels::{self, CompensatedSum, Moments};
+use crate::aggregate::sketch::Sketch;
 use crate::series::ValueSummary;
 
 /// A value at a time.
@@ -12,7 +14,7 @@ pub(super) struct Point {
 }
 
 /// Primitive statistics of the samples of one bucket; those that are not needed stay at their start values.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Statistics {
     /// Samples, NaN among them.
     samples: u64,
@@ -27,6 +29,16 @@ pub(super) struct Statistics {
     last: Point,
     /// Area under the straight lines from `first` to `last`.
     area: f64,
+    sketch: Option<Box<Sketch>>,
+    /// The last sample before the bucket, and what a counter went up since then.
+    previous: Option<Point>,
+    increase: f64,
+}
+
+/// What a counter went up from one value to the next: one that went down was reset to 0 in between.
+#[inline]
+pub(super) fn counter_step(from: f64, to: f64) -> f64 {
+    if to < from { to } else { to - from }
 }
 
 const NOWHERE: Point = Point {
@@ -47,7 +59,38 @@ impl Statistics {
             first: NOWHERE,
             last: NOWHERE,
             area: 0.0,
+            sketch: None,
+            previous: None,
+            increase: 0.0,
         }
+    }
+
+    /// Of no samples of the next bucket.
+    #[inline]
+    pub fn start_next(&mut self) {
+        let previous = if self.is_counted() {
+            Some(self.last)
+        } else {
+            self.previous
+        };
+        let mut sketch = self.sketch.take();
+        if let Some(sketch) = &mut sketch {
+            sketch.clear();
+        }
+        *self = Statistics {
+            previous,
+            sketch,
+            ..Statistics::new()
+        };
+    }
+
+    /// What a counter did in a bucket that has no bucket before it.
+    pub fn first_counter(&self) -> Option<FirstCounter> {
+        (self.previous.is_none() && self.is_counted()).then_some(FirstCounter {
+            first: self.first,
+            last: self.last,
+            increase: self.increase,
+        })
     }
 
     /// Whether there are values that are not NaN.
@@ -80,6 +123,13 @@ impl Statistics {
         if needs.moments {
             self.moments.add_all(values);
         }
+        if needs.sketch {
+            let sketch = self.sketch.get_or_insert_default();
+            values.iter().for_each(|&value| sketch.add(value));
+        }
+        if needs.counter {
+            self.add_counter(values);
+        }
         if needs.area || needs.ends {
             let at = |index: usize| Point {
                 timestamp: timestamps[index],
@@ -95,6 +145,21 @@ impl Statistics {
         }
         self.counted += len as u64;
         self.samples += len as u64;
+    }
+
+    fn add_counter(&mut self, values: &[f64]) {
+        let before = if self.is_counted() {
+            Some(self.last)
+        } else {
+            self.previous
+        };
+        if let Some(before) = before {
+            self.increase += counter_step(before.value, values[0]);
+        }
+        self.increase += values
+            .windows(2)
+            .map(|pair| counter_step(pair[0], pair[1]))
+            .sum::<f64>();
     }
 
     fn add_path(&mut self, start: Point, area: f64) {
@@ -113,7 +178,8 @@ impl Statistics {
             return true;
         }
         let first_unknown = !self.is_counted() && summary.first.is_nan();
-        if needs.moments || needs.area || needs.ends && (first_unknown || summary.last.is_nan()) {
+        let needs_samples = needs.moments || needs.area || needs.sketch || needs.counter;
+        if needs_samples || needs.ends && (first_unknown || summary.last.is_nan()) {
             return false;
         }
         if needs.ends {
@@ -161,7 +227,65 @@ impl Statistics {
             Aggregator::VarianceSample => self.moments.variance_sample(),
             Aggregator::DeviationPopulation => self.moments.variance_population().sqrt(),
             Aggregator::DeviationSample => self.moments.variance_sample().sqrt(),
-            Aggregator::TimeWeightedAverage => f64::NAN,
+            Aggregator::TimeWeightedAverage | Aggregator::Candle => f64::NAN,
+            Aggregator::Percentile(percentile) => self
+                .sketch
+                .as_ref()
+                .map_or(f64::NAN, |sketch| sketch.quantile(percentile.share())),
+            Aggregator::Increase | Aggregator::Rate => {
+                let start = self.previous.unwrap_or(self.first);
+                counter_value(aggregator, self.increase, start, self.last)
+            }
         }
+    }
+
+    /// Appends all values of the aggregator to a row.
+    #[inline]
+    pub fn push(&self, aggregator: Aggregator, row: &mut Vec<f64>) {
+        if aggregator == Aggregator::Candle {
+            row.extend(self.candle().to_row());
+        } else {
+            row.push(self.value(aggregator));
+        }
+    }
+
+    fn candle(&self) -> Candle {
+        if !self.is_counted() {
+            return Candle::EMPTY;
+        }
+        Candle {
+            open: self.first.value,
+            high: self.maximum,
+            low: self.minimum,
+            close: self.last.value,
+            count: self.counted as f64,
+        }
+    }
+}
+
+/// What a counter did in the first bucket that has samples, which waits for the sample before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FirstCounter {
+    first: Point,
+    last: Point,
+    increase: f64,
+}
+
+impl FirstCounter {
+    /// The value with the sample before known; a rate is per time unit.
+    pub fn value_after(&self, aggregator: Aggregator, before: Point) -> f64 {
+        let increase = self.increase + counter_step(before.value, self.first.value);
+        counter_value(aggregator, increase, before, self.last)
+    }
+}
+
+/// The increase or the rate per time unit; NaN where there is nothing to compare with.
+fn counter_value(aggregator: Aggregator, increase: f64, from: Point, to: Point) -> f64 {
+    if from.timestamp == to.timestamp {
+        f64::NAN
+    } else if aggregator == Aggregator::Rate {
+        increase / kernels::span(from.timestamp, to.timestamp)
+    } else {
+        increase
     }
 }

@@ -135,26 +135,22 @@ impl BucketAggregation {
     /// chunk has to be decoded: it lies in more than one bucket or the summary does not say what an
     /// aggregator needs.
     pub fn add_summary(&mut self, summary: &ChunkSummary) -> bool {
+        let is_open = self
+            .open
+            .is_some_and(|open| open.contains(summary.first_timestamp));
         let bucket = match self.open {
-            Some(open) if open.contains(summary.first_timestamp) => open,
+            Some(open) if is_open => open,
             _ => self.spec.bucketing.bucket_of(summary.first_timestamp),
         };
-        if !bucket.contains(summary.last_timestamp) {
-            return false;
-        }
-        if self.open == Some(bucket) {
-            return self
-                .statistics
+        let first_known = is_open && self.statistics.is_counted();
+        let is_served = bucket.contains(summary.last_timestamp)
+            && Statistics::can_add_summary(self.needs, first_known, &summary.values);
+        if is_served {
+            self.enter(summary.first_timestamp);
+            self.statistics
                 .add_summary(self.needs, summary.count, &summary.values);
         }
-        let mut statistics = Statistics::new();
-        if !statistics.add_summary(self.needs, summary.count, &summary.values) {
-            return false;
-        }
-        // Counters, the only statistics that look back, are never served by summaries.
-        self.enter(summary.first_timestamp);
-        self.statistics = statistics;
-        true
+        is_served
     }
 
     /// Whether the first `limit` rows are known, so that a query for the oldest rows can stop reading. The

@@ -214,7 +214,7 @@ mod tests {
             timestamp in prop_oneof![any::<i64>(), -4_000_000_000_000i64..4_000_000_000_000],
             count in 1i32..1_000,
             kind in 0..3,
-            zone in prop::sample::select(vec!["UTC", "America/St_Johns", "Pacific/Apia", "Africa/Casablanca"]),
+            zone in prop::sample::select(vec!["UTC", "America/St_Johns", "Pacific/Apia"]),
         ) {
             let period = [Period::Days(count), Period::Weeks(count), Period::Months(count)][kind as usize];
             let calendar = calendar(period, zone);

@@ -29,6 +29,8 @@ mod statistics;
 
 #[cfg(test)]
 mod property_tests;
+#[cfg(test)]
+mod reference;
 
 pub use aggregator::{Aggregator, Percentile};
 pub use asof::{AsofDirection, join_asof, join_inner, pick_at};

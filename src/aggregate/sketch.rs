@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn values() -> impl Strategy<Value = Vec<f64>> {
-        let value = prop_oneof![-1e3f64..1e3, -1e-9f64..1e-9, -1e200f64..1e200, Just(0.0)];
+        let value = prop_oneof![-1e3f64..1e3, -1e-9f64..1e-9, -1e30f64..1e30, Just(0.0)];
         prop::collection::vec(value, 1..200)
     }
 
@@ -208,7 +208,8 @@ mod tests {
             sorted.sort_by(f64::total_cmp);
             let exact = sorted[(share * (sorted.len() - 1) as f64) as usize];
             let answer = sketch(&values).quantile(share);
-            prop_assert!((answer - exact).abs() <= exact.abs() * SKETCH_ERROR_RELATIVE * 1.000_001, "{answer} {exact}");
+            let allowed = exact.abs() * SKETCH_ERROR_RELATIVE * 1.000_001;
+            prop_assert!((answer - exact).abs() <= allowed, "{answer} {exact}");
         }
 
         #[test]

@@ -170,17 +170,22 @@ impl Statistics {
         self.area += area;
     }
 
-    /// Adds `samples` samples, newer than all so far, of which only the summary is known; false, and
-    /// nothing added, where the summary does not say what is needed.
-    pub fn add_summary(&mut self, needs: Needs, samples: usize, summary: &ValueSummary) -> bool {
+    /// Whether the summary of samples says what is needed of them; `first_known` if the bucket has a value
+    /// already.
+    pub fn can_add_summary(needs: Needs, first_known: bool, summary: &ValueSummary) -> bool {
         if summary.counted == 0 {
-            self.add_nan(samples);
             return true;
         }
-        let first_unknown = !self.is_counted() && summary.first.is_nan();
         let needs_samples = needs.moments || needs.area || needs.sketch || needs.counter;
-        if needs_samples || needs.ends && (first_unknown || summary.last.is_nan()) {
-            return false;
+        let ends_unknown = !first_known && summary.first.is_nan() || summary.last.is_nan();
+        !needs_samples && !(needs.ends && ends_unknown)
+    }
+
+    /// Adds `samples` samples, newer than all so far, of which only the summary is known.
+    pub fn add_summary(&mut self, needs: Needs, samples: usize, summary: &ValueSummary) {
+        if summary.counted == 0 {
+            self.add_nan(samples);
+            return;
         }
         if needs.ends {
             let at = |value| Point { value, ..NOWHERE };
@@ -194,7 +199,6 @@ impl Statistics {
         self.maximum = kernels::greater(summary.max, self.maximum);
         self.counted += summary.counted as u64;
         self.samples += samples as u64;
-        true
     }
 
     /// Whether the aggregator has a sample to speak of: a bucket without one for any of its aggregators is

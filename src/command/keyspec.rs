@@ -3,8 +3,8 @@
 use crate::resp::Args;
 use crate::resp::number::parse_u64;
 
-/// Keys are `first`, `first + step`, … up to `last` (counted from the end if negative). `first` 0 = none; `last` 0 =
-/// the argument before the first says how many keys there are.
+/// Keys are `first`, `first + step`, … up to `last` (counted from the end if negative). `first` 0 = none;
+/// `last` 0 = the argument before the first says how many keys there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
     /// Index of the first key.
@@ -61,8 +61,8 @@ impl KeySpec {
         self.first > 0 && self.last == 0
     }
 
-    /// Indexes of the keys among `len` arguments, which `argument` looks up. None if their number is malformed or
-    /// beyond the arguments.
+    /// Indexes of the keys among `len` arguments, which `argument` looks up. None if their number is
+    /// malformed or beyond the arguments.
     pub fn indexes<'a>(
         self,
         len: usize,

@@ -311,10 +311,12 @@ mod tests {
             &command("TS.NRANGE", Flags::READONLY, KeySpec::COUNTED),
             &mut reply,
         );
-        let expected = "*10\r\n$9\r\nts.nrange\r\n:-5\r\n~2\r\n+readonly\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n\
+        let expected = "*10\r\n$9\r\nts.nrange\r\n:-5\r\n~2\r\n+readonly\r\n+movablekeys\r\n\
+            :0\r\n:0\r\n:0\r\n\
             ~3\r\n+@read\r\n+@slow\r\n+@timeseries\r\n~0\r\n\
             ~1\r\n%3\r\n$5\r\nflags\r\n~2\r\n+RO\r\n+access\r\n\
-            $12\r\nbegin_search\r\n%2\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n%1\r\n$5\r\nindex\r\n:1\r\n\
+            $12\r\nbegin_search\r\n%2\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n\
+            %1\r\n$5\r\nindex\r\n:1\r\n\
             $9\r\nfind_keys\r\n%2\r\n$4\r\ntype\r\n$6\r\nkeynum\r\n$4\r\nspec\r\n%3\r\n\
             $9\r\nkeynumidx\r\n:0\r\n$8\r\nfirstkey\r\n:1\r\n$7\r\nkeystep\r\n:1\r\n~0\r\n";
         assert_eq!(String::from_utf8_lossy(reply.as_bytes()), expected);

@@ -1,11 +1,11 @@
 //! The AGGREGATION clause: aggregators, bucket, and what stands behind them.
 
+use crate::aggregate::{Aggregator, BucketTimestamp};
 use crate::config::TimeUnit;
 use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::resp::number::parse_u64;
 
-use super::aggregator::{Aggregator, BucketTimestamp};
 use super::duration::parse_duration;
 use super::texts;
 use super::timestamp::{Bounds, Now, parse_point};

@@ -64,7 +64,8 @@ macro_rules! options {
 
 macro_rules! samples {
     () => {
-        "[LATEST] [FILTER_BY_TS timestamp [timestamp ...]] [FILTER_BY_VALUE min max] [FILTER_BY_QUALITY min max]"
+        "[LATEST] [FILTER_BY_TS timestamp [timestamp ...]] [FILTER_BY_VALUE min max] [FILTER_BY_QUALITY min \
+            max]"
     };
 }
 
@@ -112,9 +113,11 @@ macro_rules! numbered_range {
     };
 }
 
-const RANGE_COMPLEXITY: &str = "O(log(n)+m+b), n being the chunks of the series, m the samples of the range that no chunk summary answers, b the \
+const RANGE_COMPLEXITY: &str = "O(log(n)+m+b), n being the chunks of the series, m the samples of the range \
+    that no chunk summary answers, b the \
      buckets";
-const MULTI_RANGE_COMPLEXITY: &str = "O(f+s*(log(n)+m+b)), f being the postings of the filter, s the series that match, n their chunks, m the samples \
+const MULTI_RANGE_COMPLEXITY: &str = "O(f+s*(log(n)+m+b)), f being the postings of the filter, s the series \
+    that match, n their chunks, m the samples \
      of the range that no chunk summary answers, b the buckets";
 
 /// All of them, RedisTimeSeries's own first.
@@ -147,8 +150,8 @@ pub const ALL: [&Facts; 25] = [
 ];
 
 macro_rules! facts {
-    ($($(#[$doc:meta])* $constant:ident: $name:literal, $arity:expr, $flags:expr, $keys:expr, $syntax:expr, $summary:literal,
-        $complexity:expr;)*) => {
+    ($($(#[$doc:meta])* $constant:ident: $name:literal, $arity:expr, $flags:expr, $keys:expr, $syntax:expr,
+        $summary:literal, $complexity:expr;)*) => {
         $(
             $(#[$doc])*
             pub const $constant: Facts = Facts {
@@ -174,10 +177,12 @@ facts! {
         "key [RETENTION retentionPeriod] [CHUNK_SIZE size] \
          [DUPLICATE_POLICY <BLOCK | FIRST | LAST | MIN | MAX | SUM>] [IGNORE maxTimeDiff maxValDiff] \
          [LABELS label value [label value ...]]",
-        "Changes the options of a time series; LABELS replaces all of its labels.", "O(l), l being the labels";
+        "Changes the options of a time series; LABELS replaces all of its labels.",
+        "O(l), l being the labels";
     /// TS.ADD
     ADD: "TS.ADD", -4, WRITE, KeySpec::FIRST,
-        concat!("key timestamp|* value ", options!("[ON_DUPLICATE <BLOCK | FIRST | LAST | MIN | MAX | SUM>] ", "")),
+        concat!("key timestamp|* value ",
+            options!("[ON_DUPLICATE <BLOCK | FIRST | LAST | MIN | MAX | SUM>] ", "")),
         "Adds a sample to a time series, which is created if it is not there.",
         "O(r), r being the rules of the series";
     /// TS.MADD
@@ -225,7 +230,8 @@ facts! {
     NREVRANGE: "TS.NREVRANGE", -5, Flags::READONLY, KeySpec::COUNTED, numbered_range!(),
         "Returns a range of several time series, joined by timestamp, newest first.", MULTI_RANGE_COMPLEXITY;
     /// TS.READ
-    READ: "TS.READ", -3, Flags::READONLY, KeySpec::FIRST, "key timestamp [BLOCK milliseconds minCount] [MAX_COUNT count]",
+    READ: "TS.READ", -3, Flags::READONLY, KeySpec::FIRST,
+        "key timestamp [BLOCK milliseconds minCount] [MAX_COUNT count]",
         "Returns the samples from a timestamp on and may wait for them.",
         "O(log(n)+m), n being the chunks of the series, m the samples returned";
     /// TS.CREATERULE
@@ -238,14 +244,17 @@ facts! {
         "Deletes the rule between two time series.", "O(1)";
     /// TS.INFO
     INFO: "TS.INFO", -2, Flags::READONLY, KeySpec::FIRST, "key [DEBUG]",
-        "Returns facts and figures about a time series.", "O(1); with DEBUG O(n), n being the chunks of the series";
+        "Returns facts and figures about a time series.",
+        "O(1); with DEBUG O(n), n being the chunks of the series";
     /// TS.QUERYINDEX
     QUERYINDEX: "TS.QUERYINDEX", -2, Flags::READONLY, KeySpec::NONE, "filterExpr [filterExpr ...]",
-        "Returns the keys of all time series that match a filter.", "O(f), f being the postings of the filter";
+        "Returns the keys of all time series that match a filter.",
+        "O(f), f being the postings of the filter";
     /// TS.QUERYLABELS
     QUERYLABELS: "TS.QUERYLABELS", -2, Flags::READONLY, KeySpec::NONE,
         "<LABELS | VALUES label> [FILTER filterExpr [filterExpr ...]]",
-        "Returns the names of labels, or the values of one label, of all time series or of those that match a filter.",
+        "Returns the names of labels, or the values of one label, of all time series or of those that match \
+            a filter.",
         "O(l+f), l being the labels or values of the index, f the postings of the filter";
     /// TS.GETAT
     GETAT: "TS.GETAT", -4, Flags::READONLY, KeySpec::FIRST,
@@ -253,7 +262,8 @@ facts! {
         "Returns the sample that stands for a point in time.", "O(log(n)), n being the chunks of the series";
     /// TS.MGETAT
     MGETAT: "TS.MGETAT", -5, Flags::READONLY, KeySpec::NONE,
-        "timestamp <PREV | NEXT | NEAREST> [TOLERANCE duration] [WITHLABELS | SELECTED_LABELS label [label ...]] \
+        "timestamp <PREV | NEXT | NEAREST> [TOLERANCE duration] [WITHLABELS | SELECTED_LABELS label [label \
+            ...]] \
          FILTER filterExpr [filterExpr ...]",
         "Returns the sample that stands for a point in time of every time series that matches a filter.",
         "O(f+s*log(n)), f being the postings of the filter, s the series that match, n their chunks";
@@ -263,7 +273,8 @@ facts! {
         "Returns the samples of one time series, each with the one of another that belongs to its time.",
         "O(n+m), n and m being the samples of both ranges";
     /// TS.MDEL
-    MDEL: "TS.MDEL", -5, Flags::WRITE, KeySpec::NONE, "fromTimestamp toTimestamp FILTER filterExpr [filterExpr ...]",
+    MDEL: "TS.MDEL", -5, Flags::WRITE, KeySpec::NONE,
+        "fromTimestamp toTimestamp FILTER filterExpr [filterExpr ...]",
         "Deletes the samples between two timestamps of every time series that matches a filter.",
         "O(f+n), f being the postings of the filter, n the samples of the ranges";
 }

@@ -46,7 +46,8 @@ pub enum LabelChoice {
 }
 
 impl LabelChoice {
-    /// Reads the option whose word stands before `index`, if it is one of these; returns where its operands end.
+    /// Reads the option whose word stands before `index`, if it is one of these; returns where its operands
+    /// end.
     ///
     /// # Errors
     /// [`texts::LABELS_TWICE`], [`texts::SELECTED_LABELS_EMPTY`], [`texts::SELECTED_LABELS_TOO_MANY`].

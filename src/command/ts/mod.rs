@@ -1,7 +1,6 @@
 //! What the TS.* commands read from their arguments, and how they write values; none of it touches a series.
 
 pub mod aggregation;
-pub mod aggregator;
 pub mod duration;
 pub mod facts;
 pub mod label_choice;

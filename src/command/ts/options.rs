@@ -108,10 +108,10 @@ impl Keyword {
 impl SeriesOptions {
     /// Reads the options of `command` from argument `from` on.
     ///
-    /// They come in any order; of one that is given twice the first counts, unknown words are passed over. Labels
-    /// reach to the end or to the next option: a word in the place of a label's name is an option if it is a
-    /// keyword with valid operands, in capitals if LABELS is (clients send capitals, so a label may be called
-    /// `retention`). An odd word behind the labels is passed over.
+    /// They come in any order; of one that is given twice the first counts, unknown words are passed over.
+    /// Labels reach to the end or to the next option: a word in the place of a label's name is an option if
+    /// it is a keyword with valid operands, in capitals if LABELS is (clients send capitals, so a label may
+    /// be called `retention`). An odd word behind the labels is passed over.
     ///
     /// # Errors
     /// The texts of RedisTimeSeries for the first option that is malformed.

@@ -37,9 +37,11 @@ fn every_option_is_read_in_any_order_and_case() {
         timestamp: None,
     };
     for line in [
-        "RETENTION 3600000 ENCODING UNCOMPRESSED CHUNK_SIZE 128 DUPLICATE_POLICY MAX ON_DUPLICATE LAST IGNORE 5000 \
+        "RETENTION 3600000 ENCODING UNCOMPRESSED CHUNK_SIZE 128 DUPLICATE_POLICY MAX ON_DUPLICATE LAST \
+            IGNORE 5000 \
          0.5 LABELS a b c d",
-        "ignore 5s 0.5 on_duplicate last duplicate_policy max chunk_size 128 encoding uncompressed retention 1h \
+        "ignore 5s 0.5 on_duplicate last duplicate_policy max chunk_size 128 encoding uncompressed \
+            retention 1h \
          labels a b c d",
         "LABELS a b c d RETENTION 1h ENCODING UNCOMPRESSED CHUNK_SIZE 128 DUPLICATE_POLICY MAX IGNORE 5s 0.5 \
          ON_DUPLICATE LAST",

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
+use crate::aggregate::{Aggregator, BucketTimestamp};
 use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::resp::number::{parse_f64, parse_i64, parse_u64};
 
 use super::aggregation::{Aggregation, Align, Head};
-use super::aggregator::{Aggregator, BucketTimestamp};
 use super::label_choice::LabelChoice;
 use super::labels::LabelFilter;
 use super::texts;
@@ -193,8 +193,8 @@ fn parse_group(clause: Args<'_>, command: RangeCommand) -> Result<Group, Refusal
     })
 }
 
-/// Goes through the options once. Of one that is given twice the first counts; unknown words are passed over, since
-/// Grafana sends a bucket without AGGREGATION.
+/// Goes through the options once. Of one that is given twice the first counts; unknown words are passed over,
+/// since Grafana sends a bucket without AGGREGATION.
 struct Walk<'a> {
     args: Args<'a>,
     command: RangeCommand,
@@ -379,7 +379,8 @@ fn parse_qualities(minimum: Option<&[u8]>, maximum: Option<&[u8]>) -> Result<(u8
         .ok_or(texts::FILTER_BY_QUALITY)
 }
 
-/// Timestamps up to the first word that is none. RedisTimeSeries silently drops all but the first 128; here all count.
+/// Timestamps up to the first word that is none. RedisTimeSeries silently drops all but the first 128; here
+/// all count.
 fn parse_timestamps(args: Args<'_>, index: usize) -> Result<(Vec<i64>, usize), Refusal> {
     let mut timestamps: Vec<i64> = args
         .cursor(index)

@@ -36,7 +36,8 @@ fn aggregation(options: &str) -> Aggregation {
 #[test]
 fn all_options_of_a_range_are_read() {
     let options = range(
-        "LATEST FILTER_BY_TS 30 10 20 10 FILTER_BY_VALUE -inf 5.5 FILTER_BY_QUALITY 0 192 COUNT 7 ALIGN start \
+        "LATEST FILTER_BY_TS 30 10 20 10 FILTER_BY_VALUE -inf 5.5 FILTER_BY_QUALITY 0 192 COUNT 7 ALIGN \
+            start \
          AGGREGATION min,max 1m BUCKETTIMESTAMP mid EMPTY",
     )
     .unwrap();

@@ -1,12 +1,12 @@
 //! What the other reading commands, and those about rules, are asked for.
 
+use crate::aggregate::Aggregator;
 use crate::config::TimeUnit;
 use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::resp::number::{parse_i64, parse_u64};
 
 use super::aggregation::{BucketSize, Head};
-use super::aggregator::Aggregator;
 use super::duration::parse_duration;
 use super::label_choice::LabelChoice;
 use super::labels::LabelFilter;
@@ -154,7 +154,8 @@ pub struct RuleOptions {
     pub backfill: bool,
 }
 
-/// Reads `TS.CREATERULE source destination AGGREGATION aggregator bucket [TZ zone] [alignTimestamp] [BACKFILL]`.
+/// Reads `TS.CREATERULE source destination AGGREGATION aggregator bucket [TZ zone] [alignTimestamp]
+/// [BACKFILL]`.
 ///
 /// # Errors
 /// The texts of RedisTimeSeries.
@@ -250,8 +251,8 @@ pub fn parse_mget(args: Args<'_>) -> Result<MultiGet, Refusal> {
     })
 }
 
-/// Reads options up to FILTER and the filter behind it. `option` sees every other word with the index behind it and
-/// says how many operands it takes.
+/// Reads options up to FILTER and the filter behind it. `option` sees every other word with the index behind
+/// it and says how many operands it takes.
 fn parse_filtered(
     args: Args<'_>,
     from: usize,
@@ -356,8 +357,8 @@ pub struct MultiGetAt {
     pub filter: LabelFilter,
 }
 
-/// Reads `TS.MGETAT timestamp PREV|NEXT|NEAREST [TOLERANCE duration] [WITHLABELS | SELECTED_LABELS label ...] FILTER
-/// expression ...`.
+/// Reads `TS.MGETAT timestamp PREV|NEXT|NEAREST [TOLERANCE duration] [WITHLABELS | SELECTED_LABELS label ...]
+/// FILTER expression ...`.
 ///
 /// # Errors
 /// As [`parse_get_at`] and [`parse_mget`].

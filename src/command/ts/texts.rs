@@ -31,7 +31,9 @@ texts! {
     /// A sample that retention would drop at once.
     OLDER_THAN_RETENTION = "ERR TSDB: Timestamp is older than retention";
     /// A sample that the duplicate policy refuses.
-    DUPLICATE_BLOCKED = "ERR TSDB: Error at upsert, update is not supported when DUPLICATE_POLICY is set to BLOCK mode, or either current or new value is NaN and DUPLICATE_POLICY is MAX/MIN/SUM";
+    DUPLICATE_BLOCKED = "ERR TSDB: Error at upsert, update is not supported when DUPLICATE_POLICY is set to \
+        BLOCK mode, or \
+        either current or new value is NaN and DUPLICATE_POLICY is MAX/MIN/SUM";
     /// Labels that are empty or hold one of `(),`.
     LABELS = "ERR TSDB: Couldn't parse LABELS";
     /// A retention that is no duration.
@@ -83,7 +85,8 @@ texts! {
     /// A BUCKETTIMESTAMP of an unknown name.
     BUCKET_TIMESTAMP_UNKNOWN = "ERR TSDB: unknown BUCKETTIMESTAMP parameter";
     /// BUCKETTIMESTAMP somewhere else.
-    BUCKET_TIMESTAMP_PLACE = "ERR TSDB: BUCKETTIMESTAMP flag should be the 3rd or 4th flag after AGGREGATION flag";
+    BUCKET_TIMESTAMP_PLACE = "ERR TSDB: BUCKETTIMESTAMP flag \
+        should be the 3rd or 4th flag after AGGREGATION flag";
     /// EMPTY somewhere else.
     EMPTY_PLACE = "ERR TSDB: EMPTY flag should be the 3rd or 5th flag after AGGREGATION flag";
     /// FILTER_BY_VALUE without both bounds.
@@ -151,7 +154,9 @@ texts! {
     /// TS.INCRBY behind the last sample; without `ERR`, as the module has it.
     INCREMENT_EARLY = "TSDB: timestamp must be equal to or higher than the maximum existing timestamp";
     /// TS.DEL beyond the retention of a series with rules.
-    DELETE_BEYOND_RETENTION = "ERR TSDB: When a series has compactions, deleting samples or compaction buckets beyond the series retention period is not possible";
+    DELETE_BEYOND_RETENTION = "ERR TSDB: When a series has compactions, deleting samples or compaction \
+        buckets beyond \
+        the series retention period is not possible";
     /// TS.QUERYLABELS of something else.
     QUERYLABELS_SUBTYPE = "ERR TSDB: unknown subtype, must be one of LABELS|VALUES";
     /// TS.QUERYLABELS with a word other than FILTER.
@@ -169,11 +174,34 @@ texts! {
     /// Waiting for more samples than are asked for; without `ERR`, as the module has it.
     READ_COUNTS = "TSDB: BLOCK min_count must be <= MAX_COUNT";
     /// Waiting where no command may wait; without `ERR`, as the module has it.
-    READ_DENIED = "TSDB: blocking TS.READ (with BLOCK) is not allowed inside MULTI, EVAL, or a deny-blocking context";
+    READ_DENIED = "TSDB: blocking TS.READ (with BLOCK) is not allowed inside MULTI, EVAL, or a \
+        deny-blocking context";
     /// A multi-key read of a key that the user may not read.
-    NO_PERMISSION = "NOPERM TSDB: current user doesn't have read permission to one or more keys that match the specified filter";
+    NO_PERMISSION = "NOPERM TSDB: current user doesn't have read permission to one or more keys that match \
+        the \
+        specified filter";
     /// A tolerance that is no duration; ticklane's own.
     TOLERANCE = "ERR TSDB: Couldn't parse TOLERANCE";
     /// A direction of an unknown name; ticklane's own.
     NEARNESS = "ERR TSDB: unknown direction, must be one of PREV|NEXT|NEAREST";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_several_lines_are_one_line_on_the_wire() {
+        for (refusal, len) in [
+            (DUPLICATE_BLOCKED, 168),
+            (DELETE_BEYOND_RETENTION, 130),
+            (NO_PERMISSION, 106),
+            (READ_DENIED, 97),
+            (BUCKET_TIMESTAMP_PLACE, 83),
+        ] {
+            let text = refusal.to_string();
+            assert!(!text.contains("  ") && !text.contains('\n'), "{text}");
+            assert_eq!(text.len(), len, "{text}");
+        }
+    }
 }

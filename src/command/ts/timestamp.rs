@@ -50,8 +50,8 @@ pub fn parse_timestamp(text: &[u8], now: Now) -> Result<i64, Refusal> {
     }
 }
 
-/// Reads a point in time: a whole number that is not negative, `*` or `now`, or a distance from the present such
-/// as `-1h`, `now-1h`, `*+5m`. A point before the epoch is the epoch.
+/// Reads a point in time: a whole number that is not negative, `*` or `now`, or a distance from the present
+/// such as `-1h`, `now-1h`, `*+5m`. A point before the epoch is the epoch.
 pub fn parse_point(text: &[u8], now: Now) -> Option<i64> {
     if let Some(timestamp) = parse_i64(text) {
         return (timestamp >= 0).then_some(timestamp);

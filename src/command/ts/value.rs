@@ -46,8 +46,8 @@ pub fn write_value(reply: &mut Reply, value: f64) {
 
 /// Appends `value` as RESP2 shows it, which is also its text in `TS.INFO`.
 ///
-/// Shortest digits that read back as the same number; fixed notation from 1 up to 17 digits, otherwise `5E-1`,
-/// `1E20`; `NaN`, `Infinity`, `-Infinity`.
+/// Shortest digits that read back as the same number; fixed notation from 1 up to 17 digits, otherwise
+/// `5E-1`, `1E20`; `NaN`, `Infinity`, `-Infinity`.
 pub fn format_value(value: f64, out: &mut Vec<u8>) {
     let mut line = Line::new();
     line.value(value);
@@ -101,7 +101,8 @@ impl Line {
         }
     }
 
-    /// Rewrites shortest text, such as `-0.0012`, `1.5e-7` or `1e20`, as one digit, a fraction and an exponent.
+    /// Rewrites shortest text, such as `-0.0012`, `1.5e-7` or `1e20`, as one digit, a fraction and an
+    /// exponent.
     fn scientific(&mut self, text: &[u8]) {
         let (mantissa, written_exponent) = match text.iter().position(|byte| *byte == b'e') {
             Some(at) => {

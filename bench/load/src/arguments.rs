@@ -70,9 +70,9 @@ pub struct Arguments {
     /// Number of series
     #[arg(short, long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
     pub series: u64,
-    /// What series begin with
-    #[arg(long, default_value = "stock_")]
-    pub series_prefix: String,
+    /// What series begin with [default: stock_ and a tag of this run, without the tag if --start-time is given]
+    #[arg(long)]
+    pub series_prefix: Option<String>,
     /// Timestamp of the first sample in milliseconds [default: now]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1_000_000_000_000..=8_000_000_000_000))]
     pub start_time: Option<u64>,
@@ -171,12 +171,16 @@ impl Arguments {
         if self.mix().samples_read_max() > self.preload_samples {
             self.preload_samples = self.mix().samples_read_max();
         }
-        if self.start_time.is_none() {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_err(|error| error.to_string())?;
-            self.start_time = Some(now.as_millis() as u64);
-        }
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_err(|error| error.to_string())?;
+        // Runs move through time faster than the clock: in the same series, the next one's samples would be late.
+        let tag = match self.start_time {
+            None => format!("{:06}_", now.as_secs() % 1_000_000),
+            Some(_) => String::new(),
+        };
+        self.series_prefix.get_or_insert_with(|| format!("stock_{tag}"));
+        self.start_time.get_or_insert(now.as_millis() as u64);
         Ok(self)
     }
 
@@ -199,7 +203,7 @@ impl Arguments {
     pub fn names(&self) -> Names {
         Names {
             key_prefix: self.key_prefix.clone(),
-            series_prefix: self.series_prefix.clone(),
+            series_prefix: self.series_prefix.clone().unwrap_or_default(),
             value_bytes: self.value_size,
             values: self.values,
             bucket_millis: self.bucket,
@@ -237,6 +241,13 @@ mod tests {
         assert_eq!(arguments.preload_samples, 5000, "as many as are read");
         assert_eq!(arguments.sweep_rates(), Ok(Some(vec![1000, 2000])));
         assert!(arguments.start_time.is_some());
+        assert!(
+            arguments
+                .series_prefix
+                .is_some_and(|prefix| prefix.len() == "stock_123456_".len())
+        );
+        let again = parse("tsdb_set --start-time 1700000000000").unwrap();
+        assert_eq!(again.series_prefix.as_deref(), Some("stock_"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod chart;
 mod cluster;
 mod commander;
 mod connect;
+mod connection;
 mod files;
 mod keys;
 mod pick;

@@ -14,13 +14,14 @@ use crate::arguments::Arguments;
 use crate::cluster::{self, Node};
 use crate::commander::{Commander, Keys, Plan, Timeline, value_pool};
 use crate::connect::{IdleConnections, Target, raise_descriptor_limit};
+use crate::connection::Source;
 use crate::files::IntervalLog;
 use crate::keys::KeySet;
 use crate::prepare::{Needs, Preloader, TOLERATED_ERROR};
 use crate::process::{CpuTime, resident_bytes};
 use crate::stats::Stats;
 use crate::template::Template;
-use crate::worker::{Measured, Orders, Source, Worker};
+use crate::worker::{Measured, Orders, Worker};
 use crate::workload::Kind;
 
 /// Between connecting and the first command, so that all threads are ready.

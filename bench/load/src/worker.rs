@@ -1,7 +1,6 @@
 //! One thread's event loop: sends batches when they are due or answered, reads replies, takes times.
 
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,9 +10,9 @@ use std::time::Instant;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-use crate::commander::{Commander, Plan};
-use crate::prepare::Preloader;
-use crate::reply::{Reply, ReplyKind, ReplyScanner};
+use crate::commander::Plan;
+use crate::connection::{Connection, Flight, Source};
+use crate::reply::{Reply, ReplyKind};
 use crate::schedule::Schedule;
 use crate::stats::{Stats, record};
 use crate::workload::Kind;
@@ -30,17 +29,6 @@ const DRAIN_NANOS: u64 = 10_000_000_000;
 const SPIN_NANOS: u64 = 100_000;
 /// How often measurements are handed on.
 pub const TICK_NANOS: u64 = 1_000_000_000;
-/// Capacity above which an empty buffer of unsent bytes is given back.
-const UNSENT_KEPT_BYTES: usize = 64 << 10;
-
-/// Where a connection's commands come from.
-#[derive(Debug)]
-pub enum Source {
-    /// The workload, without end.
-    Mix(Box<Commander>),
-    /// What has to be there before the run.
-    Preload(Box<Preloader>),
-}
 
 /// What all threads of a run have in common.
 #[derive(Clone, Debug)]
@@ -78,25 +66,6 @@ pub struct Measured {
     pub after_end: bool,
     /// The measurements.
     pub stats: Stats,
-}
-
-/// Commands of one kind that were sent together and are not answered yet.
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    since_nanos: u64,
-    count: u32,
-    kind: u8,
-}
-
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    scanner: ReplyScanner,
-    source: Source,
-    flights: VecDeque<Flight>,
-    unsent: Vec<u8>,
-    unsent_from: usize,
-    exhausted: bool,
 }
 
 /// One thread's share of the connections.
@@ -464,64 +433,5 @@ impl Worker {
             record(&mut self.stats.latencies[0], now - due, batch);
             self.stats.unserved += batch;
         }
-    }
-}
-
-impl Connection {
-    fn new(stream: TcpStream, source: Source) -> Connection {
-        Connection {
-            stream,
-            scanner: ReplyScanner::default(),
-            source,
-            flights: VecDeque::new(),
-            unsent: Vec::new(),
-            unsent_from: 0,
-            exhausted: false,
-        }
-    }
-
-    #[inline]
-    fn note_sent(&mut self, kind: u8, since_nanos: u64) {
-        match self.flights.back_mut() {
-            Some(last) if last.kind == kind && last.since_nanos == since_nanos => last.count += 1,
-            _ => self.flights.push_back(Flight {
-                since_nanos,
-                count: 1,
-                kind,
-            }),
-        }
-    }
-
-    /// Writes `bytes`, or keeps what the socket does not take; true if it has just begun to keep.
-    fn write(&mut self, bytes: &[u8]) -> Result<bool, String> {
-        if !self.unsent.is_empty() {
-            self.unsent.extend_from_slice(bytes);
-            return Ok(false);
-        }
-        let written = write_some(&mut self.stream, bytes)?;
-        self.unsent.extend_from_slice(&bytes[written..]);
-        Ok(!self.unsent.is_empty())
-    }
-
-    /// Goes on with what was kept; true if there is still something left.
-    fn write_rest(&mut self) -> Result<bool, String> {
-        self.unsent_from += write_some(&mut self.stream, &self.unsent[self.unsent_from..])?;
-        if self.unsent_from < self.unsent.len() {
-            return Ok(true);
-        }
-        self.unsent_from = 0;
-        self.unsent.clear();
-        if self.unsent.capacity() > UNSENT_KEPT_BYTES {
-            self.unsent = Vec::new();
-        }
-        Ok(false)
-    }
-}
-
-fn write_some(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize, String> {
-    match stream.write(bytes) {
-        Ok(written) => Ok(written),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
-        Err(error) => Err(format!("writing: {error}")),
     }
 }

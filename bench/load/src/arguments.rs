@@ -15,7 +15,7 @@ use crate::workload::Mix;
 /// ts_get, ts_range:N, ts_range_agg:N, ts_mrange:N, or a mix such as get=90,set=10. What a workload reads is
 /// written before the run.
 #[derive(Clone, Debug, Parser)]
-#[command(version, max_term_width = 110)]
+#[command(version, max_term_width = 110, args_override_self = true)]
 pub struct Arguments {
     /// What to send: NAME[:COUNT][=WEIGHT],...
     pub workload: Mix,

@@ -59,11 +59,12 @@ pub fn percentiles(path: &Path, title: &str, curves: &[(String, &Histogram<u64>)
         x: "percentile",
         y: "latency in ms",
     };
-    let label = |nines: &f64| match nines.round() as i32 {
+    let label = |nines: &f64| match (nines * 10.0).round() as i32 {
         0 => "0".to_string(),
-        1 => "90".into(),
-        2 => "99".into(),
-        count => format!("99.{}", "9".repeat(count.max(3) as usize - 2)),
+        10 => "90".into(),
+        20 => "99".into(),
+        tenths if tenths % 10 == 0 => format!("99.{}", "9".repeat(tenths as usize / 10 - 2)),
+        _ => String::new(),
     };
     draw(path, &titles, &curves, &label)
 }
@@ -73,6 +74,7 @@ pub fn lines(path: &Path, titles: &Titles, curves: &[Curve]) -> Result<(), Strin
     draw(path, titles, curves, &|x: &f64| match *x {
         x if x.abs() >= 1e6 => format!("{:.2} M", x / 1e6),
         x if x.abs() >= 1e4 => format!("{:.0} k", x / 1e3),
+        x if x.fract().abs() > 0.01 => format!("{x:.1}"),
         x => format!("{x:.0}"),
     })
 }

@@ -140,3 +140,42 @@ impl IdleConnections {
         self.0.iter_mut().map(dead).filter(|dead| *dead).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn the_source_address_changes_before_ports_run_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for (index, source) in [
+            (0, "127.0.0.1"),
+            (19_999, "127.0.0.1"),
+            (20_000, "127.0.0.2"),
+            (59_999, "127.0.0.3"),
+        ] {
+            let stream = open(address, index).unwrap();
+            assert_eq!(
+                stream.local_addr().unwrap().ip().to_string(),
+                source,
+                "connection {index}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_closed_connection_counts_as_lost() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target {
+            address: listener.local_addr().unwrap(),
+            password: None,
+        };
+        let mut idle = IdleConnections::open(&target, 0, 2).unwrap();
+        let (mut kept, _) = listener.accept().unwrap();
+        drop(listener.accept().unwrap());
+        kept.write_all(b"+PONG\r\n").unwrap();
+        assert_eq!(idle.lost(&target), 1);
+    }
+}

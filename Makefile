@@ -8,11 +8,15 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/ticklane-target
 VENV ?= $(HOME)/.cache/ticklane-venv
 TICKLANE := $(CARGO_TARGET_DIR)/release/ticklane
+TICKLANE_LOAD := $(CARGO_TARGET_DIR)/release/ticklane-load
+# `make bench BENCH_WRITE=` prints only.
+BENCH_WRITE ?= --write bench/RESULTS.md
 
 # One profile for everything: a second one would compile RocksDB a second time.
 CARGO_FLAGS := --release --locked
 
-.PHONY: help run test test-rust test-python bench fmt clippy build deps deps-test venv clean-data
+.PHONY: help run test test-rust test-load test-python bench bench-full fmt clippy build build-load deps deps-test venv \
+	clean-data
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,22 +24,34 @@ help: ## Print this list
 run: build ## Install what is missing, build, start the server with conf/ticklane.toml and ./data
 	@exec "$(TICKLANE)" serve --config conf/ticklane.toml --data-dir ./data
 
-test: test-rust test-python ## Install what is missing and run every test
+test: test-rust test-load test-python ## Install what is missing and run every test
 
 test-rust: deps-test first-build-notice
 	cargo test $(CARGO_FLAGS)
 
+test-load: deps
+	cargo test $(CARGO_FLAGS) -p ticklane-load
+
 test-python: build venv
 	PYTHONDONTWRITEBYTECODE=1 TICKLANE_BIN="$(TICKLANE)" "$(VENV)/bin/python" -m pytest -q -p no:cacheprovider tests/python
 
-bench: build deps-test ## Compare with Debian's redis-server and print a table; BENCH_ARGS="--rounds 3" and so on
-	bench/compare --server "$(TICKLANE)" $(BENCH_ARGS)
+bench: build build-load deps-test ## Compare with Debian's redis-server, write bench/RESULTS.md; BENCH_ARGS="--rounds 5"
+	bench/compare --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BENCH_WRITE) $(BENCH_ARGS)
+
+bench-full: build build-load ## The same for an hour: Valkey, VictoriaMetrics, late samples, latencies at fixed rates
+	@.ci/install-packages bench
+	bench/compare --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BENCH_WRITE) --rounds 5 --seconds 4 \
+		--peer redis --peer valkey --late --open-loop --open-loop-seconds 60 --victoria $(BENCH_ARGS)
+
+build-load: deps ## Build the load generator alone: no RocksDB, half a minute
+	cargo build $(CARGO_FLAGS) -p ticklane-load
 
 fmt: ## Format the Rust sources
-	cargo fmt
+	cargo fmt --all
 
 clippy: deps first-build-notice ## Lint with warnings denied
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) -p ticklane-load --all-targets -- -D warnings
 
 build: deps first-build-notice ## Install what is missing and build the server
 	cargo build $(CARGO_FLAGS)

@@ -40,12 +40,13 @@ def bodies(seed):
 
 
 def victoria(arguments, parent, seed):
-    """(CPU microseconds a sample, samples a second, bytes a sample on disk)."""
+    """(CPU microseconds a sample, samples a second, bytes a sample on disk with and without logs)."""
     port, data_dir = peers.free_port(), tempfile.mkdtemp(prefix="victoria-", dir=parent)
     command = ["victoria-metrics", f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={data_dir}"]
     command += ["-retentionPeriod=100y", "-loggerLevel=ERROR"]
     probe = b"GET /health HTTP/1.0\r\n\r\n"
-    server = peers.Server("victoria-metrics", command, data_dir, port, arguments.server_core, probe, b"HTTP/1.")
+    core = arguments.server_core
+    server = peers.Server("victoria-metrics", command, data_dir, port, core, probe, b"HTTP/1.")
     try:
         requests = list(bodies(seed))
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
@@ -67,7 +68,7 @@ def victoria(arguments, parent, seed):
         if stored != SAMPLES:
             raise RuntimeError(f"VictoriaMetrics stored {stored} of {SAMPLES} samples")
         server.halt()
-        return cpu / SAMPLES * 1e6, SAMPLES / seconds, peers.directory_bytes(data_dir) / SAMPLES
+        return cpu / SAMPLES * 1e6, SAMPLES / seconds, *bytes_per_sample(data_dir)
     finally:
         server.stop()
 
@@ -83,10 +84,15 @@ def ticklane(arguments, parent, seed, load):
         time.sleep(HEAD_IDLE_SECONDS + SETTLE_SECONDS)
         subprocess.run(["redis-cli", "-p", str(server.port), "SAVE"], check=True, capture_output=True)
         server.halt()
-        bytes_per_sample = peers.directory_bytes(server.data_dir) / SAMPLES
-        return report["server_cpu"]["total_micros"] / 100, report["items_per_second"], bytes_per_sample
+        cpu = report["server_cpu"]["total_micros"] / 100
+        return cpu, report["items_per_second"], *bytes_per_sample(server.data_dir)
     finally:
         server.stop()
+
+
+def bytes_per_sample(data_dir):
+    """On the disk, with and without write-ahead logs."""
+    return (size / SAMPLES for size in peers.directory_bytes(data_dir))
 
 
 def table(arguments, parent, load):
@@ -96,10 +102,12 @@ def table(arguments, parent, load):
         rounds["VictoriaMetrics"].append(victoria(arguments, parent, number))
         rounds["ticklane"].append(ticklane(arguments, parent, number, load))
     lines = [
-        "| server | samples/s | CPU us per sample | samples per CPU second | bytes per sample on disk |",
-        "|---|--:|--:|--:|--:|",
+        "| server | samples/s | CPU us per sample | samples per CPU second | bytes per sample on disk "
+        "| without write-ahead log |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for name, results in rounds.items():
-        cpu, rate, size = (statistics.median(column) for column in zip(*results))
-        lines.append(f"| {name} | {rate:,.0f} | {cpu:.3f} | {1e6 / cpu:,.0f} | {size:.2f} |")
+        cpu, rate, size, data_size = (statistics.median(column) for column in zip(*results))
+        lines.append(f"| {name} | {rate:,.0f} | {cpu:.3f} | {1e6 / cpu:,.0f} | {size:.2f} "
+            f"| {data_size:.2f} |")
     return lines

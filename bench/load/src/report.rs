@@ -229,9 +229,9 @@ impl Report {
         }
     }
 
-    /// True if every reply was right and no idle connection was lost.
+    /// True if every reply came and was right, and no idle connection was lost. An open loop may overrun.
     pub fn is_clean(&self) -> bool {
-        self.errors == 0 && self.idle_lost == 0
+        self.errors == 0 && self.idle_lost == 0 && (self.unserved == 0 || self.rate.is_some())
     }
 
     /// False if an open loop did not reach its rate.
@@ -310,6 +310,12 @@ impl Report {
         if !self.kept_up() {
             lines.push(format!(
                 "  the server did not keep up; {} commands were never served",
+                self.unserved
+            ));
+        }
+        if self.unserved > 0 && self.rate.is_none() {
+            lines.push(format!(
+                "  {} commands were not answered after the end of the run",
                 self.unserved
             ));
         }

@@ -16,6 +16,8 @@ pub enum Refusal {
     NotFloat,
     /// The key that must exist does not.
     NoSuchKey,
+    /// The disk has no space for writes.
+    DiskFull,
     /// Wrong number of arguments for this (lower-case) command.
     Arity(Cow<'static, str>),
     /// Anything else; the text starts with its error code.
@@ -37,6 +39,10 @@ impl fmt::Display for Refusal {
             Refusal::NotInteger => "ERR value is not an integer or out of range",
             Refusal::NotFloat => "ERR value is not a valid float",
             Refusal::NoSuchKey => "ERR no such key",
+            Refusal::DiskFull => {
+                "MISCONF the disk is full or almost full (storage.disk_free_min): writes are refused until there is \
+                 space again, reads go on"
+            }
             Refusal::Arity(name) => {
                 return write!(f, "ERR wrong number of arguments for '{name}' command");
             }

@@ -125,7 +125,7 @@ impl Partition {
     pub fn checkpoint_step(&mut self, now_ms: i64, forced: bool) -> CheckpointStep {
         match std::mem::take(&mut self.checkpoint.phase) {
             Phase::Idle => {
-                if !forced && !self.checkpoint_is_due(now_ms) {
+                if self.store.is_read_only() || (!forced && !self.checkpoint_is_due(now_ms)) {
                     return CheckpointStep::Rest;
                 }
                 self.batches.set_gate(true);
@@ -186,6 +186,9 @@ impl Partition {
     }
 
     fn checkpoint_is_due(&mut self, now_ms: i64) -> bool {
+        if self.store.is_read_only() {
+            return false;
+        }
         if self.checkpoint.last_completed_ms == 0 {
             self.checkpoint.last_completed_ms = now_ms;
         }

@@ -1,7 +1,7 @@
 //! Turning the open record into one atomic batch and, once it is written, into the past.
 
 use crate::series::EncodeScratch;
-use crate::store::{CommitError, StoreError, layout};
+use crate::store::{CommitError, StoreError, StoreOperation, layout};
 
 use super::partition::Partition;
 
@@ -22,6 +22,9 @@ pub enum Committed {
 impl Partition {
     /// Writes everything that has changed since the last commit as one batch.
     pub fn commit(&mut self, scratch: &mut EncodeScratch) -> Committed {
+        if self.store.is_read_only() {
+            return self.commit_nothing();
+        }
         let mut batch = self.store.batch();
         if self.flushed {
             // The open record begins with the flush: replay starts there.
@@ -81,5 +84,16 @@ impl Partition {
             }
             Err(CommitError::Failed(error)) => Committed::Failed(error),
         }
+    }
+
+    /// Background work waits until the database can be written again; a change that a client waits for fails.
+    fn commit_nothing(&self) -> Committed {
+        if self.journal.is_empty() && !self.flushed {
+            return Committed::Written { bytes: 0 };
+        }
+        let cause = "it is open for reading only until there is space on the disk";
+        let mut error = StoreError::new(StoreOperation::Commit, self.label(), cause);
+        error.out_of_space = true;
+        Committed::Failed(error)
     }
 }

@@ -58,6 +58,8 @@ pub enum PartitionSlot {
         cause: Arc<str>,
         /// Unix milliseconds.
         since_ms: i64,
+        /// The disk was full.
+        out_of_space: bool,
     },
 }
 
@@ -91,6 +93,14 @@ impl Lane {
             ))),
             None => Err(Refusal::text("ERR partition unavailable: it does not live here")),
         }
+    }
+
+    /// True if a partition is closed, or serves reads only, because the disk was full.
+    pub fn is_out_of_space(&self) -> bool {
+        self.partitions.iter().any(|slot| match slot {
+            PartitionSlot::Open(partition) => partition.database().is_read_only(),
+            PartitionSlot::Closed { out_of_space, .. } => *out_of_space,
+        })
     }
 
     /// All partitions that serve.

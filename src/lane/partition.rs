@@ -143,6 +143,8 @@ pub struct Partition {
     pub cache_enabled: bool,
     /// The database's write buffers have been raised from their idle size.
     pub(super) has_grown: bool,
+    /// Tells this opening of the partition from others; the supervisor's own.
+    pub opening: u64,
 }
 
 /// Journal bytes after which a database counts as loaded.
@@ -176,7 +178,9 @@ impl Partition {
 
     /// True once, when the partition has seen real load: its database's buffers should grow.
     pub fn take_growth(&mut self) -> bool {
-        let grows = !self.has_grown && self.checkpoint.journal_bytes() >= LOADED_JOURNAL_BYTES;
+        let grows = !self.has_grown
+            && !self.store.is_read_only()
+            && self.checkpoint.journal_bytes() >= LOADED_JOURNAL_BYTES;
         self.has_grown = self.has_grown || grows;
         grows
     }
@@ -532,6 +536,10 @@ impl Partition {
     }
 
     fn expire_at(&mut self, place: usize) {
+        // Nothing can be put on record: the key stays, and every look-up finds it expired.
+        if self.store.is_read_only() {
+            return;
+        }
         self.counters.expired_keys += 1;
         self.delete(place);
     }

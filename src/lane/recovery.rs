@@ -142,6 +142,9 @@ impl OpenedPartition {
         partition.sequence = partition.sequence.max(low_water) + 1;
         partition.counters = PartitionCounters::default();
         partition.checkpoint.recovered(replayed_bytes);
+        if partition.store.is_read_only() {
+            return Ok(partition);
+        }
         // On record from the first commit on, so that a later recovery decides the same.
         for id in evidence
             .parts
@@ -200,6 +203,7 @@ impl OpenedPartition {
             series_memory_bytes: 0,
             cache_enabled: true,
             has_grown: false,
+            opening: 0,
             replaying: true,
             store: self.store,
         })

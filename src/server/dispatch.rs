@@ -346,10 +346,7 @@ impl Section<'_> {
             self.check_keys(command, args)?;
         }
         if command.flags.has(Flags::DENY_ON_FULL) && self.shell.disk_full.get() {
-            return Err(Refusal::text(
-                "MISCONF the data directory is almost full (storage.disk_free_min): writes are refused until there is \
-                 space again, reads go on",
-            ));
+            return Err(Refusal::DiskFull);
         }
         if self.session.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
             return Err(Refusal::text("ERR Command not allowed inside a transaction"));

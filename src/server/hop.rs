@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::command::{Call, Run, execute_one, execute_split};
+use crate::command::{Call, Flags, Run, execute_one, execute_split};
 use crate::lane::{Lane, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Reply;
@@ -61,8 +61,11 @@ impl HopRun {
             let start_ns = lane.clock.instant_ns();
             let before = self.reply.len();
             let entry = shell.shared.commands.get(command.id);
+            // Inside a batch only its commit may fail, and then all of it.
+            let refused_when_full = self.hop.batch.is_none() && entry.flags.has(Flags::DENY_ON_FULL);
             let outcome = match lane.partition(command.place) {
                 Err(refusal) => Err(Stop::Refused(refusal)),
+                Ok(_) if refused_when_full && shell.disk_full.get() => Err(Stop::Refused(Refusal::DiskFull)),
                 Ok(partition) => {
                     // What a batch writes is gathered apart until it is committed.
                     if let Some(batch) = self.hop.batch {

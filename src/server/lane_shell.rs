@@ -52,8 +52,10 @@ pub struct LaneShell {
     pub released: Event,
     /// No new commands are read.
     pub stopping: Cell<bool>,
-    /// The data directory has less free space than configured: writes are refused.
+    /// The data directory has less free space than configured, or a commit found none: writes are refused.
     pub disk_full: Cell<bool>,
+    /// Partitions closed since start: tells one opening of a partition from the next.
+    pub closings: Cell<u64>,
     /// An fsync of this lane's partitions is under way.
     pub syncing: Cell<bool>,
     /// CLIENT PAUSE: until when (unix milliseconds, 0 = not), and whether reads go on.

@@ -86,6 +86,7 @@ pub async fn run_lane(start: LaneStart) {
         released: Event::default(),
         stopping: Cell::new(false),
         disk_full: Cell::new(false),
+        closings: Cell::new(0),
         syncing: Cell::new(false),
         paused: Cell::new((0, false)),
         openings,

@@ -13,6 +13,10 @@ use super::lane_shell::{LaneShell, PartitionOpening};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
+/// Space that a partition which found none needs before it is opened for writing: its log and a few table files.
+const WRITING_BYTES_MIN: u64 = 16 << 20;
+/// While the disk is full: writes go on this soon after there is space again.
+const LAST_RETRY_DISK_FULL: Duration = Duration::from_secs(1);
 
 /// Forgets what the partition holds in memory and begins opening it again.
 pub fn close_partition(
@@ -28,6 +32,10 @@ pub fn close_partition(
         return;
     };
     log::error!("{error}; the partition is closed and recovered");
+    if error.out_of_space {
+        shell.disk_full.set(true);
+    }
+    shell.closings.set(shell.closings.get() + 1);
     // Batches whose part was in the record that failed: their coordinators are told that the outcome is unknown and
     // make them void everywhere else.
     let void = partition.open_batch_parts();
@@ -35,9 +43,15 @@ pub fn close_partition(
     *slot = PartitionSlot::Closed {
         cause: error.to_string().into(),
         since_ms,
+        out_of_space: error.out_of_space,
     };
     shell.released.wake_all();
-    glommio::spawn_local(reopen(shell.clone(), place, void)).detach();
+    let closing = Closing {
+        number: shell.closings.get(),
+        void,
+        disk_full: error.out_of_space,
+    };
+    glommio::spawn_local(reopen(shell.clone(), place, closing)).detach();
 }
 
 /// Closes a partition to forget a batch that became void after its part was committed here.
@@ -52,10 +66,31 @@ pub fn close_for_void_batch(shell: &Rc<LaneShell>, place: usize) {
     close_partition(shell, &mut lane.partitions, place, error);
 }
 
-async fn reopen(shell: Rc<LaneShell>, place: usize, void: HashSet<BatchId>) {
+/// Why and as which one a partition was closed.
+struct Closing {
+    /// Of the lane's closings.
+    number: u64,
+    /// Batches that never happened.
+    void: HashSet<BatchId>,
+    disk_full: bool,
+}
+
+/// Opens the partition for writing again. While the disk is full, it serves reads meanwhile.
+async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
     let mut wait = FIRST_RETRY;
+    let mut reading = false;
     while !shell.stopping.get() {
+        if closing.disk_full && !reading {
+            reading = open_for_reading(&shell, place, &closing).await;
+        }
         glommio::timer::sleep(wait).await;
+        if reading && !is_read_only(&shell, place, closing.number) {
+            // It failed again meanwhile, and another task opens it.
+            return;
+        }
+        if reading && super::timers::free_bytes_min(&shell).await < WRITING_BYTES_MIN {
+            continue;
+        }
         let Some(opening) = shell.openings.get(place) else {
             return;
         };
@@ -66,20 +101,70 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, void: HashSet<BatchId>) {
             .get(place)
             .map(|plan| plan.name);
         let Some(name) = plan else { return };
-        let (opening, resources, void) = (opening.clone(), shell.resources.clone(), void.clone());
-        match blocking::run(move || open_alone(&opening, name, &resources, void)).await {
+        let (opening, resources, void) = (opening.clone(), shell.resources.clone(), closing.void.clone());
+        match blocking::run(move || open_alone(&opening, name, &resources, void, false)).await {
             Ok(partition) => {
-                log::info!("{}: recovered, serving again", partition.label());
-                if let Some(slot) = shell.lane.borrow_mut().partitions.get_mut(place) {
-                    *slot = PartitionSlot::Open(Box::new(partition));
+                if reading {
+                    if !is_read_only(&shell, place, closing.number) {
+                        return;
+                    }
+                    // What was tried to be written in this very moment goes away with the old one.
+                    shell.commits.fail(place);
                 }
+                log::info!("{}: recovered, serving again", partition.label());
+                put(&shell, place, partition, closing.number);
                 shell.commits.note(place, false);
                 return;
             }
             Err(error) => {
                 log::error!("{error}; trying again in {} ms", wait.as_millis());
-                wait = LAST_RETRY.min(wait * 2);
+                closing.disk_full = closing.disk_full || error.out_of_space;
+                let longest = if closing.disk_full {
+                    LAST_RETRY_DISK_FULL
+                } else {
+                    LAST_RETRY
+                };
+                wait = longest.min(wait * 2);
             }
+        }
+    }
+}
+
+fn put(shell: &LaneShell, place: usize, mut partition: Partition, closing: u64) {
+    partition.opening = closing;
+    if let Some(slot) = shell.lane.borrow_mut().partitions.get_mut(place) {
+        *slot = PartitionSlot::Open(Box::new(partition));
+    }
+}
+
+/// The partition serves reads only, since the failure number `closing`.
+fn is_read_only(shell: &LaneShell, place: usize, closing: u64) -> bool {
+    let mut lane = shell.lane.borrow_mut();
+    lane.partition(place)
+        .is_ok_and(|partition| partition.database().is_read_only() && partition.opening == closing)
+}
+
+/// Opens the partition for reading only; false if even that fails.
+async fn open_for_reading(shell: &Rc<LaneShell>, place: usize, closing: &Closing) -> bool {
+    let plan = shell.shared.directory.plan(shell.id());
+    let (Some(opening), Some(plan)) = (shell.openings.get(place), plan.get(place)) else {
+        return false;
+    };
+    let (opening, name, resources, void) = (
+        opening.clone(),
+        plan.name,
+        shell.resources.clone(),
+        closing.void.clone(),
+    );
+    match blocking::run(move || open_alone(&opening, name, &resources, void, true)).await {
+        Ok(partition) => {
+            log::warn!("{}: serving reads only, the disk is full", partition.label());
+            put(shell, place, partition, closing.number);
+            true
+        }
+        Err(error) => {
+            log::error!("{error}");
+            false
         }
     }
 }
@@ -91,8 +176,14 @@ fn open_alone(
     name: PartitionName,
     resources: &SharedResources,
     mut void: HashSet<BatchId>,
+    read_only: bool,
 ) -> Result<Partition, StoreError> {
-    let database = Database::open(&opening.path, &opening.label, &opening.options, resources)?;
+    let open = if read_only {
+        Database::open_read_only
+    } else {
+        Database::open
+    };
+    let database = open(&opening.path, &opening.label, &opening.options, resources)?;
     let opened = OpenedPartition::new(database, name)?;
     let evidence = opened.evidence()?;
     void.extend(

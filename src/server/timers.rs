@@ -176,23 +176,34 @@ const FAMILY_BUFFER_BYTES: usize = 16 << 20;
 /// Notices when the data directory is almost full, and when there is space again.
 async fn watch_free_space(shell: &Rc<LaneShell>) {
     let min_bytes = shell.shared.config.storage.disk_free_min_bytes;
-    if min_bytes == 0 {
-        return;
-    }
-    let directory = shell.shared.config.server.data_dir.clone();
-    let Some(free_bytes) = blocking::run(move || free_bytes(&directory)).await else {
-        return;
-    };
-    let full = free_bytes < min_bytes;
+    let free_bytes = free_bytes_min(shell).await;
+    let full = shell.lane.borrow().is_out_of_space() || free_bytes < min_bytes;
     if shell.disk_full.replace(full) != full && shell.id() == 0 {
         if full {
             log::error!(
-                "the data directory has {free_bytes} bytes free, less than disk_free_min: writes are refused"
+                "a data directory has {free_bytes} bytes free, less than disk_free_min: writes are refused"
             );
         } else {
-            log::info!("the data directory has space again: writes go on");
+            log::info!("the data directories have space again: writes go on");
         }
     }
+}
+
+/// Free bytes of the fullest disk that holds data; `u64::MAX` if no disk can be asked.
+pub async fn free_bytes_min(shell: &Rc<LaneShell>) -> u64 {
+    let config = &shell.shared.config;
+    let mut directories = vec![config.server.data_dir.clone()];
+    for business in &config.businesses {
+        directories.push(business.data_dir.clone());
+        directories.extend(business.cold_dir.clone());
+    }
+    let least = move || {
+        directories
+            .iter()
+            .filter_map(|directory| free_bytes(directory))
+            .min()
+    };
+    blocking::run(least).await.unwrap_or(u64::MAX)
 }
 
 fn free_bytes(directory: &std::path::Path) -> Option<u64> {

@@ -22,6 +22,7 @@ struct Inner {
     /// `business/partition`, for messages.
     name: String,
     path: PathBuf,
+    read_only: bool,
 }
 
 /// One record of the journal as read back at recovery.
@@ -51,13 +52,41 @@ impl Database {
         let families = options::families(options, shared)?;
         let db = DB::open_cf_descriptors(&options::database(options, shared), path, families)
             .map_err(|e| open_error(&e))?;
-        Ok(Database {
+        Ok(Database::new(db, path, name, false))
+    }
+
+    /// Opens the database at `path` as it is, without writing a byte: for a disk that has no space left. It takes no
+    /// lock, so the same database may be opened for writing meanwhile; what that one writes is not seen here.
+    ///
+    /// # Errors
+    /// What RocksDB says.
+    pub fn open_read_only(
+        path: &Path,
+        name: &str,
+        options: &DatabaseOptions,
+        shared: &SharedResources,
+    ) -> Result<Database, StoreError> {
+        let families = options::families(options, shared)?;
+        let options = options::database(options, shared);
+        let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
+            .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
+        Ok(Database::new(db, path, name, true))
+    }
+
+    fn new(db: DB, path: &Path, name: &str, read_only: bool) -> Database {
+        Database {
             inner: Arc::new(Inner {
                 db,
                 name: name.to_string(),
                 path: path.to_path_buf(),
+                read_only,
             }),
-        })
+        }
+    }
+
+    /// True if it was opened by [`Database::open_read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.inner.read_only
     }
 
     /// `business/partition`.
@@ -110,6 +139,9 @@ impl Database {
     /// # Errors
     /// A failed fsync; it must never be retried and acknowledged.
     pub fn sync(&self) -> Result<(), StoreError> {
+        if self.is_read_only() {
+            return Ok(());
+        }
         self.inner
             .db
             .flush_wal(true)

@@ -2,39 +2,18 @@
 //!
 //! Run it with nothing else running; every time is the minimum of several rounds.
 
+#[path = "data.rs"]
+mod data;
+
 use std::hint::black_box;
 use std::time::Instant;
 
+use data::Random;
 use ticklane::series::{self, Columns, EncodeScratch, Sample};
 
 const SAMPLES: usize = 262_144;
 const ROUNDS: usize = 9;
 const START_MS: i64 = 1_728_462_600_000;
-
-/// SplitMix64: the data sets are the same on every run and machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
-    fn between(&mut self, low: i64, high: i64) -> i64 {
-        low + (self.next() % (high - low + 1) as u64) as i64
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
-    }
-}
 
 fn generate(mut sample: impl FnMut(i64, &mut Random) -> (i64, f64)) -> Columns {
     let mut random = Random(7);

@@ -100,6 +100,18 @@ fn loads(cycle: usize) -> Vec<Load> {
     kinds.map(|&kind| Load::new(kind, cycle)).collect()
 }
 
+/// Small heads and journals, so that kills meet seals, folds of late samples and checkpoints under way.
+fn small_heads() -> Vec<(String, String)> {
+    let sets = [
+        ("storage.head_samples_max", "32"),
+        ("storage.head_idle", "50 ms"),
+        ("storage.checkpoint_journal", "128 KiB"),
+        ("storage.checkpoint_interval", "200 ms"),
+    ];
+    sets.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .to_vec()
+}
+
 #[test]
 fn acknowledged_writes_survive_kills() {
     let seed = seed();
@@ -108,6 +120,7 @@ fn acknowledged_writes_survive_kills() {
     // Four lanes first: the directory gets four partitions per business, which later lane counts share out.
     let options = ServerOptions {
         data_dir: Some(folder.path().to_path_buf()),
+        sets: small_heads(),
         ..ServerOptions::with_lanes(4)
     };
     let mut server = Server::start(options);

@@ -176,6 +176,7 @@ fn storage(mut section: Section) -> Result<StorageConfig, ConfigError> {
         checkpoint_journal_bytes: section.bytes("checkpoint_journal", 64 * KIB..=64 * GIB)?,
         checkpoint_interval: section.duration("checkpoint_interval", 10 * MILLISECOND..=DAY)?,
         wal_bytes_per_sync: section.bytes("wal_bytes_per_sync", 0..=GIB)?,
+        cut_damaged_log: section.flag("cut_damaged_log")?,
         head_samples_max: section.integer("head_samples_max", 2..=65_536)?,
         head_idle: section.duration("head_idle", 10 * MILLISECOND..=DAY)?,
         series_memory_bytes: section.bytes("series_memory", MIB..=TIB)?,

@@ -110,6 +110,8 @@ pub struct StorageConfig {
     pub checkpoint_interval: Duration,
     /// 0 = left to the kernel.
     pub wal_bytes_per_sync: u64,
+    /// A log that is damaged before its end is cut there instead of refused.
+    pub cut_damaged_log: bool,
     /// Samples per head.
     pub head_samples_max: usize,
     pub head_idle: Duration,

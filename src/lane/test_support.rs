@@ -45,6 +45,7 @@ pub fn test_partition() -> TestPartition {
         max_open_files: 64,
         wal_bytes_per_sync: 0,
         background_jobs: 2,
+        compaction: true,
     };
     let store = Database::open(&directory.path().join("p0"), "test/0", &options, &shared).unwrap();
     let settings = PartitionSettings {

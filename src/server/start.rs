@@ -23,8 +23,8 @@ use crate::limits;
 use crate::metrics::{LaneCounters, LatencySettings, LatencyTable};
 use crate::preflight::{self, CoreChoice, DataDirLock, StartError};
 use crate::store::{
-    BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, StoreError, layout,
-    open_business_dir,
+    BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, StoreError, check_logs,
+    layout, open_business_dir,
 };
 
 use super::lane_shell::PartitionOpening;
@@ -75,7 +75,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let openings: Vec<Vec<PartitionOpening>> = (0..lanes)
         .map(|lane| openings(&config, &directory, lane, tables_per_database))
         .collect();
-    let opened = open_partitions(&directory, &openings, &resources).map_err(storage_error)?;
+    let cut_damaged_logs = config.storage.cut_damaged_log;
+    let opened =
+        open_partitions(&directory, &openings, &resources, cut_damaged_logs).map_err(storage_error)?;
     lifecycle::watch_signals(2 * config.server.shutdown_grace + STOP_MARGIN).map_err(|error| {
         StartError::Lane {
             lane: 0,
@@ -222,6 +224,7 @@ fn openings(config: &Config, directory: &Directory, lane: usize, tables: usize) 
                 max_open_files: i32::try_from(tables).unwrap_or(i32::MAX),
                 wal_bytes_per_sync: storage.wal_bytes_per_sync,
                 background_jobs: i32::try_from(storage.background_threads).unwrap_or(i32::MAX),
+                compaction: true,
             },
             settings: Arc::new(PartitionSettings {
                 business: plan.business,
@@ -247,6 +250,7 @@ fn open_partitions(
     directory: &Directory,
     openings: &[Vec<PartitionOpening>],
     resources: &SharedResources,
+    cut_damaged_logs: bool,
 ) -> Result<Vec<Vec<Partition>>, StoreError> {
     type Heard = Vec<(OpenedPartition, Evidence)>;
     let heard: Vec<Heard> = each_lane(openings, |lane, openings| {
@@ -254,6 +258,9 @@ fn open_partitions(
             .iter()
             .zip(directory.plan(lane))
             .map(|(opening, plan)| {
+                if !cut_damaged_logs {
+                    check_logs(&opening.path, &opening.label)?;
+                }
                 let database = Database::open(&opening.path, &opening.label, &opening.options, resources)?;
                 let opened = OpenedPartition::new(database, plan.name)?;
                 let evidence = opened.evidence()?;

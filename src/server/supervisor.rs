@@ -50,6 +50,7 @@ pub fn close_partition(
         number: shell.closings.get(),
         void,
         disk_full: error.out_of_space,
+        damaged: error.damaged,
     };
     glommio::spawn_local(reopen(shell.clone(), place, closing)).detach();
 }
@@ -73,6 +74,8 @@ struct Closing {
     /// Batches that never happened.
     void: HashSet<BatchId>,
     disk_full: bool,
+    /// Data was found damaged: reads of it are refused, everything else goes on.
+    damaged: bool,
 }
 
 /// Opens the partition for writing again. While the disk is full, it serves reads meanwhile.
@@ -101,7 +104,9 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
             .get(place)
             .map(|plan| plan.name);
         let Some(name) = plan else { return };
-        let (opening, resources, void) = (opening.clone(), shell.resources.clone(), closing.void.clone());
+        let mut opening = opening.clone();
+        opening.options.compaction = !closing.damaged;
+        let (resources, void) = (shell.resources.clone(), closing.void.clone());
         match blocking::run(move || open_alone(&opening, name, &resources, void, false)).await {
             Ok(partition) => {
                 if reading {
@@ -112,6 +117,13 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
                     shell.commits.fail(place);
                 }
                 log::info!("{}: recovered, serving again", partition.label());
+                if closing.damaged {
+                    log::error!(
+                        "{}: a table file is damaged; until the next start its tables are not merged any more: \
+                         restore it from a backup soon",
+                        partition.label()
+                    );
+                }
                 put(&shell, place, partition, closing.number);
                 shell.commits.note(place, false);
                 return;
@@ -119,6 +131,7 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
             Err(error) => {
                 log::error!("{error}; trying again in {} ms", wait.as_millis());
                 closing.disk_full = closing.disk_full || error.out_of_space;
+                closing.damaged = closing.damaged || error.damaged;
                 let longest = if closing.disk_full {
                     LAST_RETRY_DISK_FULL
                 } else {

@@ -43,6 +43,8 @@ pub struct StoreError {
     pub cause: String,
     /// True when the disk has no space left: reads go on, writes resume by themselves.
     pub out_of_space: bool,
+    /// True when RocksDB found damaged data.
+    pub damaged: bool,
 }
 
 impl StoreError {
@@ -53,6 +55,7 @@ impl StoreError {
         StoreError {
             operation,
             partition: partition.to_string(),
+            damaged: cause.starts_with("Corruption"),
             cause,
             out_of_space,
         }

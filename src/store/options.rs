@@ -64,6 +64,9 @@ pub struct DatabaseOptions {
     pub wal_bytes_per_sync: u64,
     /// Threads for flush and compaction, of the shared pool.
     pub background_jobs: i32,
+    /// Table files are merged in the background. Not where one of them is damaged: the first merge that meets it would
+    /// end all writing.
+    pub compaction: bool,
 }
 
 /// Block compression of the families.
@@ -132,6 +135,7 @@ pub(super) fn families(
 
 fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Result<Options, StoreError> {
     let mut cf = Options::default();
+    cf.set_disable_auto_compactions(!options.compaction);
     cf.set_write_buffer_size(IDLE_WRITE_BUFFER_BYTES);
     cf.set_max_write_buffer_number(4);
     cf.set_level_compaction_dynamic_level_bytes(true);

@@ -21,11 +21,13 @@ pub enum Kind {
     MultiSample,
     /// BATCH_SET and BATCH_FLUSH into series on several lanes.
     Batch,
+    /// TSDB_MSET into series on several lanes; every third sample is late, and some replace others.
+    LateSample,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Set,
         Kind::SetDelete,
         Kind::Increment,
@@ -34,11 +36,15 @@ impl Kind {
         Kind::Sample,
         Kind::MultiSample,
         Kind::Batch,
+        Kind::LateSample,
     ];
 
     /// Whether Redis does not know its commands.
     pub fn needs_ticklane(self) -> bool {
-        matches!(self, Kind::Sample | Kind::MultiSample | Kind::Batch)
+        matches!(
+            self,
+            Kind::Sample | Kind::MultiSample | Kind::Batch | Kind::LateSample
+        )
     }
 
     /// How many groups of keys the operations take in turn.
@@ -47,7 +53,12 @@ impl Kind {
             Kind::Set => 64,
             Kind::MultiSet => 5,
             Kind::Transaction => 3,
-            Kind::SetDelete | Kind::Increment | Kind::Sample | Kind::MultiSample | Kind::Batch => 1,
+            Kind::SetDelete
+            | Kind::Increment
+            | Kind::Sample
+            | Kind::MultiSample
+            | Kind::Batch
+            | Kind::LateSample => 1,
         }
     }
 }
@@ -104,8 +115,12 @@ impl Load {
                 words(&["EXEC"]),
             ],
             Kind::Sample => vec![words(&["TSDB_SET", a, &number.to_string(), &value_of(number)])],
-            Kind::MultiSample => {
-                let (n, value) = (&number.to_string(), &value_of(number));
+            Kind::MultiSample | Kind::LateSample => {
+                let timestamp = match self.kind {
+                    Kind::LateSample => late_timestamp(number),
+                    _ => number,
+                };
+                let (n, value) = (&timestamp.to_string(), &value_of(number));
                 vec![words(&[
                     "TSDB_MSET",
                     a,
@@ -146,7 +161,7 @@ impl Load {
     pub fn acknowledge(&mut self, number: u64, replies: &[Value]) {
         let last = replies.last().expect("at least one reply");
         let good = match self.kind {
-            Kind::Set | Kind::MultiSet | Kind::Sample | Kind::MultiSample => last.is_ok(),
+            Kind::Set | Kind::MultiSet | Kind::Sample | Kind::MultiSample | Kind::LateSample => last.is_ok(),
             Kind::SetDelete => last.is_ok() || *last == Value::Integer(1),
             Kind::Increment => *last == Value::Integer(number as i64),
             Kind::Transaction => last.elements().len() == 4 && !last.elements().iter().any(Value::is_error),
@@ -175,6 +190,7 @@ impl Load {
             }
             Kind::Sample => self.check_series(client, 1, &context),
             Kind::MultiSample | Kind::Batch => self.check_series(client, 4, &context),
+            Kind::LateSample => self.check_late_series(client, &context),
         }
         self.checked = self.sent;
     }
@@ -288,6 +304,50 @@ impl Load {
             "{keys:?} have {lengths:?} samples, {context}"
         );
         self.settle(length as u64, context);
+    }
+
+    /// All series hold what the operations 1, 2, ... up to one number have left.
+    fn check_late_series(&mut self, client: &mut Client, context: &str) {
+        let keys = self.keys(0);
+        let found = keys.each_ref().map(|key| {
+            let reply = client.command(&["TSDB_GET", key, "-", "+"]);
+            assert!(!reply.is_error(), "{key}: {reply}, {context}");
+            let samples = reply.elements().iter().map(|sample| {
+                let parts = sample.elements();
+                let timestamp = parts[0].integer().expect("a timestamp") as u64;
+                (timestamp, parts[1].float().expect("a value") as u64)
+            });
+            samples.collect::<Vec<_>>()
+        });
+        for (key, samples) in keys.iter().zip(&found) {
+            assert!(*samples == found[0], "{key} differs from {}, {context}", keys[0]);
+        }
+        // Nothing replaces the newest operation's sample.
+        let last = found[0].iter().map(|sample| sample.1).max().unwrap_or(0);
+        let mut expected = std::collections::BTreeMap::new();
+        for number in 1..=last {
+            expected.insert(late_timestamp(number), number);
+        }
+        let expected: Vec<(u64, u64)> = expected.into_iter().collect();
+        let differs = found[0].iter().zip(&expected).find(|(left, right)| left != right);
+        assert!(
+            found[0] == expected,
+            "{}: {} samples instead of {} after {last} operations, first difference {differs:?}, {context}",
+            keys[0],
+            found[0].len(),
+            expected.len()
+        );
+        self.settle(last, context);
+    }
+}
+
+/// The timestamp that operation `number` of a late load writes.
+fn late_timestamp(number: u64) -> u64 {
+    if number.is_multiple_of(3) {
+        // Up to a few heads back; now and then a timestamp that exists.
+        number.saturating_sub((number * 7919) % 601) + 1
+    } else {
+        number + 1
     }
 }
 

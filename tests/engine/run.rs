@@ -94,6 +94,7 @@ impl Run {
             max_open_files: 64,
             wal_bytes_per_sync: 0,
             background_jobs: 2,
+            compaction: true,
         };
         let store = Database::open(&self.path, "model/0", &options, &self.shared).unwrap();
         let settings = PartitionSettings {

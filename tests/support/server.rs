@@ -98,6 +98,14 @@ impl Server {
     /// # Panics
     /// If it does not become ready; the message carries what it printed.
     pub fn start(options: ServerOptions) -> Server {
+        Server::try_start(options).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Starts a server that may refuse to start.
+    ///
+    /// # Errors
+    /// What it printed, if it ended or did not become ready in time.
+    pub fn try_start(options: ServerOptions) -> Result<Server, String> {
         let own_data_dir = match &options.data_dir {
             Some(_) => None,
             None => Some(tempfile::tempdir().expect("a temporary directory")),
@@ -107,15 +115,15 @@ impl Server {
             (None, Some(temporary)) => temporary.path().to_path_buf(),
             (None, None) => unreachable!("one of the two was just made"),
         };
-        let (child, port, log) = launch(&options, &data_dir);
-        Server {
+        let (child, port, log) = launch(&options, &data_dir)?;
+        Ok(Server {
             options,
             data_dir,
             own_data_dir,
             child,
             log,
             port,
-        }
+        })
     }
 
     /// A fresh connection.
@@ -193,7 +201,8 @@ impl Server {
     /// Starts it again on the same data with another number of lanes, on another port.
     pub fn restart_with_lanes(&mut self, lanes: usize) {
         self.options.lanes = lanes;
-        let (child, port, log) = launch(&self.options, &self.data_dir);
+        let (child, port, log) =
+            launch(&self.options, &self.data_dir).unwrap_or_else(|reason| panic!("{reason}"));
         (self.child, self.port, self.log) = (child, port, log);
     }
 
@@ -327,7 +336,10 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn launch(options: &ServerOptions, data_dir: &Path) -> (Child, u16, Arc<Mutex<String>>) {
+/// A running server: the process, its port, and what it prints.
+type Launched = (Child, u16, Arc<Mutex<String>>);
+
+fn launch(options: &ServerOptions, data_dir: &Path) -> Result<Launched, String> {
     let (mut command, chosen_port) = command_line(options, data_dir);
     let name: OsString = command.get_program().to_owned();
     let mut child = command
@@ -352,12 +364,12 @@ fn launch(options: &ServerOptions, data_dir: &Path) -> (Child, u16, Arc<Mutex<St
         notice,
     );
     match wait_for_ready(&ready) {
-        Ok(port) => (child, port, log),
+        Ok(port) => Ok((child, port, log)),
         Err(reason) => {
             let _ = child.kill();
             let status = child.wait();
             let log = log.lock().expect("invariant: no holder of the log panics");
-            panic!("the server {reason} ({status:?}); it printed:\n{log}");
+            Err(format!("the server {reason} ({status:?}); it printed:\n{log}"))
         }
     }
 }

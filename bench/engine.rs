@@ -1,0 +1,319 @@
+//! The storage engine alone: ingest rate, write amplification, late samples, bytes on disk, memory, start time.
+//!
+//! `cargo bench --bench engine -- [ingest|late|size|memory|start] [MILLIONS]`: all of them if none is named, with the
+//! full 100 million samples if the last number is left out. Data goes to `TMPDIR`, which must not be a memory disk.
+//! Wall times are those of the machine at that moment; CPU times are what to compare.
+
+#[path = "data.rs"]
+mod data;
+#[path = "engine/gauge.rs"]
+mod gauge;
+#[path = "engine/harness.rs"]
+mod harness;
+#[path = "engine/start.rs"]
+mod start;
+
+use data::Random;
+use gauge::Gauge;
+use harness::{Engine, Setup};
+use ticklane::series::Sample;
+
+const START_MS: i64 = 1_728_462_600_000;
+/// Bytes that a client counts for a sample: timestamp, double and quality.
+const SAMPLE_BYTES: f64 = 17.0;
+const SERIES: usize = 1_000;
+const BATCH: usize = 1_000;
+
+fn keys(count: usize) -> Vec<Vec<u8>> {
+    (0..count)
+        .map(|number| format!("stock_{number:07}").into_bytes())
+        .collect()
+}
+
+/// Random walks in cents and jitter, drawn beforehand so that drawing costs the measured loop next to nothing.
+struct Walk {
+    steps: Vec<(i64, f64)>,
+    prices: Vec<f64>,
+}
+
+impl Walk {
+    fn new(series: usize) -> Walk {
+        let mut random = Random(11);
+        let steps = (0..1 << 16).map(|_| (random.between(-50, 50), random.between(-3, 3) as f64));
+        Walk {
+            steps: steps.collect(),
+            prices: vec![10_000.0; series],
+        }
+    }
+
+    /// The sample of `series` in `round`.
+    fn sample(&mut self, series: usize, round: i64) -> Sample {
+        let (jitter, cents) = self.steps[(round as usize).wrapping_mul(977).wrapping_add(series) & 0xFFFF];
+        self.prices[series] += cents;
+        Sample::new(START_MS + round * 1_000 + jitter, self.prices[series] / 100.0)
+    }
+}
+
+fn ingest(samples: usize) {
+    println!("\n## Ingest of {samples} samples, {SERIES} series round robin, batches of {BATCH}, one thread");
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut engine = Engine::open(directory.path(), Setup::default());
+    let (keys, mut walk) = (keys(SERIES), Walk::new(SERIES));
+    let gauge = Gauge::start();
+    let mut now_ms = engine.end_turn();
+    for round in 0..(samples / SERIES) as i64 {
+        for (series, key) in keys.iter().enumerate() {
+            engine.add(key, walk.sample(series, round), now_ms);
+        }
+        now_ms = engine.end_turn();
+    }
+    let millions = samples as f64 / 1e6;
+    let (wall, thread, process) = (gauge.wall_s(), gauge.thread_s(), gauge.process_s());
+    println!(
+        "{:.2} M/s by wall time, {:.2} M/s by CPU time of the thread ({:.1} ns a sample), {:.2} M/s with background",
+        millions / wall,
+        millions / thread,
+        thread * 1e3 / millions,
+        millions / process
+    );
+    engine.seal_all();
+    drop_caches_written();
+    println!(
+        "write amplification {:.2} ({} MiB to the disk, {} MiB committed), {} stalls, sealed {:.1} s later",
+        gauge.written_bytes() as f64 / (samples as f64 * SAMPLE_BYTES),
+        gauge.written_bytes() >> 20,
+        engine.commit_bytes >> 20,
+        engine.stalls,
+        gauge.wall_s() - wall
+    );
+    let totals = engine.partition.tier_totals();
+    println!(
+        "{} samples sealed, {:.3} bytes each in chunks, {:.3} in live tables, {:.3} with the log",
+        totals.hot_samples,
+        totals.hot_bytes as f64 / totals.hot_samples as f64,
+        engine.partition.database().live_bytes() as f64 / samples as f64,
+        gauge::disk_bytes(directory.path()) as f64 / samples as f64
+    );
+}
+
+/// Dirty pages count as written only when they reach the disk.
+fn drop_caches_written() {
+    // SAFETY: the call takes no arguments and touches no memory of ours.
+    unsafe { libc::sync() }
+}
+
+/// Samples per second with `percent` of late ones, by wall and by thread.
+fn late_rate(samples: usize, percent: u64) -> (f64, f64, f64) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut engine = Engine::open(directory.path(), Setup::default());
+    let (keys, mut walk) = (keys(SERIES), Walk::new(SERIES));
+    let mut random = Random(3);
+    let draws: Vec<Option<i64>> = (0..1 << 16)
+        .map(|_| (random.between(0, 99) < percent as i64).then(|| random.between(600, 7_200)))
+        .collect();
+    // Two hours in order come first, which late samples fall into.
+    const BEFORE: i64 = 7_200;
+    let mut now_ms = engine.end_turn();
+    let mut rounds = vec![0; SERIES];
+    for round in 0..BEFORE {
+        for (series, key) in keys.iter().enumerate() {
+            engine.add(key, walk.sample(series, round), now_ms);
+            rounds[series] = round;
+        }
+        now_ms = engine.end_turn();
+    }
+    let gauge = Gauge::start();
+    let mut draw = 0;
+    for _ in 0..samples / SERIES {
+        for (series, key) in keys.iter().enumerate() {
+            draw += 1;
+            let sample = match draws[draw & 0xFFFF] {
+                // Half a second off, so that it is a sample of its own.
+                Some(age) => Sample::new(START_MS + (rounds[series] - age) * 1_000 + 500, 1.25),
+                None => {
+                    rounds[series] += 1;
+                    walk.sample(series, rounds[series])
+                }
+            };
+            engine.add(key, sample, now_ms);
+        }
+        now_ms = engine.end_turn();
+    }
+    let millions = samples as f64 / 1e6;
+    (
+        millions / gauge.wall_s(),
+        millions / gauge.thread_s(),
+        millions / gauge.process_s(),
+    )
+}
+
+fn late(samples: usize) {
+    println!("\n## Late samples, {samples} each, 10 minutes to 2 hours late at one sample a second");
+    println!("  late   M/s wall  M/s thread  M/s process   of in-order: wall, thread, process; wanted");
+    let wanted = [(0, 1.0), (1, 0.95), (5, 0.85), (10, 0.8), (25, 0.6), (99, 0.25)];
+    let mut base = None;
+    for (percent, least) in wanted {
+        let (wall, thread, process) = late_rate(samples, percent);
+        let (base_wall, base_thread, base_process) = *base.get_or_insert((wall, thread, process));
+        println!(
+            "{percent:>4} % {wall:>10.2} {thread:>11.2} {process:>12.2}   {:>19.2} {:>7.2} {:>8.2} {least:>8}",
+            wall / base_wall,
+            thread / base_thread,
+            process / base_process
+        );
+    }
+}
+
+/// A named kind of data: round to timestamp and value.
+type Kind = (&'static str, fn(&mut Random, &mut i64, i64) -> Sample);
+
+const KINDS: [Kind; 3] = [
+    ("ticks", |random, cents, round| {
+        *cents += random.between(-3, 3);
+        Sample::new(
+            START_MS + round * 1_000 + random.between(-50, 50),
+            (10_000 + *cents) as f64 / 100.0,
+        )
+    }),
+    ("sensor", |random, hundredths, round| {
+        *hundredths += random.between(-1, 1);
+        Sample::new(START_MS + round * 1_000, (2_150 + *hundredths) as f64 / 100.0)
+    }),
+    ("noise", |random, _, round| {
+        Sample::new(START_MS + round * 1_000, random.normal())
+    }),
+];
+
+fn size(samples: usize) {
+    println!("\n## Bytes on disk per sample, 100 series, {samples} samples each kind");
+    println!(
+        "kind     tier   chunks alone   live tables   directory with log   (index and keys are in the tables)"
+    );
+    const SIZE_SERIES: usize = 100;
+    for (name, draw) in KINDS {
+        for hot_age in [None, Some(1)] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let setup = Setup {
+                hot_age,
+                rewrite_rate: f64::INFINITY,
+                ..Setup::default()
+            };
+            let mut engine = Engine::open(directory.path(), setup);
+            let keys = keys(SIZE_SERIES);
+            let mut random = Random(5);
+            let mut states = [0; SIZE_SERIES];
+            let mut now_ms = engine.end_turn();
+            for round in 0..(samples / SIZE_SERIES) as i64 {
+                for (key, state) in keys.iter().zip(&mut states) {
+                    engine.add(key, draw(&mut random, state, round), now_ms);
+                }
+                now_ms = engine.end_turn();
+            }
+            engine.seal_all();
+            engine.rewrite_all();
+            engine.seal_all();
+            let totals = engine.partition.tier_totals();
+            let (tier, bytes, count) = match hot_age {
+                None => ("hot", totals.hot_bytes, totals.hot_samples),
+                Some(_) => ("cold", totals.cold_bytes, totals.cold_samples),
+            };
+            println!(
+                "{name:<8} {tier:<5} {:>13.3} {:>13.3} {:>20.3}   {:.1} % of the samples in this tier",
+                bytes as f64 / count.max(1) as f64,
+                engine.partition.database().live_bytes() as f64 / samples as f64,
+                gauge::disk_bytes(&harness::partition_dir(directory.path())) as f64 / samples as f64,
+                count as f64 * 100.0 / samples as f64
+            );
+        }
+    }
+}
+
+/// A million series, of which ten thousand get samples.
+fn memory() {
+    const ALL: usize = 1_000_000;
+    const ACTIVE: usize = 10_000;
+    const BUDGET_BYTES: usize = 512 << 20;
+    println!(
+        "\n## {ALL} series, {ACTIVE} active, {} MiB for series and heads",
+        BUDGET_BYTES >> 20
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let setup = Setup {
+        series_bytes: BUDGET_BYTES,
+        head_idle_ms: 5_000,
+        ..Setup::default()
+    };
+    let mut engine = Engine::open(directory.path(), setup);
+    let keys = keys(ALL);
+    let mut walk = Walk::new(ALL);
+    println!("{} MiB resident before", gauge::memory_mib());
+    let mut largest = 0;
+    let mut now_ms = engine.end_turn();
+    for round in 0..3 {
+        for (series, key) in keys.iter().enumerate() {
+            engine.add(key, walk.sample(series, round), now_ms);
+            if series % BATCH == 0 {
+                now_ms = engine.end_turn();
+                largest = largest.max(engine.partition.memory_bytes());
+            }
+        }
+    }
+    println!(
+        "after 3 samples each: {} MiB resident, {} MiB of series and keys, largest {} MiB, {} series loaded",
+        gauge::memory_mib(),
+        engine.partition.memory_bytes() >> 20,
+        largest >> 20,
+        engine.partition.loaded_series()
+    );
+    let gauge = Gauge::start();
+    let (mut largest, rounds) = (0, 2_000);
+    for round in 3..3 + rounds {
+        for (series, key) in keys.iter().enumerate().take(ACTIVE) {
+            engine.add(key, walk.sample(series, round), now_ms);
+            if series % BATCH == 0 {
+                now_ms = engine.end_turn();
+                largest = largest.max(engine.partition.memory_bytes());
+            }
+        }
+    }
+    println!(
+        "after {rounds} samples of each active one: {} MiB resident (peak {}), {} MiB of series and keys, largest {} MiB, \
+         {} series loaded, {:.2} M/s",
+        gauge::memory_mib(),
+        gauge::peak_memory_mib(),
+        engine.partition.memory_bytes() >> 20,
+        largest >> 20,
+        engine.partition.loaded_series(),
+        rounds as f64 * ACTIVE as f64 / 1e6 / gauge.wall_s()
+    );
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let millions: usize = words.iter().find_map(|word| word.parse().ok()).unwrap_or(100);
+    let named: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|word| word.parse::<usize>().is_err())
+        .collect();
+    let wants = |name: &str| named.is_empty() || named.contains(&name);
+    let samples = millions * 1_000_000;
+    if wants("ingest") {
+        ingest(samples);
+    }
+    if wants("late") {
+        late(samples / 10);
+    }
+    if wants("size") {
+        size(samples / 20);
+    }
+    if wants("memory") {
+        memory();
+    }
+    if wants("start") {
+        start::start(samples);
+    }
+}

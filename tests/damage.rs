@@ -1,0 +1,252 @@
+//! Flipped bits in the files of a stopped server: what is damaged is named, nothing wrong is ever answered, and
+//! nothing else is lost.
+//!
+//! `SEED` repeats a run; `DAMAGE_ROUNDS` makes the tests longer.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use support::{Client, Program, Server, ServerOptions, Value, seed};
+
+const SERIES: usize = 60;
+const SAMPLES: i64 = 1_000;
+const STRINGS: usize = 300;
+const ROUNDS_DEFAULT: usize = 12;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn rounds() -> usize {
+    let text = std::env::var("DAMAGE_ROUNDS").ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(ROUNDS_DEFAULT)
+}
+
+fn options(data_dir: &Path) -> ServerOptions {
+    let sets = [
+        ("storage.head_samples_max", "100"),
+        ("storage.disk_free_min", "0"),
+    ];
+    ServerOptions {
+        data_dir: Some(data_dir.to_path_buf()),
+        sets: sets
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec(),
+        ..ServerOptions::default()
+    }
+}
+
+fn value(series: usize, timestamp: i64) -> f64 {
+    (timestamp * 31 + series as i64 * 17) as f64 / 4.0
+}
+
+fn text(number: usize) -> String {
+    format!("{number}:").repeat(40)
+}
+
+/// Samples `from..to` of every series, and a part of the strings.
+fn write(client: &mut Client, from: i64, to: i64, strings: std::ops::Range<usize>) {
+    for series in 0..SERIES {
+        let mut words = vec!["TSDB_MSET".to_owned()];
+        for timestamp in from..to {
+            let value = format!("{:?}", value(series, timestamp));
+            words.extend([format!("stock_{series}"), timestamp.to_string(), value]);
+        }
+        assert!(client.command(&words).is_ok());
+    }
+    for number in strings {
+        assert!(
+            client
+                .command(&["SET", &format!("stock_text{number}"), &text(number)])
+                .is_ok()
+        );
+    }
+}
+
+/// A stopped server's directory: the first half is in table files, the second one only in the log.
+fn make_data(data_dir: &Path) {
+    let mut server = Server::start(options(data_dir));
+    let mut client = server.client();
+    write(&mut client, 0, SAMPLES / 2, 0..STRINGS / 2);
+    assert!(client.command(&["SAVE"]).is_ok());
+    write(&mut client, SAMPLES / 2, SAMPLES, STRINGS / 2..STRINGS);
+    server.kill9();
+}
+
+/// What a damaged server answered.
+#[derive(Default)]
+struct Found {
+    whole: usize,
+    /// Error replies, by key.
+    errors: BTreeMap<String, String>,
+}
+
+/// Reads everything: every answer is right, or an error.
+fn read(client: &mut Client, context: &str) -> Found {
+    let mut found = Found::default();
+    for series in 0..SERIES {
+        let key = format!("stock_{series}");
+        let reply = client.command(&["TSDB_GET", &key, "-", "+"]);
+        if reply.is_error() {
+            found.errors.insert(key, reply.to_string());
+            continue;
+        }
+        assert_eq!(reply.elements().len() as i64, SAMPLES, "{context}: {key}");
+        for (timestamp, sample) in (0..).zip(reply.elements()) {
+            let parts = sample.elements();
+            let good =
+                parts[0] == Value::Integer(timestamp) && parts[1].float() == Some(value(series, timestamp));
+            assert!(good, "{context}: {key}: {sample} at {timestamp}");
+        }
+        found.whole += 1;
+    }
+    for number in 0..STRINGS {
+        let key = format!("stock_text{number}");
+        let reply = client.command(&["GET", &key]);
+        if reply.is_error() {
+            found.errors.insert(key, reply.to_string());
+        } else {
+            assert_eq!(reply.text(), Some(text(number)), "{context}: {key}");
+            found.whole += 1;
+        }
+    }
+    found
+}
+
+/// A merge of tables that meets the damage closes the partition for a moment; after that it must go on.
+fn until_ok(server: &Server, client: &mut Client, words: &[&str], context: &str) {
+    let begin = Instant::now();
+    loop {
+        match client.try_command(words) {
+            Ok(reply) if reply.is_ok() => return,
+            Ok(reply) => {
+                let text = reply.to_string();
+                let passing = text.contains("UNKNOWN") || text.contains("being recovered");
+                assert!(
+                    passing && begin.elapsed() < PATIENCE,
+                    "{context}: {words:?}: {text}"
+                );
+            }
+            Err(error) => assert!(begin.elapsed() < PATIENCE, "{context}: {words:?}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        *client = server.client();
+    }
+}
+
+/// What is not damaged goes on: new keys are written, and background work over the damaged table changes nothing.
+fn write_more(server: &Server, context: &str) {
+    let mut client = server.client();
+    for round in 0..6 {
+        for number in 0..200 {
+            let words = ["SET", &format!("stock_more{number}"), &text(number + round)];
+            until_ok(server, &mut client, &words, context);
+        }
+        until_ok(server, &mut client, &["SAVE"], context);
+    }
+    for number in 0..200 {
+        let reply = client.command(&["GET", &format!("stock_more{number}")]);
+        assert_eq!(reply.text(), Some(text(number + 5)), "{context}: {reply}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+/// Files of one kind in the database of the business that the test writes to.
+fn files(data_dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(data_dir.join("stock_quotes/p0000")).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| {
+        path.extension().is_some_and(|e| e == extension) && path.metadata().unwrap().len() > 0
+    });
+    paths.sort();
+    paths
+}
+
+/// Flips one bit of `path` and says where.
+fn flip(path: &Path, random: &mut Rng) -> String {
+    let mut bytes = std::fs::read(path).unwrap();
+    let (place, bit) = (random.usize(..bytes.len()), random.u8(..8));
+    bytes[place] ^= 1 << bit;
+    std::fs::write(path, &bytes).unwrap();
+    format!(
+        "bit {bit} of byte {place} of {} in {}",
+        bytes.len(),
+        path.display()
+    )
+}
+
+/// Damages one file per round and hands the outcome to `judge`: what the server found, or why it did not start.
+fn damage_files(extension: &str, mut judge: impl FnMut(Result<Found, String>, &str)) {
+    let seed = seed();
+    let mut random = Rng::with_seed(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let healthy = folder.path().join("healthy");
+    make_data(&healthy);
+    for round in 0..rounds() {
+        let data_dir = folder.path().join(format!("round{round}"));
+        copy(&healthy, &data_dir);
+        let paths = files(&data_dir, extension);
+        assert!(!paths.is_empty(), "no .{extension} files");
+        let context = format!(
+            "SEED={seed}: {}",
+            flip(&paths[random.usize(..paths.len())], &mut random)
+        );
+        let outcome = match Server::try_start(options(&data_dir)) {
+            Ok(server) => {
+                let found = read(&mut server.client(), &context);
+                write_more(&server, &context);
+                Ok(found)
+            }
+            Err(log) => Err(log),
+        };
+        judge(outcome, &context);
+        std::fs::remove_dir_all(&data_dir).unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_named_and_loses_nothing() {
+    if Program::from_environment() == Program::Redis {
+        return;
+    }
+    let mut refused = 0;
+    damage_files("log", |outcome, context| match outcome {
+        Ok(found) => assert!(found.errors.is_empty(), "{context}: {:?}", found.errors),
+        Err(log) => {
+            assert!(
+                log.contains("stock_quotes/0") && log.contains("is damaged at byte"),
+                "{context}: {log}"
+            );
+            refused += 1;
+        }
+    });
+    assert!(refused > 0, "no flip was noticed");
+}
+
+#[test]
+fn a_flipped_bit_in_a_table_is_named_and_loses_nothing_else() {
+    if Program::from_environment() == Program::Redis {
+        return;
+    }
+    damage_files("sst", |outcome, context| match outcome {
+        Ok(found) => {
+            for (key, error) in &found.errors {
+                assert!(error.contains("stock_quotes/0"), "{context}: {key}: {error}");
+            }
+            println!("{context}: {} whole, {} named", found.whole, found.errors.len());
+        }
+        Err(log) => {
+            assert!(
+                log.contains("stock_quotes/0") && log.contains("failed"),
+                "{context}: {log}"
+            );
+            println!("{context}: refused to start");
+        }
+    });
+}

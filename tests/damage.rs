@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use support::{Client, Program, Server, ServerOptions, Value, seed};
+use ticklane::store::{Compression, Database, DatabaseOptions, Reach, Read, SharedResources, Tier};
 
 const SERIES: usize = 60;
 const SAMPLES: i64 = 1_000;
@@ -249,4 +250,76 @@ fn a_flipped_bit_in_a_table_is_named_and_loses_nothing_else() {
             println!("{context}: refused to start");
         }
     });
+}
+
+/// Flips one bit of one chunk, below RocksDB's own checksums; returns the chunk's first timestamp and number of bytes.
+fn flip_in_a_chunk(data_dir: &Path, random: &mut Rng) -> (i64, usize) {
+    let shared = SharedResources::new(8 << 20, 8 << 20, 2).unwrap();
+    let options = DatabaseOptions {
+        compression: Compression::Lz4,
+        checkpoint_journal_bytes: 1 << 20,
+        cold_path: None,
+        max_open_files: 64,
+        wal_bytes_per_sync: 0,
+        background_jobs: 2,
+        compaction: true,
+    };
+    let path = data_dir.join("stock_quotes/p0000");
+    let database = Database::open(&path, "stock_quotes/0", &options, &shared).unwrap();
+    let series_id = random.u64(1..=SERIES as u64);
+    let view = database.view(Reach::Disk);
+    let mut rows = view.chunks(Tier::Hot, series_id, i64::MIN, i64::MAX, false);
+    let mut chunks = Vec::new();
+    while let Read::Known(Some((first, bytes))) = rows.current().unwrap() {
+        chunks.push((first, bytes.to_vec()));
+        rows.advance();
+    }
+    let place = random.usize(..chunks.len());
+    let (first, bytes) = &mut chunks[place];
+    let byte = random.usize(..bytes.len());
+    bytes[byte] ^= 1 << random.u8(..8);
+    let mut batch = database.batch();
+    batch.put_chunk(Tier::Hot, series_id, *first, bytes);
+    assert!(database.commit(batch).is_ok());
+    (*first, bytes.len())
+}
+
+#[test]
+fn a_flipped_bit_in_a_chunk_is_named_and_loses_nothing_else() {
+    if Program::from_environment() == Program::Redis {
+        return;
+    }
+    let seed = seed();
+    let mut random = Rng::with_seed(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let healthy = folder.path().join("healthy");
+    make_data(&healthy);
+    for round in 0..rounds() {
+        let data_dir = folder.path().join(format!("round{round}"));
+        copy(&healthy, &data_dir);
+        let (first, _) = flip_in_a_chunk(&data_dir, &mut random);
+        let context = format!("SEED={seed}: the chunk at {first}");
+        let server = Server::start(options(&data_dir));
+        let mut client = server.client();
+        let found = read(&mut client, &context);
+        assert_eq!(found.errors.len(), 1, "{context}: {:?}", found.errors);
+        let (key, error) = found.errors.first_key_value().unwrap();
+        let named = format!("at timestamp {first}");
+        assert!(
+            error.contains("damaged chunk") && error.contains(&named),
+            "{context}: {error}"
+        );
+        // What lies in the other chunks of the series is read, and the series can be written.
+        let before = client.command(&["TSDB_GET", key, "-", &(first - 1).to_string()]);
+        assert_eq!(before.elements().len() as i64, first, "{context}: {before}");
+        let from = (first + 100).min(SAMPLES);
+        let after = client.command(&["TSDB_GET", key, &from.to_string(), "+"]);
+        assert_eq!(
+            after.elements().len() as i64,
+            SAMPLES - from,
+            "{context}: {after}"
+        );
+        assert!(client.command(&["TSDB_SET", key, "5000", "1.5"]).is_ok());
+        write_more(&server, &context);
+    }
 }

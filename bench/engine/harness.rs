@@ -213,20 +213,22 @@ impl Engine {
 
     fn every_second(&mut self) {
         let database = self.partition.database().clone();
-        let grows = self.partition.take_growth();
         self.help(move || {
             database.sync().expect("an fsync");
-            if grows {
-                database
-                    .grow_buffers(2 * CHECKPOINT_JOURNAL_BYTES, 16 << 20)
-                    .expect("options");
-            }
             Done::Other
         });
     }
 
     fn keep_house(&mut self) {
         let now_ms = now_ms();
+        if self.partition.take_growth() {
+            let database = self.partition.database().clone();
+            self.help(move || {
+                let grown = database.grow_buffers(2 * CHECKPOINT_JOURNAL_BYTES, 16 << 20);
+                grown.expect("options");
+                Done::Other
+            });
+        }
         let budget = MemoryBudget {
             read_cache_bytes: 64 << 20,
             series_bytes: self.setup.series_bytes,

@@ -89,7 +89,7 @@ fn timed_start(data_dir: &Path, what: &str) -> (Child, BufReader<TcpStream>) {
     let pong = begin.elapsed();
     client
         .get_mut()
-        .write_all(b"TSDB_GET stock_0000000 - + LIMIT 1\r\n")
+        .write_all(b"TSDB_GET stock_0000000 - + 1\r\n")
         .expect("a request");
     line.clear();
     client.read_line(&mut line).expect("an answer");

@@ -354,7 +354,7 @@ impl Partition {
         if let (Some((sealed, _, _)), Some(Some(series))) =
             (self.series_row(series_id)?, self.series.get_mut(member as usize))
         {
-            series.sealed = sealed;
+            series.set_sealed(sealed);
         }
         Ok(())
     }

@@ -262,7 +262,7 @@ impl Partition {
             self.rewrites.written += 1;
             let member = self.series_places.get(&rewritten.series_id);
             if let Some(Some(series)) = member.and_then(|member| self.series.get_mut(*member as usize)) {
-                series.sealed = rewritten.sealed;
+                series.set_sealed(rewritten.sealed);
             }
         }
     }

@@ -220,7 +220,7 @@ impl Partition {
             if series.id != id {
                 continue;
             }
-            series.sealed = sealed;
+            series.set_sealed(sealed);
             series.head.clear();
             series.late.clear();
             series.first_unsealed_sequence = 0;

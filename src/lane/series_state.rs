@@ -154,6 +154,8 @@ pub struct Series {
     pub late: Vec<Sample>,
     /// What is sealed.
     pub sealed: SealedState,
+    /// Nothing in the head or sealed is newer: saves the look at the end of the head, which is seldom in the cache.
+    newest: i64,
     /// Journal record that holds the oldest sample still in memory; 0 = none.
     pub first_unsealed_sequence: u64,
     /// Unix milliseconds of the last write.
@@ -173,6 +175,7 @@ impl Series {
             key: key.into(),
             head: Columns::default(),
             late: Vec::new(),
+            newest: sealed.last_timestamp,
             sealed,
             first_unsealed_sequence: 0,
             touched_ms: 0,
@@ -187,14 +190,24 @@ impl Series {
         if self.first_unsealed_sequence == 0 {
             self.first_unsealed_sequence = sequence;
         }
+        if sample.timestamp > self.newest {
+            self.newest = sample.timestamp;
+            self.head.push(sample);
+            return;
+        }
         match self.head.timestamps.last() {
-            Some(last) if sample.timestamp > *last => self.head.push(sample),
             None if self.is_newer_than_sealed(sample.timestamp) => self.head.push(sample),
             _ if self.is_newer_than_sealed(sample.timestamp) => {
                 self.head.upsert(sample);
             }
             _ => self.late.push(sample),
         }
+    }
+
+    /// What is sealed was read or written anew.
+    pub fn set_sealed(&mut self, sealed: SealedState) {
+        self.newest = self.newest.max(sealed.last_timestamp);
+        self.sealed = sealed;
     }
 
     fn is_newer_than_sealed(&self, timestamp: i64) -> bool {

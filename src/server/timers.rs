@@ -107,6 +107,8 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
             }
         }
     }
+    let own = shell.clone();
+    glommio::spawn_local(async move { grow_buffers(&own).await }).detach();
     for place in checkpoints_due {
         let shell = shell.clone();
         glommio::spawn_local(async move { checkpoints::checkpoint(&shell, place, false).await }).detach();
@@ -124,7 +126,6 @@ fn every_second(shell: &Rc<LaneShell>, now_ms: i64) {
         }
         commit::sync_partitions(&own, false).await;
         own.syncing.set(false);
-        grow_buffers(&own).await;
         watch_free_space(&own).await;
     })
     .detach();

@@ -11,6 +11,37 @@ use super::table::CommandId;
 /// Makes a reply from what all lanes have reported; sees the arguments of the command once more.
 pub type Render = fn(&mut SessionContext<'_>, Args<'_>, &Reports, &mut Reply) -> Result<(), Refusal>;
 
+/// Makes a reply of what internal commands have answered, in the order of the requests; sees the arguments of the
+/// command once more.
+pub type Collect = fn(&mut SessionContext<'_>, Args<'_>, &[Vec<u8>], &mut Reply) -> Result<(), Refusal>;
+
+/// See [`Plan::Gather`].
+#[derive(Clone, Debug)]
+pub struct Gather {
+    /// What is run where.
+    pub requests: Vec<GatherRequest>,
+    /// Makes the reply.
+    pub collect: Collect,
+}
+
+/// One internal command.
+#[derive(Clone, Debug)]
+pub struct GatherRequest {
+    /// Where it runs.
+    pub target: GatherTarget,
+    /// What runs: a [`super::Run::Owner`] command.
+    pub command: QueuedCommand,
+}
+
+/// Where an internal command runs.
+#[derive(Clone, Debug)]
+pub enum GatherTarget {
+    /// On the owner of this key.
+    Key(Box<[u8]>),
+    /// In every partition that the client's port serves; each answers for itself.
+    EveryPartition,
+}
+
 /// A command with its arguments, kept for later.
 #[derive(Clone, Debug)]
 pub struct QueuedCommand {
@@ -93,6 +124,8 @@ pub enum Plan {
     },
     /// RESET of a client with keys under WATCH: forgets them. Replies `+RESET`.
     Reset,
+    /// Internal commands run where their data lives, the reply is made of their answers.
+    Gather(Gather),
     /// LATENCY DUMP.
     DumpLatency,
     /// SHUTDOWN.

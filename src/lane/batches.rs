@@ -43,6 +43,11 @@ impl Batches {
         held_by_other(self.holder_of_all.as_ref()) || held_by_other(self.holders.get(key))
     }
 
+    /// The batch whose commands run right now.
+    pub fn running(&self) -> Option<BatchId> {
+        self.running
+    }
+
     /// Holds `keys` (or every key) for `id`, all or none; false if any of them is held by another batch.
     pub fn try_hold(&mut self, id: BatchId, keys: &[&[u8]], all_keys: bool) -> bool {
         let is_new = !self.parts.contains_key(&id);

@@ -16,6 +16,7 @@ use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, PartitionName};
 use super::keys::{Entry, KeyTable, Value};
+use super::label_query::WarmedLabels;
 use super::labels::LabelTable;
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
@@ -130,6 +131,8 @@ pub struct Partition {
     pub(super) labels: LabelTable,
     /// Labels that `kv` lists a key with, of keys in the table that have others now.
     pub(super) stale_labels: HashMap<Box<[u8]>, Vec<Label>>,
+    /// What the disk has answered to label queries that are about to be run again.
+    pub(super) warmed_labels: Vec<WarmedLabels>,
     /// Deadlines of keys in the table.
     pub(super) deadlines: BTreeSet<(i64, Box<[u8]>)>,
     /// Earliest deadline among the rows of `kv`; `i64::MAX` = none.

@@ -198,6 +198,7 @@ impl OpenedPartition {
             deadlines: BTreeSet::new(),
             labels: LabelTable::default(),
             stale_labels: HashMap::new(),
+            warmed_labels: Vec::new(),
             next_stored_deadline_ms,
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,

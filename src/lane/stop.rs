@@ -4,6 +4,8 @@ use crate::refusal::Refusal;
 use crate::resp::Reply;
 use crate::store::StoreError;
 
+use super::label_query::LabelJob;
+
 /// A handler that stops has left no trace and may be run again from its start.
 pub enum Stop {
     /// The reply is this error.
@@ -18,10 +20,11 @@ pub enum Stop {
 pub type Job = Box<dyn FnOnce(&mut Reply) + Send>;
 
 /// What a command waits for.
-#[derive(Debug, PartialEq, Eq)]
 pub enum Wait {
     /// This key has to be read from the disk into the key table.
     Load(Box<[u8]>),
+    /// The label index has to be read from the disk.
+    Labels(Box<LabelJob>),
     /// A running checkpoint has to end.
     Checkpoint,
     /// A batch of several partitions holds the key.

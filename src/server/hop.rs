@@ -196,6 +196,13 @@ pub async fn offload(job: crate::lane::Job, proto: crate::resp::Proto) -> Vec<u8
 pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<(), Refusal> {
     match wait {
         Wait::Load(key) => load_key(shell, place, key).await?,
+        Wait::Labels(job) => match blocking::run(move || job.run()).await {
+            Ok(found) => shell.lane.borrow_mut().partition(place)?.finish_labels(found),
+            Err(error) => {
+                log::error!("{error}");
+                return Err(Refusal::text(format!("ERR storage: {error}")));
+            }
+        },
         Wait::Held | Wait::Checkpoint => {
             // Released keys raise the event; the timer covers a partition that was closed meanwhile.
             let timer = glommio::timer::sleep(std::time::Duration::from_millis(2));

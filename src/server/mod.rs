@@ -8,6 +8,7 @@ mod connection;
 mod dispatch;
 mod dumps;
 mod event;
+mod gather;
 mod hop;
 mod inbox;
 mod lane_shell;

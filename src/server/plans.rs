@@ -89,6 +89,7 @@ pub async fn run(
             let reports = gather_reports(shell, kinds).await;
             render_now(shell, client, args, &reports, render, reply);
         }
+        Plan::Gather(gather) => return super::gather::gather(shell, client, gather, args, batch, reply).await,
         Plan::KeysInSlot { slot, count_max } => keys_in_slot(shell, slot, count_max, reply).await,
         Plan::DumpLatency => match dumps::dump(shell).await {
             Ok(files) => reply.bulk(files.as_bytes()),
@@ -124,7 +125,7 @@ pub async fn gather_reports(shell: &Rc<LaneShell>, kinds: ReportKinds) -> Report
     }
 }
 
-fn with_args<T>(args: &[Box<[u8]>], use_args: impl FnOnce(Args<'_>) -> T) -> T {
+pub(super) fn with_args<T>(args: &[Box<[u8]>], use_args: impl FnOnce(Args<'_>) -> T) -> T {
     let mut bytes = Vec::new();
     let mut spans = Vec::with_capacity(args.len());
     for arg in args {
@@ -135,7 +136,7 @@ fn with_args<T>(args: &[Box<[u8]>], use_args: impl FnOnce(Args<'_>) -> T) -> T {
     use_args(Args::new(&bytes, &spans))
 }
 
-fn with_context<T>(
+pub(super) fn with_context<T>(
     shell: &Rc<LaneShell>,
     session: &mut Session,
     use_context: impl FnOnce(&mut SessionContext<'_>) -> T,

@@ -121,6 +121,22 @@ impl Database {
         RowCursor { database: self, rows }
     }
 
+    /// Rows that list keys under a label (and one of its values, if given): see [`layout::label_row`].
+    pub fn label_rows(&self, name: &[u8], value: Option<&[u8]>, reach: Reach) -> RowCursor<'_> {
+        let start = layout::label_prefix(name, value);
+        let mut end = start.clone();
+        // The prefix ends in two zero bytes, so the last one can be counted up.
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        self.tagged_rows(&start, &end, reach)
+    }
+
+    /// Rows that list keys under any label.
+    pub fn all_label_rows(&self, reach: Reach) -> RowCursor<'_> {
+        self.tagged_rows(&[layout::KV_LABEL_TAG], &[layout::KV_LABEL_TAG + 1], reach)
+    }
+
     fn tagged_rows(&self, start: &[u8], end: &[u8], reach: Reach) -> RowCursor<'_> {
         let mut options = options(reach);
         options.set_iterate_upper_bound(end);
@@ -242,6 +258,15 @@ impl RowCursor<'_> {
     /// Moves on.
     pub fn advance(&mut self) {
         self.rows.next();
+    }
+
+    /// Moves to the first row behind all that begin with `prefix`, a [`layout::label_prefix`].
+    pub fn seek_behind(&mut self, prefix: &[u8]) {
+        let mut behind = prefix.to_vec();
+        if let Some(last) = behind.last_mut() {
+            *last += 1;
+        }
+        self.rows.seek(behind);
     }
 }
 

@@ -177,8 +177,9 @@ impl Statistics {
             return true;
         }
         let needs_samples = needs.moments || needs.area || needs.sketch || needs.counter;
-        let ends_unknown = !first_known && summary.first.is_nan() || summary.last.is_nan();
-        !needs_samples && !(needs.ends && ends_unknown)
+        let first_known = first_known || !summary.first.is_nan();
+        let ends_known = first_known && !summary.last.is_nan();
+        !needs_samples && (ends_known || !needs.ends)
     }
 
     /// Adds `samples` samples, newer than all so far, of which only the summary is known.

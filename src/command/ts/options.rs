@@ -1,5 +1,7 @@
 //! The options that create or change a series, behind TS.CREATE, TS.ALTER, TS.ADD, TS.INCRBY and TS.DECRBY.
 
+use std::collections::HashSet;
+
 use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::resp::number::{parse_f64, parse_i64};
@@ -241,16 +243,19 @@ impl Reader<'_> {
         }
     }
 
-    /// The labels from `index` up to `end`.
+    /// The labels from `index` up to `end`; of a name that is given twice the first value counts.
     fn labels(self, index: usize, end: usize) -> Result<Vec<Label>, Refusal> {
         let mut words = self.args.range(index..end).into_iter();
         let mut labels = Vec::with_capacity(words.len() / 2);
+        let mut names = HashSet::with_capacity(words.len() / 2);
         while let (Some(name), Some(value)) = (words.next(), words.next()) {
             let has_list_sign = value.iter().any(|byte| b"(),".contains(byte));
             if name.is_empty() || value.is_empty() || has_list_sign {
                 return Err(texts::LABELS);
             }
-            labels.push((name.into(), value.into()));
+            if names.insert(name) {
+                labels.push((name.into(), value.into()));
+            }
         }
         Ok(labels)
     }

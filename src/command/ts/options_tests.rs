@@ -104,6 +104,8 @@ fn labels_have_names_and_values() {
     assert_eq!(add("LABELS").labels, labels(&[]));
     assert_eq!(add("LABELS a").labels, labels(&[]));
     assert_eq!(add("LABELS a b c").labels, labels(&[("a", "b")]));
+    let twice = add("LABELS a b c d a e");
+    assert_eq!(twice.labels, labels(&[("a", "b"), ("c", "d")]));
     assert_eq!(add("RETENTION 5").labels, None);
     assert_eq!(add("LABELS a(b c=d").labels, labels(&[("a(b", "c=d")]));
     for line in [

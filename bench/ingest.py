@@ -108,6 +108,6 @@ def table(arguments, parent, load):
     ]
     for name, results in rounds.items():
         cpu, rate, size, data_size = (statistics.median(column) for column in zip(*results))
-        lines.append(f"| {name} | {rate:,.0f} | {cpu:.3f} | {1e6 / cpu:,.0f} | {size:.2f} "
-            f"| {data_size:.2f} |")
+        figures = f"{rate:,.0f} | {cpu:.3f} | {1e6 / cpu:,.0f} | {size:.2f} | {data_size:.2f}"
+        lines.append(f"| {name} | {figures} |")
     return lines

@@ -2,7 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::chart::{self, Curve, Titles};
-use crate::files::path;
+use crate::files::{path, write_hgrm};
 use crate::report::Report;
 use crate::run::Session;
 
@@ -18,10 +18,16 @@ pub fn run(arguments: &Arguments, session: &Session, rates: Vec<u64>) -> Result<
     };
     let mut reports = Vec::new();
     for rate in rates {
+        let mut arguments = arguments.clone();
+        arguments.out = path(&arguments, &format!("-{rate}"));
+        let arguments = &arguments;
         let outcome = session.run(arguments, Some(rate))?;
         let report = Report::new(arguments, Some(rate), &outcome);
         println!("{}\n", report.text());
         report.append(arguments)?;
+        if let Some(path) = path(arguments, ".hgrm") {
+            write_hgrm(&path, &outcome.stats.latency())?;
+        }
         let kept_up = report.kept_up();
         reports.push(report);
         if !kept_up {

@@ -224,6 +224,8 @@ fn a_run_leaves_its_files_and_a_sweep_its_curve() {
         ("-percentiles.svg", "latency in ms"),
         ("-time.svg", "second"),
         ("-sweep.svg", "commands/s served"),
+        ("-100.hgrm", "Percentile"),
+        ("-100.hlog", "HIST"),
     ];
     for (suffix, content) in parts {
         let path = format!("{}{suffix}", prefix.display());

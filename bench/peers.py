@@ -160,7 +160,7 @@ def cpu_model():
 
 
 def directory_bytes(path):
-    """Bytes on the disk of the files below `path`: all, and all but write-ahead logs."""
+    """Bytes in the files below `path`, without space only reserved: all, and all but write-ahead logs."""
     files = [file for file in pathlib.Path(path).rglob("*") if file.is_file()]
-    sizes = [(file.suffix == ".log", file.stat().st_blocks * 512) for file in files]
+    sizes = [(file.suffix == ".log", min(file.stat().st_size, file.stat().st_blocks * 512)) for file in files]
     return sum(size for _, size in sizes), sum(size for is_log, size in sizes if not is_log)

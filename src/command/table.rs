@@ -93,9 +93,11 @@ impl CommandTable {
         self.find(name.as_bytes()).map(|id| self.get(id))
     }
 
-    /// All commands that are not disabled, with their ids.
+    /// All commands that clients may call and that are not disabled, with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (CommandId, &Command)> {
-        let enabled = |command: &Command| self.find(command.name.as_bytes()).is_some();
+        let enabled = |command: &Command| {
+            !command.flags.has(super::Flags::INTERNAL) && self.find(command.name.as_bytes()).is_some()
+        };
         let commands = self
             .commands
             .iter()

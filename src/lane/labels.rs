@@ -102,16 +102,6 @@ impl LabelTable {
             .iter()
             .map(|(name, values)| (&**name, values.keys().map(|value| &**value)))
     }
-
-    /// Keys listed.
-    pub fn len(&self) -> usize {
-        self.keys.len() - self.free.len()
-    }
-
-    /// True if no key is listed.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +149,6 @@ mod tests {
         assert!(found(&table, &[("nope", &["cpu"])]).is_empty());
         table.remove(a, &first);
         assert_eq!(found(&table, &[("metric", &["cpu"])]), ["b"]);
-        assert_eq!(table.len(), 2);
         assert_eq!(table.insert(b"d", &first), a, "numbers are reused");
         assert_eq!(table.names().count(), 2);
     }

@@ -113,6 +113,15 @@ impl Partition {
         }
     }
 
+    /// Place in the slab of the series of data type 0 of the key at `place`.
+    pub fn plain_series_at(&self, place: usize) -> Option<u32> {
+        let Value::Series(members) = &self.keys.at(place).value else {
+            return None;
+        };
+        let plain = members.iter().find(|member| member.0 == PLAIN_DATA_TYPE);
+        plain.map(|member| member.1)
+    }
+
     /// Place of the series key, with the place of its series of data type 0.
     ///
     /// # Errors

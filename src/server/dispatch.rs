@@ -224,7 +224,8 @@ impl Section<'_> {
     fn one(&mut self, args: Args<'_>, client: &ClientHandle) -> Option<Step> {
         let shell = self.shell;
         let table = &shell.shared.commands;
-        let Some(id) = table.find(args.name()) else {
+        let is_callable = |id: &CommandId| !table.get(*id).flags.has(Flags::INTERNAL);
+        let Some(id) = table.find(args.name()).filter(is_callable) else {
             self.unknown_command(args);
             return None;
         };

@@ -75,6 +75,22 @@ pub struct RangeOptions {
     pub aggregation: Option<Aggregation>,
 }
 
+impl RangeOptions {
+    /// All samples between two points in time.
+    pub fn between(bounds: Bounds) -> RangeOptions {
+        RangeOptions {
+            bounds,
+            latest: false,
+            timestamps: None,
+            values: None,
+            qualities: None,
+            with_quality: false,
+            count: None,
+            aggregation: None,
+        }
+    }
+}
+
 /// GROUPBY label REDUCE reducer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {

@@ -1,0 +1,428 @@
+//! TS.QUERYINDEX, TS.QUERYLABELS, TS.MGET, TS.MRANGE and TS.MREVRANGE: commands about all series with some labels.
+//!
+//! Each runs as an internal command in every partition, whose answers the connection's lane merges by key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::aggregate::{Rows, reduce};
+use crate::command::session::{SessionContext, SessionStop};
+use crate::command::tsdb::now_in;
+use crate::command::{Call, Command, Flags, KeySpec, Run};
+use crate::lane::{Handled, LabelMatch, Partition, Stop};
+use crate::refusal::Refusal;
+use crate::resp::{Args, Proto, Reply};
+use crate::series::{Label, SeriesProperties};
+
+use super::facts;
+use super::label_choice::LabelChoice;
+use super::labels::LabelFilter;
+use super::matching::{Matched, label_query, rows_of_matches};
+use super::parts::{self, OWN_ARGS};
+use super::query::{RowsQuery, SeriesRows, write_rows};
+use super::range_options::{Group, MultiRange, RangeCommand, RangeOptions, parse_multi_range};
+use super::read_options::{parse_mget, parse_query_labels};
+use super::timestamp::{Bound, Bounds, Now};
+
+/// The table of these commands.
+pub const COMMANDS: &[Command] = &[
+    facts::QUERYINDEX.command(Run::Session(query_index)),
+    facts::QUERYLABELS.command(Run::Session(query_labels)),
+    facts::MGET.command(Run::Session(mget)),
+    facts::MRANGE.command(Run::Session(mrange)),
+    facts::MREVRANGE.command(Run::Session(mrevrange)),
+    internal("TS.PART.INDEX", index_part),
+    internal("TS.PART.LABELS", labels_part),
+    internal("TS.PART.MGET", mget_part),
+    internal("TS.PART.MRANGE", mrange_part),
+];
+
+/// An internal command: its name, its key (empty where it means a whole partition), then what the client has sent.
+pub const fn internal(name: &'static str, handler: crate::command::KeyHandler) -> Command {
+    Command {
+        name,
+        arity: -3,
+        flags: Flags::READONLY.and(Flags::INTERNAL),
+        keys: KeySpec::FIRST,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "key command",
+        summary: "Internal: one owner's share of a command on many series.",
+        run: Run::Owner { key: 1, handler },
+    }
+}
+
+/// Time as the partition's business counts it.
+pub fn now_of(partition: &Partition, call: &Call<'_>) -> Now {
+    let unit = partition.settings.time_unit;
+    Now {
+        timestamp: now_in(unit, call),
+        unit,
+    }
+}
+
+fn query_index(
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    _: &mut Reply,
+) -> Result<(), SessionStop> {
+    LabelFilter::parse(args.from(1))?;
+    Err(parts::ask_every_partition(context, "TS.PART.INDEX", args, |_, _, answers, reply| {
+        let keys = parts::sorted(answers);
+        reply.set(keys.len());
+        keys.iter().for_each(|(key, _)| reply.bulk(key));
+        Ok(())
+    }))
+}
+
+fn index_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args.from(OWN_ARGS);
+    let filter = LabelFilter::parse(args.from(1))?;
+    let found = partition.find_labelled(&label_query(&filter, args), call.now_ms)?;
+    parts::begin(reply);
+    found.iter().for_each(|found| parts::push(reply, found.key(), b""));
+    Ok(())
+}
+
+fn query_labels(
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    _: &mut Reply,
+) -> Result<(), SessionStop> {
+    parse_query_labels(args)?;
+    Err(parts::ask_every_partition(context, "TS.PART.LABELS", args, |_, _, answers, reply| {
+        let mut words: Vec<&[u8]> = parts::sorted(answers).into_iter().map(|(word, _)| word).collect();
+        words.dedup();
+        reply.set(words.len());
+        words.iter().for_each(|word| reply.bulk(word));
+        Ok(())
+    }))
+}
+
+fn labels_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args.from(OWN_ARGS);
+    let query = parse_query_labels(args)?;
+    let write = |words: BTreeSet<Box<[u8]>>, reply: &mut Reply| {
+        parts::begin(reply);
+        words.iter().for_each(|word| parts::push(reply, word, b""));
+    };
+    let Some(filter) = &query.filter else {
+        let words = partition.label_words(query.values_of.as_deref());
+        if words.is_complete() {
+            write(words.run()?, reply);
+            return Ok(());
+        }
+        return Err(Stop::Offload(Box::new(move |reply| match words.run() {
+            Ok(words) => write(words, reply),
+            Err(error) => {
+                log::error!("{error}");
+                reply.error(format_args!("ERR storage: {error}"));
+            }
+        })));
+    };
+    let mut words = BTreeSet::new();
+    for found in partition.find_labelled(&label_query(filter, args), call.now_ms)? {
+        let properties = match &found {
+            LabelMatch::Listed(_, place) => partition.properties(*place),
+            LabelMatch::Stored(stored) => Some(&stored.properties),
+        };
+        for (name, value) in properties.iter().flat_map(|properties| &properties.labels) {
+            match &query.values_of {
+                None => _ = words.insert(name.clone()),
+                Some(of) if of == name => _ = words.insert(value.clone()),
+                Some(_) => {}
+            }
+        }
+    }
+    write(words, reply);
+    Ok(())
+}
+
+fn mget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    parse_mget(args)?;
+    Err(parts::ask_every_partition(context, "TS.PART.MGET", args, |_, _, answers, reply| {
+        write_series(&parts::sorted(answers), reply);
+        Ok(())
+    }))
+}
+
+/// The head of a map of series, and the series.
+fn write_series(series: &[(&[u8], &[u8])], reply: &mut Reply) {
+    match reply.proto() {
+        Proto::Resp2 => reply.array(series.len()),
+        Proto::Resp3 => reply.map(series.len()),
+    }
+    series.iter().for_each(|(_, bytes)| reply.raw(bytes));
+}
+
+fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args.from(OWN_ARGS);
+    let options = parse_mget(args)?;
+    let unit = partition.settings.time_unit;
+    let newest = RangeOptions {
+        count: Some(1),
+        latest: options.latest,
+        ..RangeOptions::between(Bounds {
+            from: Bound {
+                timestamp: 0,
+                is_open: true,
+            },
+            to: Bound {
+                timestamp: i64::MAX,
+                is_open: true,
+            },
+        })
+    };
+    let query = Arc::new(RowsQuery::new(newest, 0, true, unit)?);
+    let proto = reply.proto();
+    let write = move |matched: Vec<Matched>, reply: &mut Reply| {
+        parts::begin(reply);
+        for Matched {
+            key,
+            properties,
+            found,
+        } in matched
+        {
+            let mut part = Reply::new(proto);
+            begin_series(&key, 1, &mut part);
+            write_labels(&options.labels, &properties.labels, &mut part);
+            match found.rows.iter().next() {
+                None => part.array(0),
+                Some((timestamp, row)) => {
+                    part.array(2);
+                    part.integer(timestamp);
+                    row.iter().for_each(|value| super::value::write_value(&mut part, *value));
+                }
+            }
+            parts::push(reply, &key, part.as_bytes());
+        }
+        Ok(())
+    };
+    let filter = parse_mget(args)?.filter;
+    rows_of_matches(partition, (&filter, args), &query, call.now_ms, reply, Box::new(write))
+}
+
+/// The key of a series and the head of what follows it: its labels and `others`.
+fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
+    match part.proto() {
+        Proto::Resp2 => {
+            part.array(2 + others);
+            part.bulk(key);
+        }
+        Proto::Resp3 => {
+            part.bulk(key);
+            part.array(1 + others);
+        }
+    }
+}
+
+fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
+    let selected = |wanted: &[u8]| {
+        let label = labels.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        label.map(|(_, value)| &**value)
+    };
+    let shown: Vec<(&[u8], Option<&[u8]>)> = match choice {
+        LabelChoice::None => Vec::new(),
+        LabelChoice::All => labels.iter().map(|(name, value)| (&**name, Some(&**value))).collect(),
+        LabelChoice::Selected(names) => names.iter().map(|name| (&**name, selected(name))).collect(),
+    };
+    match part.proto() {
+        Proto::Resp2 => part.array(shown.len()),
+        Proto::Resp3 => part.map(shown.len()),
+    }
+    for (name, value) in shown {
+        if part.proto() == Proto::Resp2 {
+            part.array(2);
+        }
+        part.bulk(name);
+        match value {
+            Some(value) => part.bulk(value),
+            None => part.null(),
+        }
+    }
+}
+
+fn mrange(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    ask_range(context, args, reply, RangeCommand::MRange)
+}
+
+fn mrevrange(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    ask_range(context, args, reply, RangeCommand::MRevRange)
+}
+
+/// The form of the arguments is that of every business; what times mean is for the partitions to say.
+fn parse_form(context: &SessionContext<'_>, args: Args<'_>, command: RangeCommand) -> Result<MultiRange, Refusal> {
+    let now = Now {
+        timestamp: context.clock.now_ms(),
+        unit: crate::config::TimeUnit::Milliseconds,
+    };
+    parse_multi_range(args, command, now)
+}
+
+fn command_of(args: Args<'_>) -> RangeCommand {
+    if args.name().eq_ignore_ascii_case(b"TS.MREVRANGE") {
+        RangeCommand::MRevRange
+    } else {
+        RangeCommand::MRange
+    }
+}
+
+fn ask_range(
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    _: &mut Reply,
+    command: RangeCommand,
+) -> Result<(), SessionStop> {
+    let options = parse_form(context, args, command)?;
+    let collect: crate::command::plan::Collect = if options.group.is_some() {
+        |context, args, answers, reply| {
+            let options = parse_form(context, args, command_of(args))?;
+            write_groups(&options, command_of(args).is_reverse(), answers, reply);
+            Ok(())
+        }
+    } else {
+        |_, _, answers, reply| {
+            write_series(&parts::sorted(answers), reply);
+            Ok(())
+        }
+    };
+    Err(parts::ask_every_partition(context, "TS.PART.MRANGE", args, collect))
+}
+
+fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args.from(OWN_ARGS);
+    let command = command_of(args);
+    let MultiRange {
+        range,
+        labels,
+        exclude_empty,
+        filter,
+        group,
+    } = parse_multi_range(args, command, now_of(partition, call))?;
+    // Groups are reduced oldest first, and cut when they are whole.
+    let is_reverse = command.is_reverse() && group.is_none();
+    let range = RangeOptions {
+        count: range.count.filter(|_| group.is_none()),
+        ..range
+    };
+    let query = Arc::new(RowsQuery::new(range, 0, is_reverse, partition.settings.time_unit)?);
+    let asked = query.clone();
+    let proto = reply.proto();
+    let write = move |matched: Vec<Matched>, reply: &mut Reply| {
+        parts::begin(reply);
+        for Matched {
+            key,
+            properties,
+            found,
+        } in matched
+        {
+            if exclude_empty && found.rows.is_empty() {
+                continue;
+            }
+            match &group {
+                Some(group) => push_for_group(group, &key, &properties, &found.rows, reply),
+                None => {
+                    let mut part = Reply::new(proto);
+                    begin_series(&key, 1 + usize::from(proto == Proto::Resp3), &mut part);
+                    write_labels(&labels, &properties.labels, &mut part);
+                    write_aggregators(&asked, &mut part);
+                    write_rows(&mut part, &found);
+                    parts::push(reply, &key, part.as_bytes());
+                }
+            }
+        }
+        Ok(())
+    };
+    rows_of_matches(partition, (&filter, args), &query, call.now_ms, reply, Box::new(write))
+}
+
+/// RESP3 names the aggregators.
+fn write_aggregators(query: &RowsQuery, part: &mut Reply) {
+    if part.proto() == Proto::Resp3 {
+        part.map(1);
+        part.bulk(b"aggregators");
+        part.array(query.aggregators().len());
+        query
+            .aggregators()
+            .iter()
+            .for_each(|aggregator| part.bulk(aggregator.name().as_bytes()));
+    }
+}
+
+/// A series without the label is left out.
+fn push_for_group(group: &Group, key: &[u8], properties: &SeriesProperties, rows: &Rows, reply: &mut Reply) {
+    if let Some(value) = properties.label(&group.label) {
+        let mut bytes = (value.len() as u32).to_le_bytes().to_vec();
+        bytes.extend_from_slice(value);
+        parts::put_rows(rows, &mut bytes);
+        parts::push(reply, key, &bytes);
+    }
+}
+
+/// Keys and rows of the series of a group, by the value of the label.
+type Groups<'a> = BTreeMap<&'a [u8], (Vec<&'a [u8]>, Vec<Rows>)>;
+
+fn write_groups(options: &MultiRange, is_reverse: bool, answers: &[Vec<u8>], reply: &mut Reply) {
+    let Some(group) = &options.group else { return };
+    let mut groups: Groups<'_> = BTreeMap::new();
+    for (key, bytes) in parts::sorted(answers) {
+        let Some((len, rest)) = bytes.split_first_chunk::<4>() else {
+            continue;
+        };
+        let Some((value, rows)) = rest.split_at_checked(u32::from_le_bytes(*len) as usize) else {
+            continue;
+        };
+        let (keys, series) = groups.entry(value).or_default();
+        keys.push(key);
+        series.push(parts::get_rows(rows));
+    }
+    match reply.proto() {
+        Proto::Resp2 => reply.array(groups.len()),
+        Proto::Resp3 => reply.map(groups.len()),
+    }
+    for (value, (keys, series)) in groups {
+        let mut rows = reduce(&series, group.reducer);
+        if is_reverse {
+            rows.reverse();
+        }
+        rows.truncate(options.range.count.unwrap_or(usize::MAX));
+        write_group(options, group, value, &keys, rows, reply);
+    }
+}
+
+fn write_group(
+    options: &MultiRange,
+    group: &Group,
+    value: &[u8],
+    keys: &[&[u8]],
+    rows: Rows,
+    reply: &mut Reply,
+) {
+    let name = [&group.label, &b"="[..], value].concat();
+    let reducer = group.reducer.name();
+    let mut labels: Vec<Label> = vec![(group.label.clone(), value.into())];
+    let is_resp3 = reply.proto() == Proto::Resp3;
+    if !is_resp3 {
+        labels.push((b"__reducer__"[..].into(), reducer.as_bytes().into()));
+        labels.push((b"__source__"[..].into(), keys.join(&b","[..]).into()));
+    }
+    begin_series(&name, 1 + 2 * usize::from(is_resp3), reply);
+    write_labels(&options.labels, &labels, reply);
+    if is_resp3 {
+        reply.map(1);
+        reply.bulk(b"reducers");
+        reply.array(1);
+        reply.bulk(reducer.as_bytes());
+        reply.map(1);
+        reply.bulk(b"sources");
+        reply.array(keys.len());
+        keys.iter().for_each(|key| reply.bulk(key));
+    }
+    write_rows(
+        reply,
+        &SeriesRows {
+            rows,
+            qualities: None,
+        },
+    );
+}

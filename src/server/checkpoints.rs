@@ -8,6 +8,7 @@ use crate::lane::CheckpointStep;
 use super::blocking;
 use super::lane_shell::LaneShell;
 use super::supervisor;
+use super::waking::Awake;
 
 /// Wait before asking again whether a checkpoint can go on.
 const REST: Duration = Duration::from_millis(2);
@@ -15,6 +16,7 @@ const REST: Duration = Duration::from_millis(2);
 /// Runs the checkpoint of one partition that is due (or `forced`) to its end.
 pub async fn checkpoint(shell: &Rc<LaneShell>, place: usize, forced: bool) {
     let mut forced = forced;
+    let _awake = Awake::begin();
     loop {
         let step = {
             let mut lane = shell.lane.borrow_mut();

@@ -1,9 +1,11 @@
 //! A connected client as the rest of its lane sees it.
 
 use std::cell::{Cell, RefCell};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::command::Session;
+
+use super::sockets::Readiness;
 
 /// Kept in the lane's list of clients while the connection lives.
 pub struct ClientHandle {
@@ -23,7 +25,11 @@ pub struct ClientHandle {
     pub output_bytes: Cell<usize>,
     /// Commands of a turn are under way.
     pub busy: Cell<bool>,
+    /// What its socket is ready for.
+    pub readiness: Readiness,
     waker: RefCell<Option<Waker>>,
+    /// The connection's task sleeps until its socket is ready or [`ClientHandle::wake`].
+    waiting: Cell<bool>,
 }
 
 impl ClientHandle {
@@ -38,12 +44,23 @@ impl ClientHandle {
             query_buffer_bytes: Cell::new(0),
             output_bytes: Cell::new(0),
             busy: Cell::new(false),
+            readiness: Readiness::default(),
             waker: RefCell::new(None),
+            waiting: Cell::new(false),
         }
     }
 
-    /// Remembers the task that waits for input or for room to write.
-    pub fn wait_here(&self, context: &Context<'_>) {
+    /// Remembers the task if it waits for input or for room to write.
+    #[inline]
+    pub fn wait_if<T>(&self, context: &Context<'_>, polled: Poll<T>) -> Poll<T> {
+        self.waiting.set(polled.is_pending());
+        if polled.is_pending() {
+            self.wait_here(context);
+        }
+        polled
+    }
+
+    fn wait_here(&self, context: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if !waker
             .as_ref()
@@ -57,6 +74,14 @@ impl ClientHandle {
     pub fn kill(&self) {
         self.killed.set(true);
         self.wake();
+    }
+
+    /// The socket is ready: wakes the task if that is what it waits for.
+    #[inline]
+    pub fn wake_waiting(&self) {
+        if self.waiting.get() {
+            self.wake();
+        }
     }
 
     /// Makes the waiting task look around.

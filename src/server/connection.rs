@@ -2,13 +2,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-
-use futures_lite::io::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
 
 use crate::command::plan::Plan;
 use crate::command::session::ReplyMode;
@@ -23,6 +20,7 @@ use super::message::{Answer, LaneRequest, Parts};
 use super::plans;
 use super::transaction::{Caller, Ended};
 use super::turn::Turn;
+use super::waking::Awake;
 
 /// Room made for a large request at a time, so that a declared length alone costs nothing.
 const READ_STEP_MAX_BYTES: usize = 1 << 20;
@@ -75,8 +73,10 @@ impl Connection {
                 return Ok(());
             }
             self.client.busy.set(true);
+            let awake = Awake::begin();
             let flow = self.answer_all().await?;
             self.client.busy.set(false);
+            drop(awake);
             if flow == Flow::Close {
                 return Ok(());
             }
@@ -104,27 +104,27 @@ impl Connection {
             self.shell.give_buffer(std::mem::take(&mut self.input.bytes));
         }
         let missing = self.input.missing_bytes().min(READ_STEP_MAX_BYTES);
-        let (shell, client, stream, bytes) =
-            (&self.shell, &self.client, &mut self.stream, &mut self.input.bytes);
+        let (shell, client, stream, bytes) = (&self.shell, &self.client, &self.stream, &mut self.input.bytes);
         let read = poll_fn(|context| {
-            client.wait_here(context);
             if client.killed.get() || shell.stopping.get() {
-                return Poll::Ready(Ok(0));
+                return client.wait_if(context, Poll::Ready(Ok(0)));
             }
             let mut shared = shell.read_buffer.borrow_mut();
             if bytes.is_empty() || missing <= shared.len() {
-                let polled = Pin::new(&mut *stream).poll_read(context, &mut shared);
+                let polled = client.readiness.poll_read(stream, &mut shared);
                 if let Poll::Ready(Ok(len)) = &polled {
                     if bytes.capacity() == 0 {
                         *bytes = shell.take_buffer();
                     }
                     bytes.extend_from_slice(shared.get(..*len).unwrap_or(&[]));
                 }
-                return polled;
+                return client.wait_if(context, polled);
             }
             let start = bytes.len();
             bytes.resize(start + missing, 0);
-            let polled = Pin::new(&mut *stream).poll_read(context, bytes.get_mut(start..).unwrap_or(&mut []));
+            let polled = client
+                .readiness
+                .poll_read(stream, bytes.get_mut(start..).unwrap_or(&mut []));
             bytes.truncate(
                 start
                     + if let Poll::Ready(Ok(len)) = &polled {
@@ -133,7 +133,7 @@ impl Connection {
                         0
                     },
             );
-            polled
+            client.wait_if(context, polled)
         })
         .await?;
         self.shell.lane.borrow_mut().counters.net_input_bytes += read as u64;
@@ -427,16 +427,16 @@ impl Connection {
         }
         self.client.output_bytes.set(self.output.len());
         let mut written = 0;
-        let (client, stream, output) = (&self.client, &mut self.stream, &self.output);
+        let (client, stream, output) = (&self.client, &self.stream, &self.output);
         while written < output.len() {
             let rest = output.get(written..).unwrap_or(&[]);
             let len = poll_fn(|context| {
-                client.wait_here(context);
                 // A client that kills itself still gets the reply, if it takes it at once.
-                match Pin::new(&mut *stream).poll_write(context, rest) {
+                let polled = match client.readiness.poll_write(stream, rest) {
                     Poll::Pending if client.killed.get() => Poll::Ready(Err(io::Error::other("killed"))),
                     polled => polled,
-                }
+                };
+                client.wait_if(context, polled)
             })
             .await?;
             if len == 0 {
@@ -455,7 +455,7 @@ impl Connection {
 }
 
 /// Tells a client why it cannot be served, without waiting for it.
-pub async fn refuse(mut stream: TcpStream, text: &str) {
+pub async fn refuse(mut stream: glommio::net::TcpStream, text: &str) {
     let line = format!("-{text}\r\n");
     let _ = futures_lite::AsyncWriteExt::write_all(&mut stream, line.as_bytes()).await;
 }

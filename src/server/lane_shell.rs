@@ -18,6 +18,7 @@ use super::mesh::Mesh;
 use super::message::LaneReply;
 use super::rates::Rates;
 use super::scan_cursors::ScanCursors;
+use super::sockets::Sockets;
 
 /// How a partition is opened, and opened again after a failure.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct LaneShell {
     pub mesh: Mesh,
     /// Clients connected to this lane.
     pub clients: RefCell<HashMap<ClientId, Rc<ClientHandle>>>,
+    /// Readiness of their sockets.
+    pub sockets: Sockets,
     /// Raised when keys are let go by a batch, or a checkpoint ends.
     pub released: Event,
     /// No new commands are read.

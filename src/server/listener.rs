@@ -1,7 +1,8 @@
 //! Accepting clients: every lane listens on every port, the kernel spreads connections over them (SO_REUSEPORT).
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -66,6 +67,15 @@ fn admit(shell: &Rc<LaneShell>, stream: TcpStream, kind: PortKind) {
             .detach();
         return;
     }
+    let stream = match watched(&stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            log::warn!("a client cannot be served: {error}");
+            shell.lane.borrow_mut().counters.connections_rejected += 1;
+            shared.connections.remove(business);
+            return;
+        }
+    };
     shell.lane.borrow_mut().counters.connections_received += 1;
     configure(&stream, shared.config.server.tcp_keepalive);
     let now_ms = shell.lane.borrow().clock.now_ms();
@@ -77,10 +87,19 @@ fn admit(shell: &Rc<LaneShell>, stream: TcpStream, kind: PortKind) {
     session.authenticated = settings.password.is_empty();
     session.file_descriptor = stream.as_raw_fd();
     let client = Rc::new(ClientHandle::new(session, stream.as_raw_fd()));
+    let socket_place = match shell.sockets.add(stream.as_raw_fd(), client.clone()) {
+        Ok(place) => place,
+        Err(error) => {
+            log::warn!("a client cannot be served: {error}");
+            shared.connections.remove(business);
+            return;
+        }
+    };
     shell.clients.borrow_mut().insert(id, client.clone());
     let shell = shell.clone();
     glommio::spawn_local(async move {
         serve_connection(shell.clone(), client, stream).await;
+        shell.sockets.remove(socket_place);
         shell.clients.borrow_mut().remove(&id);
         shell.lane.borrow_mut().counters.connections_closed += 1;
         shell.shared.connections.remove(business);
@@ -88,7 +107,16 @@ fn admit(shell: &Rc<LaneShell>, stream: TcpStream, kind: PortKind) {
     .detach();
 }
 
-fn configure(stream: &TcpStream, keepalive: Duration) {
+/// The accepted socket without glommio's own polls: readiness comes from [`super::sockets`].
+fn watched(stream: &TcpStream) -> io::Result<std::net::TcpStream> {
+    // SAFETY: the descriptor is open as long as `stream` lives, which is longer than this borrow.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    let stream = std::net::TcpStream::from(borrowed.try_clone_to_owned()?);
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+fn configure(stream: &std::net::TcpStream, keepalive: Duration) {
     // A reply must not wait for more data to come; failing to say so costs latency, not correctness.
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("TCP_NODELAY: {error}");

@@ -24,6 +24,7 @@ mod requests;
 mod rewrites;
 mod run_lane;
 mod scan_cursors;
+mod sockets;
 mod start;
 mod supervisor;
 mod timers;

@@ -16,6 +16,7 @@ use super::commit::{self, CommitQueue};
 use super::event::Event;
 use super::lane_shell::{LaneShell, PartitionOpening};
 use super::mesh::{MeshEnds, reply_loop};
+use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
 use super::{dumps, inbox, lifecycle, listener, rewrites, timers};
 
@@ -60,6 +61,13 @@ pub async fn run_lane(start: LaneStart) {
             return;
         }
     };
+    let sockets = match Sockets::new() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            let _ = ready.send(Err(format!("cannot watch sockets: {error}")));
+            return;
+        }
+    };
     let policies: Vec<_> = shared
         .directory
         .plan(id)
@@ -83,6 +91,7 @@ pub async fn run_lane(start: LaneStart) {
         resources,
         core,
         clients: RefCell::new(HashMap::new()),
+        sockets,
         released: Event::default(),
         stopping: Cell::new(false),
         disk_full: Cell::new(false),
@@ -103,6 +112,7 @@ pub async fn run_lane(start: LaneStart) {
         glommio::spawn_local(inbox::message_loop(shell.clone(), inbox.peer, inbox.messages)).detach();
         glommio::spawn_local(reply_loop(shell.clone(), inbox.peer, inbox.replies)).detach();
     }
+    glommio::spawn_local(watch_loop(shell.clone())).detach();
     glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
     glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
     let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));

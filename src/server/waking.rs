@@ -5,10 +5,40 @@
 //! until the network wakes it, or for ever. Found here as clients with unread bytes under `redis-benchmark --cluster`.
 //! A wake from another thread goes through the executor's event descriptor and always works.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
+
+thread_local! {
+    static AWAKE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// While one lives, this thread's lane has more to do than to wait for clients.
+#[derive(Debug)]
+pub struct Awake(());
+
+impl Awake {
+    /// Work begins.
+    #[inline]
+    pub fn begin() -> Awake {
+        AWAKE.set(AWAKE.get() + 1);
+        Awake(())
+    }
+
+    /// True if any work is under way.
+    #[inline]
+    pub fn anyone() -> bool {
+        AWAKE.get() > 0
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        AWAKE.set(AWAKE.get() - 1);
+    }
+}
 
 /// One waker per lane.
 #[derive(Clone)]

@@ -188,6 +188,7 @@ impl Connection {
         }
         self.turn.reply.set_proto(proto);
         self.turn.read_at_ns = 0;
+        self.turn.ran_at_ns = 0;
     }
 
     /// Adds a reply to the output, unless the client has turned replies off.
@@ -325,6 +326,7 @@ impl Connection {
 
     /// Sends the hops, waits for commits and answers, and moves the turn's replies to the output.
     async fn settle(&mut self) {
+        let waits = self.turn.has_hops || !self.turn.changes.is_empty();
         let hop_parts = if self.turn.has_hops {
             Some(self.send_hops().await)
         } else {
@@ -360,7 +362,7 @@ impl Connection {
                 self.turn.assemble(&parts, &mut self.output);
             }
         }
-        self.finish_counts();
+        self.finish_counts(waits);
         self.turn.clear();
     }
 
@@ -389,9 +391,14 @@ impl Connection {
         answers
     }
 
-    fn finish_counts(&mut self) {
+    /// Records the turn's commands; `waited` = something else was waited for since they ran.
+    fn finish_counts(&mut self, waited: bool) {
         let mut lane = self.shell.lane.borrow_mut();
-        let took_ns = lane.clock.instant_ns().saturating_sub(self.turn.read_at_ns);
+        let now_ns = match self.turn.ran_at_ns {
+            ran_at_ns if ran_at_ns != 0 && !waited => ran_at_ns,
+            _ => lane.clock.instant_ns(),
+        };
+        let took_ns = now_ns.saturating_sub(self.turn.read_at_ns);
         for (id, count) in &self.turn.counts {
             lane.latency.record_turnaround(usize::from(*id), took_ns, *count);
         }
@@ -400,8 +407,6 @@ impl Connection {
     async fn settle_and_write(&mut self) -> io::Result<Flow> {
         self.settle().await;
         self.write().await?;
-        let now_ms = self.shell.lane.borrow().clock.now_ms();
-        self.client.last_active_ms.set(now_ms);
         let unwatch = std::mem::take(&mut self.client.session.borrow_mut().unwatch_due);
         if unwatch {
             plans::unwatch(&self.shell, &self.client, &mut self.watched).await;

@@ -116,6 +116,7 @@ pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input
     let mut lane = shell.lane.borrow_mut();
     let now_us = lane.clock.now_us();
     let start_ns = lane.clock.instant_ns();
+    client.last_active_ms.set(now_us / 1_000);
     if turn.read_at_ns == 0 {
         turn.read_at_ns = start_ns;
     }
@@ -661,6 +662,7 @@ impl Section<'_> {
             .latency
             .record_service_n(usize::from(id), each_ns, count);
         self.turn.count(id, count);
+        self.turn.ran_at_ns = now_ns;
         let slower_than_us = self.shell.shared.settings().slowlog_slower_than_us;
         if slower_than_us >= 0 && each_ns / 1_000 >= slower_than_us.unsigned_abs() {
             let name = self.shell.shared.commands.get(id).name.as_bytes();

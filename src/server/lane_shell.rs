@@ -109,10 +109,13 @@ impl LaneShell {
         self.buffers.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Gives a buffer back.
+    /// Gives a buffer back; one that never held anything is not worth keeping.
     pub fn give_buffer(&self, mut buffer: Vec<u8>) {
         let mut buffers = self.buffers.borrow_mut();
-        if buffer.capacity() <= BUFFER_KEPT_MAX_BYTES && buffers.len() < BUFFERS_KEPT_MAX {
+        if buffer.capacity() > 0
+            && buffer.capacity() <= BUFFER_KEPT_MAX_BYTES
+            && buffers.len() < BUFFERS_KEPT_MAX
+        {
             buffer.clear();
             buffers.push(buffer);
         }

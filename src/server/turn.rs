@@ -40,6 +40,8 @@ pub struct Turn {
     pub counts: Vec<(CommandId, u64)>,
     /// Monotonic nanoseconds at which the turn's bytes had been read.
     pub read_at_ns: u64,
+    /// Monotonic nanoseconds at which its last timed command had run; 0 = none has.
+    pub ran_at_ns: u64,
     pieces: Vec<Piece>,
     /// Bytes of the buffer up to here are in `pieces`.
     placed: usize,
@@ -55,6 +57,7 @@ impl Turn {
             changes: Vec::new(),
             counts: Vec::new(),
             read_at_ns: 0,
+            ran_at_ns: 0,
             pieces: Vec::new(),
             placed: 0,
         }

@@ -102,7 +102,7 @@ pub struct Partition {
     pub(super) keys: KeyTable,
     pub(super) series: Vec<Option<Box<Series>>>,
     pub(super) free_series: Vec<u32>,
-    pub(super) series_places: HashMap<u64, u32>,
+    pub(super) series_places: hashbrown::HashMap<u64, u32>,
     pub(super) journal: JournalBuffer,
     /// Sequence of the open record.
     pub(super) sequence: u64,

@@ -180,7 +180,7 @@ impl OpenedPartition {
             keys: KeyTable::default(),
             series: Vec::new(),
             free_series: Vec::new(),
-            series_places: HashMap::new(),
+            series_places: hashbrown::HashMap::new(),
             journal: JournalBuffer::default(),
             sequence: 0,
             epoch: 1,

@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use crate::series::{self, EncodeScratch, Sample};
-use crate::store::{Batch, Tier};
+use crate::store::{Batch, StoredKey, Tier};
 
 use super::keys::Value;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
@@ -28,7 +28,7 @@ impl Partition {
         };
         let member = match member {
             Some(member) => member,
-            None => self.create_series(key, data_type, now_ms)?,
+            None => self.create_series_of_found(key, data_type)?,
         };
         let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
         let series = series.expect("invariant: entries name living series");
@@ -61,9 +61,27 @@ impl Partition {
 
     pub(super) fn create_series(&mut self, key: &[u8], data_type: u8, now_ms: i64) -> Result<u32, Stop> {
         let place = self.place_to_write(key, now_ms)?;
+        Ok(self.create_series_at(place, data_type))
+    }
+
+    /// As [`Partition::create_series`] for a key that has just been looked up: what the table does not hold now is
+    /// nowhere.
+    fn create_series_of_found(&mut self, key: &[u8], data_type: u8) -> Result<u32, Stop> {
+        let place = match self.keys.find(key) {
+            Some(place) => place,
+            None => {
+                self.check_key(key)?;
+                self.keys.insert(key, Value::Absent, 0, StoredKey::default())
+            }
+        };
+        Ok(self.create_series_at(place, data_type))
+    }
+
+    fn create_series_at(&mut self, place: usize, data_type: u8) -> u32 {
         let id = self.next_series_id;
-        self.journal.create_series(key, data_type, id);
-        Ok(self.apply_create_series(place, data_type, id))
+        self.journal
+            .create_series(self.keys.at(place).key(), data_type, id);
+        self.apply_create_series(place, data_type, id)
     }
 
     pub(super) fn apply_create_series(&mut self, place: usize, data_type: u8, id: u64) -> u32 {
@@ -79,8 +97,9 @@ impl Partition {
     pub(super) fn attach_series(&mut self, place: usize, data_type: u8, member: u32) {
         self.before_change(place);
         let was_present = self.keys.at(place).is_present();
-        let mut members = match self.keys.set_value(place, Value::Absent) {
-            Value::Series(members) => members,
+        let old = was_present.then(|| self.keys.set_value(place, Value::Absent));
+        let mut members = match old {
+            Some(Value::Series(members)) => members,
             _ => Vec::with_capacity(1),
         };
         members.retain(|member| member.0 != data_type);

@@ -235,6 +235,7 @@ impl Database {
         for (family, bytes) in [
             (layout::JOURNAL, journal_bytes),
             (layout::KV, other_bytes),
+            (layout::SERIES, other_bytes),
             (layout::CHUNKS, other_bytes),
             (layout::LATE, other_bytes),
         ] {

@@ -153,7 +153,8 @@ impl Partition {
             }
             Phase::Settling(gathering) => {
                 let sealed_later = self.has_unsealed_up_to(gathering.mark.sequence);
-                if sealed_later || self.batches.any_unsettled_up_to(gathering.mark.sequence) {
+                let rows_later = !self.changed_series.is_empty();
+                if sealed_later || rows_later || self.batches.any_unsettled_up_to(gathering.mark.sequence) {
                     self.checkpoint.phase = Phase::Settling(gathering);
                     return CheckpointStep::Rest;
                 }
@@ -230,12 +231,16 @@ impl Partition {
         let mut seals = 0;
         while gathering.next_series < self.series.len() && seals < SLICE_SEALS {
             let member = gathering.next_series as u32;
-            let unsealed = self.series.get(gathering.next_series).and_then(Option::as_ref);
-            if unsealed.is_some_and(|s| {
-                s.first_unsealed_sequence != 0 && s.first_unsealed_sequence <= gathering.mark.sequence
-            }) {
-                self.request_seal(member);
-                seals += 1;
+            if let Some(Some(series)) = self.series.get(gathering.next_series) {
+                let first = series.first_unsealed_sequence;
+                if first != 0 && first <= gathering.mark.sequence {
+                    self.request_seal(member);
+                    seals += 1;
+                } else if series.sealed.sequence == 0 {
+                    // Only the journal knows of it, and the record that made it may go away.
+                    self.changed_series.push(member);
+                    seals += 1;
+                }
             }
             gathering.next_series += 1;
         }
@@ -336,5 +341,49 @@ impl Partition {
         self.completed_epoch = mark.epoch;
         self.checkpoint.finished_at_ms = now_ms;
         self.checkpoint.phase = Phase::Moving(mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::Committed;
+    use crate::lane::test_support::test_partition;
+    use crate::series::{EncodeScratch, Sample};
+    use crate::store::Reach;
+
+    #[test]
+    fn a_series_without_samples_has_its_row_before_its_record_goes() {
+        let mut partition = test_partition();
+        let mut scratch = EncodeScratch::default();
+        let sample = Sample {
+            timestamp: 1,
+            value: 1.0,
+            quality: 0,
+        };
+        assert!(partition.add_sample(b"full", 0, sample, 0).is_ok());
+        let member = partition.find_series(b"full", 0, 0).ok().flatten().unwrap();
+        let full = partition.series_at(member).id;
+        let place = partition.place_to_write(b"empty", 0).ok().unwrap();
+        let empty = full + 1;
+        partition.apply_create_series(place, 0, empty);
+        assert!(matches!(
+            partition.commit(&mut scratch),
+            Committed::Written { .. }
+        ));
+        let has_row = |partition: &Partition, id| {
+            let row = partition.store.series(id, Reach::Disk).unwrap();
+            matches!(row, crate::store::Read::Known(Some(_)))
+        };
+        assert!(!has_row(&partition, full) && !has_row(&partition, empty));
+        let mut forced = true;
+        loop {
+            let step = partition.checkpoint_step(0, std::mem::take(&mut forced));
+            if matches!(step, CheckpointStep::Write(_)) {
+                break;
+            }
+            partition.commit(&mut scratch);
+        }
+        assert!(has_row(&partition, full) && has_row(&partition, empty));
     }
 }

@@ -114,7 +114,8 @@ pub struct Partition {
     /// Keys in the `kv` family.
     pub(super) stored_keys: u64,
     pub(super) next_series_id: u64,
-    /// Series whose row is to be written with the open record.
+    /// Series whose row is to be written with the open record. A new one gets its row with its first seal, at the
+    /// latest when a checkpoint takes its record away.
     pub(super) changed_series: Vec<u32>,
     /// Background work on what is sealed.
     pub(super) rewrites: Rewrites,

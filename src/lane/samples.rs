@@ -89,7 +89,6 @@ impl Partition {
         let key: Box<[u8]> = self.keys.at(place).key().into();
         let member = self.add_series(Series::new(id, data_type, &key, SealedState::default()));
         self.attach_series(place, data_type, member);
-        self.changed_series.push(member);
         member
     }
 

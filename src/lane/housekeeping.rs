@@ -111,6 +111,7 @@ impl Partition {
     /// Visits a slice of the series: seals idle heads, and heads not touched since the last walk when memory is over
     /// budget.
     pub fn sweep_series(&mut self, sweep: &mut SeriesSweep, now_ms: i64, over_budget: bool) {
+        self.warmed.expire(now_ms);
         let end = self.series.len().min(sweep.next + SERIES_PER_CALL);
         let pressure_ms = if over_budget { 1_000 } else { i64::MAX };
         for member in sweep.next..end {

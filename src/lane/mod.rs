@@ -5,6 +5,7 @@
 mod batches;
 mod checkpoint;
 mod commit;
+mod deletions;
 mod housekeeping;
 pub mod journal;
 pub mod keys;
@@ -22,6 +23,7 @@ mod series_state;
 mod stop;
 #[cfg(test)]
 pub mod test_support;
+mod warmed;
 mod watches;
 
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub use rewrites::{SeriesWalk, TierTotals};
 pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};
 pub use series_state::{SealedState, Series};
 pub use stop::{Handled, Job, Stop, Wait};
+pub use warmed::Warmed;
 pub use watches::ClientId;
 
 /// Number of a lane, 0 to lanes - 1.

@@ -21,6 +21,7 @@ use super::labels::LabelTable;
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
+use super::warmed::WarmedReads;
 use super::watches::{ClientId, Watches};
 
 /// Settings of a partition, from its business and from `[storage]`.
@@ -119,6 +120,8 @@ pub struct Partition {
     pub(super) changed_series: Vec<u32>,
     /// Background work on what is sealed.
     pub(super) rewrites: Rewrites,
+    /// Ranges read from the disk for commands that run again.
+    pub(super) warmed: WarmedReads,
     /// Sums over all series, and the same as last written.
     pub(super) tier_totals: TierTotals,
     pub(super) stored_tier_totals: TierTotals,
@@ -729,6 +732,7 @@ impl Partition {
         self.seal_due.clear();
         self.dropped_series.clear();
         self.rewrites.clear();
+        self.warmed = WarmedReads::default();
         self.tier_totals = TierTotals::default();
         self.deadlines.clear();
         self.next_stored_deadline_ms = i64::MAX;

@@ -1,20 +1,25 @@
 //! Reading a range of one series: sealed chunks, then late rows, then what is still in memory.
 //!
 //! Where they meet, the newer source wins: a late row is always newer than the chunk it falls into, and the head is
-//! newer than everything sealed. What the block cache holds is read on the lane; the rest goes to the blocking pool.
+//! newer than everything sealed. Deleted ranges hide what is sealed, each only what is older than it. What the block
+//! cache holds is read on the lane; the rest goes to the blocking pool.
 
 use std::ops::Range;
 
 use crate::series::{self, Columns, Sample};
 use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View, layout};
 
-use super::partition::Partition;
+use super::deletions::{self, TimeRange};
+use super::partition::{Partition, damaged_series};
+use super::series_state::SealedState;
+use super::stop::{Stop, Wait};
+use super::warmed::Warmed;
 
 /// Chunks decoded on the lane itself: about a hundred microseconds.
 const IN_PLACE_CHUNKS_MAX: usize = 64;
 
 /// Which samples, and in which order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RangeQuery {
     /// First timestamp.
     pub from: i64,
@@ -38,12 +43,40 @@ pub enum RangeRead {
 pub struct RangeJob {
     store: Database,
     series_id: u64,
-    has_late_rows: bool,
-    has_cold_chunks: bool,
+    stored: Stored,
+    /// Hide chunks and late rows, but nothing in memory.
+    unsealed_deletions: Vec<TimeRange>,
     /// What is in memory, within the range.
     head: Columns,
     late: Columns,
     query: RangeQuery,
+}
+
+impl std::fmt::Debug for RangeJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RangeJob(series {}, {:?})", self.series_id, self.query)
+    }
+}
+
+/// What has to be known of the state of a series to read its rows.
+#[derive(Clone)]
+struct Stored {
+    sequence: u64,
+    has_late_rows: bool,
+    has_cold_chunks: bool,
+    /// Hide chunks only.
+    deleted: Vec<TimeRange>,
+}
+
+impl Stored {
+    fn of(sealed: &SealedState) -> Stored {
+        Stored {
+            sequence: sealed.sequence,
+            has_late_rows: sealed.late_rows > 0,
+            has_cold_chunks: sealed.cold_samples > 0,
+            deleted: sealed.deleted.clone(),
+        }
+    }
 }
 
 impl Partition {
@@ -76,16 +109,53 @@ impl Partition {
         let job = RangeJob {
             store: self.store.clone(),
             series_id: series.id,
-            has_late_rows: sealed.late_rows > 0,
-            has_cold_chunks: sealed.cold_samples > 0,
+            stored: Stored::of(sealed),
+            unsealed_deletions: series.unsealed_deletions.clone(),
             head,
             late: late_columns(&series.late, &query),
             query,
         };
-        match job.gather(Reach::Memory, IN_PLACE_CHUNKS_MAX)? {
-            Read::Known(sealed) => Ok(RangeRead::Ready(job.finish(sealed))),
-            Read::Cold => Ok(RangeRead::Offload(job)),
+        let view = job.store.view(Reach::Memory);
+        let gathered = match job.gather(&view, &job.stored, Reach::Memory, IN_PLACE_CHUNKS_MAX)? {
+            Read::Known(sealed) => Some(sealed),
+            Read::Cold => self.warmed.find(series, &job.query),
+        };
+        drop(view);
+        Ok(match gathered {
+            Some(sealed) => RangeRead::Ready(job.finish(sealed)),
+            None => RangeRead::Offload(job),
+        })
+    }
+
+    /// As [`Partition::read_range`], for a command that goes on after reading, to write for example: it runs again when
+    /// the range has been read.
+    ///
+    /// # Errors
+    /// `Wait::Warm` if the disk has to be read; if a row cannot be read or a chunk is damaged.
+    pub fn read_samples(&self, member: u32, query: RangeQuery) -> Result<Columns, Stop> {
+        match self.read_range(member, query)? {
+            RangeRead::Ready(columns) => Ok(columns),
+            RangeRead::Offload(job) => Err(Stop::Wait(Wait::Warm(Box::new(job)))),
         }
+    }
+
+    /// The newest sample that is not deleted.
+    ///
+    /// # Errors
+    /// As [`Partition::read_samples`].
+    pub fn last_sample(&self, member: u32) -> Result<Option<Sample>, Stop> {
+        let newest = RangeQuery {
+            from: i64::MIN,
+            to: i64::MAX,
+            limit: 1,
+            reverse: true,
+        };
+        Ok(self.read_samples(member, newest)?.last())
+    }
+
+    /// Keeps what [`RangeJob::warm`] has read for the command that waits for it.
+    pub fn keep_warmed(&mut self, warmed: Warmed, now_ms: i64) {
+        self.warmed.keep(warmed, now_ms);
     }
 }
 
@@ -115,14 +185,57 @@ fn copy(from: &Columns, range: Range<usize>, to: &mut Columns) {
     }
 }
 
+/// Samples of chunks on the way to an answer.
+struct GatheredChunks {
+    /// Ranges that hide samples.
+    hidden: Vec<TimeRange>,
+    /// Beyond so many chunks, gathering ends as if they were cold.
+    chunks_max: usize,
+    /// One per chunk, in the order of the query.
+    parts: Vec<Columns>,
+    /// Samples in these.
+    found: usize,
+}
+
 impl RangeJob {
     /// Reads from the disk what memory does not hold. Blocks.
     ///
     /// # Errors
     /// If a row cannot be read or a chunk is damaged.
     pub fn run(self) -> Result<Columns, StoreError> {
-        match self.gather(Reach::Disk, usize::MAX)? {
-            Read::Known(sealed) => Ok(self.finish(sealed)),
+        let (_, sealed) = self.gather_from_disk()?;
+        Ok(self.finish(sealed))
+    }
+
+    /// Reads what is sealed, for a command that runs again. Blocks.
+    ///
+    /// # Errors
+    /// If a row cannot be read or a chunk is damaged.
+    pub fn warm(self) -> Result<Warmed, StoreError> {
+        let (sealed_sequence, sealed) = self.gather_from_disk()?;
+        Ok(Warmed {
+            series_id: self.series_id,
+            query: self.query,
+            sealed_sequence,
+            unsealed_deletions: self.unsealed_deletions,
+            sealed,
+        })
+    }
+
+    /// Samples in chunks and late rows, and the record up to which they are sealed.
+    fn gather_from_disk(&self) -> Result<(u64, Columns), StoreError> {
+        let view = self.store.view(Reach::Disk);
+        // Seals and background work may have changed the rows since the query came: the row in the same view says how
+        // they are to be read.
+        let stored = match view.series(self.series_id)? {
+            Read::Known(Some(row)) => {
+                let sealed = SealedState::decode(&row).map(|(sealed, _, _)| sealed);
+                Stored::of(&sealed.ok_or_else(|| damaged_series(&self.store, self.series_id))?)
+            }
+            _ => self.stored.clone(),
+        };
+        match self.gather(&view, &stored, Reach::Disk, usize::MAX)? {
+            Read::Known(sealed) => Ok((stored.sequence, sealed)),
             Read::Cold => Err(StoreError::new(
                 StoreOperation::Read,
                 self.store.name(),
@@ -136,13 +249,18 @@ impl RangeJob {
         self.query.reverse
     }
 
-    fn gather(&self, reach: Reach, chunks_max: usize) -> Result<Read<Columns>, StoreError> {
-        // Chunks and late rows must be of one moment: background work moves samples from the one to the other.
-        let view = self.store.view(reach);
-        let Read::Known(chunks) = self.gather_chunks(&view, reach, chunks_max)? else {
+    /// Chunks and late rows of one moment, as background work moves samples from the one to the other.
+    fn gather(
+        &self,
+        view: &View<'_>,
+        stored: &Stored,
+        reach: Reach,
+        chunks_max: usize,
+    ) -> Result<Read<Columns>, StoreError> {
+        let Read::Known(chunks) = self.gather_chunks(view, stored, reach, chunks_max)? else {
             return Ok(Read::Cold);
         };
-        if !self.has_late_rows {
+        if !stored.has_late_rows {
             return Ok(Read::Known(chunks));
         }
         // Samples beyond the limit are not wanted, so late rows beyond the last chunk read are not either.
@@ -164,6 +282,8 @@ impl RangeJob {
             match rows.current()? {
                 Read::Cold => return Ok(Read::Cold),
                 Read::Known(None) => break,
+                Read::Known(Some((timestamp, _)))
+                    if deletions::covering(&self.unsealed_deletions, timestamp).is_some() => {}
                 Read::Known(Some((timestamp, row))) => {
                     let (value, quality) =
                         layout::decode_late_value(row).ok_or_else(|| self.damaged("late row", timestamp))?;
@@ -184,46 +304,49 @@ impl RangeJob {
     fn gather_chunks(
         &self,
         view: &View<'_>,
+        stored: &Stored,
         reach: Reach,
         chunks_max: usize,
     ) -> Result<Read<Columns>, StoreError> {
         // Chunks may have become cold since the query came; the lane itself knows when there are none.
-        let has_cold = self.has_cold_chunks || reach == Reach::Disk;
+        let has_cold = stored.has_cold_chunks || reach == Reach::Disk;
         let tiers: &[Tier] = match (has_cold, self.query.reverse) {
             (false, _) => &[Tier::Hot],
             (true, false) => &[Tier::Cold, Tier::Hot],
             (true, true) => &[Tier::Hot, Tier::Cold],
         };
-        let mut parts: Vec<Columns> = Vec::new();
-        let mut found = 0;
+        let mut gathered = GatheredChunks {
+            hidden: deletions::union(&stored.deleted, &self.unsealed_deletions),
+            chunks_max,
+            parts: Vec::new(),
+            found: 0,
+        };
         for tier in tiers {
-            if let Read::Cold = self.gather_tier(view, *tier, chunks_max, &mut parts, &mut found)? {
+            if let Read::Cold = self.gather_tier(view, *tier, &mut gathered)? {
                 return Ok(Read::Cold);
             }
         }
         if self.query.reverse {
-            parts.reverse();
+            gathered.parts.reverse();
         }
         let mut all = Columns::default();
-        for part in &parts {
+        for part in &gathered.parts {
             copy(part, 0..part.len(), &mut all);
         }
         Ok(Read::Known(all))
     }
 
-    /// Adds what one tier holds to `parts`, in the order of the query, until the limit is `found`.
+    /// Adds what one tier holds, in the order of the query, until the limit is found.
     fn gather_tier(
         &self,
         view: &View<'_>,
         tier: Tier,
-        chunks_max: usize,
-        parts: &mut Vec<Columns>,
-        found: &mut usize,
+        gathered: &mut GatheredChunks,
     ) -> Result<Read<()>, StoreError> {
         let query = &self.query;
         let mut rows = view.chunks(tier, self.series_id, query.from, query.to, query.reverse);
         let mut decoded = Columns::default();
-        while *found < query.limit {
+        while gathered.found < query.limit {
             match rows.current()? {
                 Read::Cold => return Ok(Read::Cold),
                 Read::Known(None) => break,
@@ -240,11 +363,11 @@ impl RangeJob {
             {
                 break;
             }
-            *found += within.len();
             let mut part = Columns::default();
-            copy(&decoded, within, &mut part);
-            parts.push(part);
-            if parts.len() > chunks_max {
+            deletions::copy_visible(&decoded, within, &gathered.hidden, &mut part);
+            gathered.found += part.len();
+            gathered.parts.push(part);
+            if gathered.parts.len() > gathered.chunks_max {
                 return Ok(Read::Cold);
             }
             rows.advance();

@@ -20,6 +20,7 @@ use super::partition::{
 };
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
+use super::warmed::WarmedReads;
 use super::watches::Watches;
 
 /// What one partition's journal says about batches.
@@ -190,6 +191,7 @@ impl OpenedPartition {
             next_series_id: self.store.meta_u64(layout::META_NEXT_SERIES_ID)?.max(1),
             changed_series: Vec::new(),
             rewrites: Rewrites::default(),
+            warmed: WarmedReads::default(),
             tier_totals,
             stored_tier_totals: tier_totals,
             seal_due: Vec::new(),

@@ -243,6 +243,7 @@ impl Partition {
             series.late.clear();
             series.first_unsealed_sequence = 0;
             series.seal_due = false;
+            self.warmed.forget(id);
         }
     }
 

@@ -171,7 +171,10 @@ pub struct Series {
     pub sealed: SealedState,
     /// Nothing in the head or sealed is newer: saves the look at the end of the head, which is seldom in the cache.
     newest: i64,
-    /// Journal record that holds the oldest sample still in memory; 0 = none.
+    /// Ranges whose sealed samples are deleted, late rows included, which the next seal puts on disk. What is in memory
+    /// is newer than these.
+    pub unsealed_deletions: Vec<(i64, i64)>,
+    /// Journal record that holds the oldest change not sealed yet; 0 = none.
     pub first_unsealed_sequence: u64,
     /// Unix milliseconds of the last write.
     pub touched_ms: i64,
@@ -192,6 +195,7 @@ impl Series {
             late: Vec::new(),
             newest: sealed.last_timestamp,
             sealed,
+            unsealed_deletions: Vec::new(),
             first_unsealed_sequence: 0,
             touched_ms: 0,
             seal_due: false,

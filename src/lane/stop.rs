@@ -5,6 +5,7 @@ use crate::resp::Reply;
 use crate::store::StoreError;
 
 use super::label_query::LabelJob;
+use super::range::RangeJob;
 
 /// A handler that stops has left no trace and may be run again from its start.
 pub enum Stop {
@@ -20,6 +21,7 @@ pub enum Stop {
 pub type Job = Box<dyn FnOnce(&mut Reply) + Send>;
 
 /// What a command waits for.
+
 pub enum Wait {
     /// This key has to be read from the disk into the key table.
     Load(Box<[u8]>),
@@ -29,6 +31,9 @@ pub enum Wait {
     Checkpoint,
     /// A batch of several partitions holds the key.
     Held,
+    /// This range has to be read from the disk: run [`RangeJob::warm`] on the blocking pool and hand the result to
+    /// [`super::Partition::keep_warmed`], where the command finds it.
+    Warm(Box<RangeJob>),
 }
 
 /// What handlers return: the reply is written, or see [`Stop`].

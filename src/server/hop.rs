@@ -192,7 +192,7 @@ pub async fn offload(job: crate::lane::Job, proto: crate::resp::Proto) -> Vec<u8
 /// Waits until the command that stopped may be run again.
 ///
 /// # Errors
-/// If the key it needs cannot be read: the command is refused.
+/// If what it needs cannot be read: the command is refused.
 pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<(), Refusal> {
     match wait {
         Wait::Load(key) => load_key(shell, place, key).await?,
@@ -203,6 +203,8 @@ pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<
                 return Err(Refusal::text(format!("ERR storage: {error}")));
             }
         },
+
+        Wait::Warm(job) => warm_range(shell, place, job).await?,
         Wait::Held | Wait::Checkpoint => {
             // Released keys raise the event; the timer covers a partition that was closed meanwhile.
             let timer = glommio::timer::sleep(std::time::Duration::from_millis(2));
@@ -239,6 +241,22 @@ async fn load_key(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Result
             Err(Refusal::text(format!("ERR storage: {error}")))
         }
     }
+}
+
+async fn warm_range(
+    shell: &Rc<LaneShell>,
+    place: usize,
+    job: Box<crate::lane::RangeJob>,
+) -> Result<(), Refusal> {
+    let warmed = blocking::run(move || job.warm()).await;
+    let warmed = warmed.map_err(|error| {
+        log::error!("{error}");
+        Refusal::text(format!("ERR storage: {error}"))
+    })?;
+    let mut lane = shell.lane.borrow_mut();
+    let now_ms = lane.clock.now_ms();
+    lane.partition(place)?.keep_warmed(warmed, now_ms);
+    Ok(())
 }
 
 /// The answer to a write whose commit failed midway.

@@ -194,6 +194,27 @@ impl View<'_> {
         self.series_rows(layout::LATE, series_id, (from, to), false, false)
     }
 
+    /// The state row of a series.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn series(&self, series_id: u64) -> Result<Read<Option<Vec<u8>>>, StoreError> {
+        let mut options = options(self.reach);
+        if let Some(snapshot) = &self.snapshot {
+            options.set_snapshot(snapshot);
+        }
+        let database = self.database;
+        let family = database.family(layout::SERIES);
+        match database
+            .db()
+            .get_cf_opt(family, series_id.to_be_bytes(), &options)
+        {
+            Ok(row) => Ok(Read::Known(row)),
+            Err(e) if e.kind() == ErrorKind::Incomplete => Ok(Read::Cold),
+            Err(e) => Err(database.error(StoreOperation::Read, e)),
+        }
+    }
+
     fn series_rows(
         &self,
         family: &'static str,

@@ -228,6 +228,10 @@ impl Run {
                 Err(Stop::Refused(_)) => return Ok(None),
                 Err(Stop::Wait(Wait::Load(key))) => self.load(&key)?,
                 Err(Stop::Wait(Wait::Held)) => self.commit()?,
+                Err(Stop::Wait(Wait::Warm(job))) => {
+                    let warmed = job.warm().map_err(|e| e.to_string())?;
+                    self.partition().keep_warmed(warmed, now_ms);
+                }
                 Err(Stop::Wait(Wait::Checkpoint)) => {
                     // A checkpoint waits for the seals that wait for it.
                     self.finish_maintenance();

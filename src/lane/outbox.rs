@@ -1,0 +1,327 @@
+//! What a partition owes to keys of other partitions: rolled-up buckets and news about the other end of a rule.
+//!
+//! An entry goes on record together with the change that caused it and leaves when its delivery is on record, so a
+//! crash in between delivers it again: every delivery states a result and may be repeated. Checkpoints do not pass a
+//! record whose entries are not delivered.
+
+use std::collections::BTreeMap;
+
+use crate::series::codec::bits::{Reader, put_signed, put_varint};
+use crate::series::{Label, SeriesProperties};
+
+use super::journal::BatchId;
+
+/// Something to be done at another key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OutboxEntry {
+    /// The buckets of the source that hold samples from `from` to `to` go to the destination of its rule.
+    Rollup {
+        /// Key of the series with the rule; in this partition.
+        source: Box<[u8]>,
+        /// Key of the series that is written.
+        destination: Box<[u8]>,
+        /// First timestamp.
+        from: i64,
+        /// Last timestamp.
+        to: i64,
+    },
+    /// The other end of a rule has another name, or is gone.
+    Relink {
+        /// Key whose properties name the other end.
+        key: Box<[u8]>,
+        /// The name that they know.
+        from: Box<[u8]>,
+        /// The name that it has now; `None` = it is gone.
+        to: Option<Box<[u8]>>,
+    },
+    /// A series that a new rule writes to is created unless it is there.
+    Create {
+        /// Its key.
+        key: Box<[u8]>,
+        /// The key of the series with the rule.
+        source: Box<[u8]>,
+        /// Retention in the business's unit.
+        retention: i64,
+        /// Labels.
+        labels: Vec<Label>,
+    },
+}
+
+const ROLLUP: u8 = 1;
+const RELINK: u8 = 2;
+const CREATE: u8 = 3;
+
+impl OutboxEntry {
+    /// The key at which it is to be done.
+    pub fn target(&self) -> &[u8] {
+        match self {
+            OutboxEntry::Rollup { destination, .. } => destination,
+            OutboxEntry::Relink { key, .. } | OutboxEntry::Create { key, .. } => key,
+        }
+    }
+
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            OutboxEntry::Rollup {
+                source,
+                destination,
+                from,
+                to,
+            } => {
+                out.push(ROLLUP);
+                put_bytes(source, out);
+                put_bytes(destination, out);
+                put_signed(out, *from);
+                put_signed(out, *to);
+            }
+            OutboxEntry::Relink { key, from, to } => {
+                out.push(RELINK);
+                put_bytes(key, out);
+                put_bytes(from, out);
+                out.push(u8::from(to.is_some()));
+                put_bytes(to.as_deref().unwrap_or(b""), out);
+            }
+            OutboxEntry::Create {
+                key,
+                source,
+                retention,
+                labels,
+            } => {
+                out.push(CREATE);
+                put_bytes(key, out);
+                put_bytes(source, out);
+                put_signed(out, *retention);
+                put_varint(out, labels.len() as u64);
+                for (name, value) in labels {
+                    put_bytes(name, out);
+                    put_bytes(value, out);
+                }
+            }
+        }
+    }
+
+    /// Inverse of [`OutboxEntry::encode`]; `None` if the bytes are damaged.
+    pub fn decode(bytes: &[u8]) -> Option<OutboxEntry> {
+        let mut reader = Reader::new(bytes);
+        match reader.byte().ok()? {
+            ROLLUP => Some(OutboxEntry::Rollup {
+                source: get_bytes(&mut reader)?,
+                destination: get_bytes(&mut reader)?,
+                from: reader.signed().ok()?,
+                to: reader.signed().ok()?,
+            }),
+            RELINK => {
+                let (key, from) = (get_bytes(&mut reader)?, get_bytes(&mut reader)?);
+                let is_renamed = reader.byte().ok()? != 0;
+                let to = Some(get_bytes(&mut reader)?).filter(|_| is_renamed);
+                Some(OutboxEntry::Relink { key, from, to })
+            }
+            CREATE => {
+                let (key, source) = (get_bytes(&mut reader)?, get_bytes(&mut reader)?);
+                let retention = reader.signed().ok()?;
+                let mut labels = Vec::new();
+                for _ in 0..reader.varint().ok()? {
+                    labels.push((get_bytes(&mut reader)?, get_bytes(&mut reader)?));
+                }
+                Some(OutboxEntry::Create {
+                    key,
+                    source,
+                    retention,
+                    labels,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Properties of a series made by a `Create` entry.
+    pub fn created_properties(source: &[u8], retention: i64, labels: Vec<Label>) -> SeriesProperties {
+        SeriesProperties {
+            retention: Some(retention),
+            labels,
+            source: Some(source.into()),
+            ..SeriesProperties::default()
+        }
+    }
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn get_bytes(reader: &mut Reader<'_>) -> Option<Box<[u8]>> {
+    let len = usize::try_from(reader.varint().ok()?).ok()?;
+    reader.take(len).ok().map(Box::from)
+}
+
+struct Waiting {
+    entry: OutboxEntry,
+    /// Record that holds it.
+    sequence: u64,
+    /// The batch that wrote it, until that batch is complete everywhere.
+    batch: Option<BatchId>,
+    /// Handed out to be delivered.
+    taken: bool,
+}
+
+/// Entries that are not delivered yet, in the order in which they were made.
+#[derive(Default)]
+pub struct Outbox {
+    entries: BTreeMap<u64, Waiting>,
+    next_id: u64,
+}
+
+impl Outbox {
+    /// Adds an entry; returns its number.
+    pub fn push(&mut self, entry: OutboxEntry, sequence: u64, batch: Option<BatchId>) -> u64 {
+        self.next_id += 1;
+        self.restore(self.next_id, entry, sequence, batch);
+        self.next_id
+    }
+
+    /// Adds an entry read from the journal.
+    pub fn restore(&mut self, id: u64, entry: OutboxEntry, sequence: u64, batch: Option<BatchId>) {
+        self.next_id = self.next_id.max(id);
+        self.entries.insert(
+            id,
+            Waiting {
+                entry,
+                sequence,
+                batch,
+                taken: false,
+            },
+        );
+    }
+
+    /// The entry has been delivered.
+    pub fn remove(&mut self, id: u64) -> bool {
+        self.entries.remove(&id).is_some()
+    }
+
+    /// The batch is complete everywhere: its entries may be delivered once the record `sequence` is written.
+    pub fn settle(&mut self, batch: BatchId, sequence: u64) {
+        for waiting in self.entries.values_mut() {
+            if waiting.batch == Some(batch) {
+                waiting.batch = None;
+                waiting.sequence = waiting.sequence.max(sequence);
+            }
+        }
+    }
+
+    /// Takes entries in records before `sequence`, at most `max`; they stay listed until removed.
+    pub fn take_ready(&mut self, sequence: u64, max: usize) -> Vec<(u64, OutboxEntry)> {
+        let ready = self
+            .entries
+            .iter_mut()
+            .filter(|(_, waiting)| !waiting.taken && waiting.batch.is_none() && waiting.sequence < sequence);
+        ready
+            .take(max)
+            .map(|(id, waiting)| {
+                waiting.taken = true;
+                (*id, waiting.entry.clone())
+            })
+            .collect()
+    }
+
+    /// Entries that could not be delivered may be taken again.
+    pub fn give_back(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(waiting) = self.entries.get_mut(id) {
+                waiting.taken = false;
+            }
+        }
+    }
+
+    /// True if an entry of a record up to `sequence` is not delivered.
+    pub fn any_up_to(&self, sequence: u64) -> bool {
+        self.entries.values().any(|waiting| waiting.sequence <= sequence)
+    }
+
+    /// True if the record `sequence` has entries that do not wait for a batch.
+    pub fn any_in(&self, sequence: u64) -> bool {
+        !self.entries.is_empty()
+            && self
+                .entries
+                .values()
+                .any(|waiting| waiting.sequence == sequence && waiting.batch.is_none())
+    }
+
+    /// Entries not delivered.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if everything is delivered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<OutboxEntry> {
+        let bytes = |text: &str| Box::<[u8]>::from(text.as_bytes());
+        vec![
+            OutboxEntry::Rollup {
+                source: bytes("s"),
+                destination: bytes("d"),
+                from: -5,
+                to: i64::MAX,
+            },
+            OutboxEntry::Relink {
+                key: bytes("k"),
+                from: bytes("a"),
+                to: None,
+            },
+            OutboxEntry::Relink {
+                key: bytes("k"),
+                from: bytes("a"),
+                to: Some(bytes("")),
+            },
+            OutboxEntry::Create {
+                key: bytes("k"),
+                source: bytes("s"),
+                retention: 7,
+                labels: vec![(bytes("l"), bytes("v"))],
+            },
+        ]
+    }
+
+    #[test]
+    fn entries_come_back() {
+        for entry in entries() {
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            assert_eq!(OutboxEntry::decode(&bytes), Some(entry));
+            assert_eq!(OutboxEntry::decode(&bytes[..bytes.len() - 1]), None);
+        }
+        assert_eq!(OutboxEntry::decode(&[9]), None);
+    }
+
+    #[test]
+    fn entries_wait_for_their_record_and_their_batch() {
+        let mut outbox = Outbox::default();
+        let [first, second, third, _] = entries().try_into().expect("four entries");
+        let first = outbox.push(first, 10, None);
+        outbox.push(second, 10, Some(7));
+        outbox.push(third, 11, None);
+        assert!(outbox.take_ready(10, 9).is_empty());
+        assert_eq!(outbox.take_ready(11, 9).iter().map(|each| each.0).collect::<Vec<_>>(), [first]);
+        assert!(outbox.take_ready(11, 9).is_empty(), "handed out once");
+        outbox.give_back(&[first]);
+        assert_eq!(outbox.take_ready(12, 1).len(), 1);
+        assert!(outbox.remove(first) && !outbox.remove(first));
+        outbox.settle(7, 12);
+        assert_eq!(outbox.take_ready(13, 9).len(), 2);
+        assert!(outbox.any_up_to(11) && !outbox.any_up_to(10) && outbox.any_in(12));
+    }
+}

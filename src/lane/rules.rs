@@ -1,0 +1,393 @@
+//! Rollup rules: which buckets of a source are due, what their values are, and writing them to their destination.
+//!
+//! A bucket is due when a sample opens a later one, and again when a sample is added to it, or deleted from it, after
+//! that. Its value is always computed from the samples of the source, so there is no state of a rule that could get
+//! lost or be wrong after a crash. A destination in the same partition is written with the same record; others get
+//! theirs through the outbox.
+
+use crate::aggregate::{
+    AggregationSpec, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings,
+};
+use crate::series::{Columns, Rule, Sample};
+
+use super::outbox::OutboxEntry;
+use super::partition::Partition;
+use super::properties::PLAIN_DATA_TYPE;
+use super::range::{RangeQuery, RangeRead};
+use super::stop::Stop;
+
+/// Rules that follow one another within one partition: further ones go through the outbox.
+const CHAIN_MAX: usize = 8;
+
+/// A stretch of time, both ends included.
+type Stretch = (i64, i64);
+
+/// What a destination is to hold in a stretch of time: these samples and no others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RolledUp {
+    /// First and last timestamp that is replaced.
+    pub replaced: Stretch,
+    /// Starts of buckets and their values, ascending.
+    pub samples: Vec<(i64, f64)>,
+}
+
+/// What a rule's value is computed from.
+pub struct RollupRead {
+    rule: Rule,
+    bucketing: Bucketing,
+    unit_ns: i64,
+    stretch: Stretch,
+    read: RangeRead,
+}
+
+impl RollupRead {
+    /// True if the disk need not be read.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.read, RangeRead::Ready(_))
+    }
+
+    /// The buckets. Blocks unless ready.
+    ///
+    /// # Errors
+    /// If a row cannot be read or a chunk is damaged.
+    pub fn run(self) -> Result<RolledUp, crate::store::StoreError> {
+        let samples = match self.read {
+            RangeRead::Ready(samples) => samples,
+            RangeRead::Offload(job) => job.run()?,
+        };
+        let rows = aggregate(&self.rule, self.bucketing.clone(), self.unit_ns, &samples);
+        let reported = |start| self.bucketing.reported(start, 0, BucketTimestamp::Start);
+        let (first, last) = self.stretch;
+        Ok(RolledUp {
+            replaced: (reported(first), reported(self.bucketing.start_of(last))),
+            samples: rows.iter().map(|(start, row)| (start, row.first().copied().unwrap_or(f64::NAN))).collect(),
+        })
+    }
+}
+
+fn aggregate(rule: &Rule, bucketing: Bucketing, unit_ns: i64, samples: &Columns) -> Rows {
+    let spec = AggregationSpec {
+        aggregators: vec![rule.aggregator],
+        bucketing,
+        bucket_timestamp: BucketTimestamp::Start,
+        empty: false,
+    };
+    let mut aggregation = BucketAggregation::new(spec).with_unit_ns(unit_ns);
+    aggregation.add_columns(&samples.timestamps, &samples.values);
+    // Without EMPTY there is no bucket too many.
+    aggregation
+        .finish(&Surroundings::default(), None, false)
+        .unwrap_or_default()
+}
+
+/// How the rule cuts time into buckets; `None` if its zone is not known any more.
+pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
+    let (text, zone) = &rule.calendar;
+    if text.is_empty() {
+        return Bucketing::fixed(rule.bucket, rule.align);
+    }
+    let zone = std::str::from_utf8(zone).ok().filter(|zone| !zone.is_empty());
+    Bucketing::parse(text, rule.align, zone, unit_ns).ok()
+}
+
+impl Partition {
+    /// A sample of this timestamp was added to the series of data type 0 of the key at `place`, whose newest sample was
+    /// `newest` before: rolls up what is due.
+    pub(super) fn roll_up_after(&mut self, place: usize, newest: Option<i64>, timestamp: i64, now_ms: i64) {
+        let due: Vec<(Rule, Stretch)> = self
+            .rules_at(place)
+            .filter_map(|(rule, bucketing)| {
+                let newest = newest?;
+                let open = bucketing.bucket_of(newest);
+                let closed = if timestamp > open.last {
+                    open
+                } else {
+                    Some(bucketing.bucket_of(timestamp)).filter(|bucket| *bucket != open)?
+                };
+                (closed.last >= rule.from).then(|| (rule.clone(), (closed.start, closed.last)))
+            })
+            .collect();
+        self.roll_up(place, due, now_ms);
+    }
+
+    /// Samples between these timestamps were deleted: rolls up again what is closed.
+    pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, now_ms: i64) {
+        let Some(newest) = self.newest_at(place) else { return };
+        let due: Vec<(Rule, Stretch)> = self
+            .rules_at(place)
+            .filter_map(|(rule, bucketing)| {
+                let open = bucketing.bucket_of(newest);
+                let first = bucketing.start_of(from.max(rule.from).max(0));
+                let last = bucketing.bucket_of(to).last.min(open.start.saturating_sub(1));
+                (first <= last).then(|| (rule.clone(), (first, last)))
+            })
+            .collect();
+        self.roll_up(place, due, now_ms);
+    }
+
+    /// Everything that the rule of the key at `place` that writes to `destination` has not seen.
+    pub fn roll_up_all(&mut self, place: usize, destination: &[u8], now_ms: i64) {
+        let Some(newest) = self.newest_at(place) else { return };
+        let due: Vec<(Rule, Stretch)> = self
+            .rules_at(place)
+            .filter(|(rule, _)| *rule.destination == *destination)
+            .filter_map(|(rule, bucketing)| {
+                let last = bucketing.start_of(newest).checked_sub(1)?;
+                Some((rule.clone(), (0, last)))
+            })
+            .collect();
+        self.roll_up(place, due, now_ms);
+    }
+
+    fn newest_at(&self, place: usize) -> Option<i64> {
+        let member = self.plain_series_at(place)?;
+        self.series_at(member).newest_timestamp()
+    }
+
+    fn rules_at(&self, place: usize) -> impl Iterator<Item = (&Rule, Bucketing)> {
+        let unit_ns = self.settings.time_unit.nanoseconds();
+        self.properties(place)
+            .into_iter()
+            .flat_map(|properties| &properties.rules)
+            .filter_map(move |rule| Some((rule, bucketing_of(rule, unit_ns)?)))
+    }
+
+    fn roll_up(&mut self, place: usize, due: Vec<(Rule, Stretch)>, now_ms: i64) {
+        let source: Box<[u8]> = self.keys.at(place).key().into();
+        for (rule, stretch) in due {
+            if !self.roll_up_here(&source, &rule, stretch, now_ms) {
+                let (from, to) = stretch;
+                self.owe(OutboxEntry::Rollup {
+                    source: source.clone(),
+                    destination: rule.destination,
+                    from,
+                    to,
+                });
+            }
+        }
+    }
+
+    /// Writes to a destination in this partition, if that is possible at once.
+    fn roll_up_here(&mut self, source: &[u8], rule: &Rule, stretch: Stretch, now_ms: i64) -> bool {
+        let running = self.batches.running();
+        if self.roll_up_depth >= CHAIN_MAX || self.batches.is_held(&rule.destination, running) {
+            return false;
+        }
+        // Not found here, or to be read from the disk: the outbox finds it.
+        let Ok(Some((_, _))) = self.find_plain_series(&rule.destination, now_ms) else {
+            return false;
+        };
+        let Some(read) = self.read_rollup(source, &rule.destination, stretch, now_ms).ok().flatten() else {
+            return false;
+        };
+        if !read.is_ready() {
+            return false;
+        }
+        let Ok(rolled_up) = read.run() else { return false };
+        self.roll_up_depth += 1;
+        let written = self.write_rollup(source, &rule.destination, &rolled_up, now_ms);
+        self.roll_up_depth -= 1;
+        written.is_ok()
+    }
+
+    /// What the rule from `source` to `destination` makes of a stretch of time, open buckets left out; `None` if there is
+    /// no such rule or nothing is closed.
+    ///
+    /// # Errors
+    /// `WRONGTYPE`, `Wait::Load`, or if a row cannot be read.
+    pub fn read_rollup(
+        &mut self,
+        source: &[u8],
+        destination: &[u8],
+        (from, to): Stretch,
+        now_ms: i64,
+    ) -> Result<Option<RollupRead>, Stop> {
+        let Some((place, member)) = self.find_plain_series(source, now_ms)? else {
+            return Ok(None);
+        };
+        let found = self
+            .rules_at(place)
+            .find(|(rule, _)| *rule.destination == *destination);
+        let Some((rule, bucketing)) = found.map(|(rule, bucketing)| (rule.clone(), bucketing)) else {
+            return Ok(None);
+        };
+        let Some(newest) = self.series_at(member).newest_timestamp() else {
+            return Ok(None);
+        };
+        let last = to.min(bucketing.start_of(newest).saturating_sub(1));
+        if last < from {
+            return Ok(None);
+        }
+        let query = RangeQuery {
+            from: from.max(rule.from),
+            to: last,
+            limit: usize::MAX,
+            reverse: false,
+        };
+        Ok(Some(RollupRead {
+            read: self.read_range(member, query)?,
+            rule,
+            bucketing,
+            unit_ns: self.settings.time_unit.nanoseconds(),
+            stretch: (from, last),
+        }))
+    }
+
+    /// The open bucket of the rule from `source` to `destination`; `None` if there is no such rule or no sample in it.
+    ///
+    /// # Errors
+    /// As [`Partition::read_rollup`].
+    pub fn read_open_bucket(
+        &mut self,
+        source: &[u8],
+        destination: &[u8],
+        now_ms: i64,
+    ) -> Result<Option<RollupRead>, Stop> {
+        let Some((place, member)) = self.find_plain_series(source, now_ms)? else {
+            return Ok(None);
+        };
+        let found = self
+            .rules_at(place)
+            .find(|(rule, _)| *rule.destination == *destination);
+        let Some((rule, bucketing)) = found.map(|(rule, bucketing)| (rule.clone(), bucketing)) else {
+            return Ok(None);
+        };
+        let Some(newest) = self.series_at(member).newest_timestamp() else {
+            return Ok(None);
+        };
+        let open = bucketing.bucket_of(newest);
+        let query = RangeQuery {
+            from: open.start.max(rule.from),
+            to: open.last,
+            limit: usize::MAX,
+            reverse: false,
+        };
+        Ok(Some(RollupRead {
+            read: self.read_range(member, query)?,
+            rule,
+            bucketing,
+            unit_ns: self.settings.time_unit.nanoseconds(),
+            stretch: (open.start, open.last),
+        }))
+    }
+
+    /// Makes the destination hold what the source's buckets say. A destination that is gone, or that belongs to another
+    /// source, is left alone.
+    ///
+    /// # Errors
+    /// `Wait::Load`.
+    pub fn write_rollup(
+        &mut self,
+        source: &[u8],
+        destination: &[u8],
+        rolled_up: &RolledUp,
+        now_ms: i64,
+    ) -> Result<(), Stop> {
+        let Some((place, member)) = self.find_plain_series(destination, now_ms)? else {
+            return Ok(());
+        };
+        let belongs = |properties: &crate::series::SeriesProperties| properties.source.as_deref() == Some(source);
+        if !self.properties(place).is_some_and(belongs) {
+            return Ok(());
+        }
+        let (from, to) = rolled_up.replaced;
+        let newest = self.series_at(member).newest_timestamp();
+        let is_single = from == to && rolled_up.samples.len() == 1;
+        if !is_single && newest.is_some_and(|newest| from <= newest) {
+            self.delete_range(member, from, to)?;
+            self.roll_up_deleted(place, (from, to), now_ms);
+        }
+        for (timestamp, value) in &rolled_up.samples {
+            self.add_sample(destination, PLAIN_DATA_TYPE, Sample::new(*timestamp, *value), now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Puts an entry into the outbox and on record.
+    pub fn owe(&mut self, entry: OutboxEntry) {
+        let batch = self.batches.running();
+        let id = self.outbox.push(entry.clone(), self.sequence, batch);
+        self.journal.outbox_entry(id, &entry);
+    }
+
+    /// Entries that may be delivered now, at most `max`.
+    pub fn take_deliveries(&mut self, max: usize) -> Vec<(u64, OutboxEntry)> {
+        self.outbox.take_ready(self.sequence, max)
+    }
+
+    /// Entries that could not be delivered: they will be taken again.
+    pub fn give_back_deliveries(&mut self, ids: &[u64]) {
+        self.outbox.give_back(ids);
+    }
+
+    /// The entry was delivered; on record with the open record.
+    pub fn delivered(&mut self, id: u64) {
+        if self.outbox.remove(id) {
+            self.journal.outbox_done(id);
+        }
+    }
+
+    /// True if the open record owes something that will be delivered when it is written.
+    #[inline]
+    pub fn owes_in_open_record(&self) -> bool {
+        !self.outbox.is_empty() && self.outbox.any_in(self.sequence)
+    }
+
+    /// Entries not delivered yet.
+    pub fn undelivered(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// The other ends of the rules of the key at `place`, which is about to go away (`to` `None`) or to be renamed, are
+    /// told so.
+    pub(super) fn tell_other_ends(&mut self, place: usize, to: Option<&[u8]>) {
+        let Some(properties) = self.properties(place) else { return };
+        if properties.source.is_none() && properties.rules.is_empty() {
+            return;
+        }
+        let own: Box<[u8]> = self.keys.at(place).key().into();
+        let others: Vec<Box<[u8]>> = properties
+            .rules
+            .iter()
+            .map(|rule| &rule.destination)
+            .chain(&properties.source)
+            .cloned()
+            .collect();
+        for key in others {
+            self.owe(OutboxEntry::Relink {
+                key,
+                from: own.clone(),
+                to: to.map(Box::from),
+            });
+        }
+    }
+
+    /// The other end of a rule of `key` has another name, or is gone.
+    ///
+    /// # Errors
+    /// `Wait::Load`.
+    pub fn relink(&mut self, key: &[u8], from: &[u8], to: Option<&[u8]>, now_ms: i64) -> Result<(), Stop> {
+        let Some((place, _)) = self.find_plain_series(key, now_ms)? else {
+            return Ok(());
+        };
+        let Some(mut properties) = self.properties(place).cloned() else {
+            return Ok(());
+        };
+        let before = properties.clone();
+        if properties.source.as_deref() == Some(from) {
+            properties.source = to.map(Box::from);
+        }
+        match to {
+            Some(to) => properties
+                .rules
+                .iter_mut()
+                .filter(|rule| *rule.destination == *from)
+                .for_each(|rule| rule.destination = to.into()),
+            None => properties.rules.retain(|rule| *rule.destination != *from),
+        }
+        if properties != before {
+            self.set_properties(place, properties);
+        }
+        Ok(())
+    }
+}

@@ -13,6 +13,7 @@ const FAMILIES: &[&[Command]] = &[
     super::expire::COMMANDS,
     super::transaction::COMMANDS,
     super::tsdb::COMMANDS,
+    super::ts::read::COMMANDS,
     super::server::COMMANDS,
     super::latency::COMMANDS,
     super::business::COMMANDS,

@@ -39,6 +39,19 @@ pub enum RangeRead {
     Offload(RangeJob),
 }
 
+impl RangeRead {
+    /// The samples; blocks if they have to be read from the disk.
+    ///
+    /// # Errors
+    /// If a row cannot be read or a chunk is damaged.
+    pub fn into_columns(self) -> Result<Columns, StoreError> {
+        match self {
+            RangeRead::Ready(columns) => Ok(columns),
+            RangeRead::Offload(job) => job.run(),
+        }
+    }
+}
+
 /// Everything the blocking pool needs to answer a range.
 pub struct RangeJob {
     store: Database,
@@ -198,6 +211,29 @@ struct GatheredChunks {
 }
 
 impl RangeJob {
+    /// A read of a series none of whose samples are in memory; `default_retention` is that of the business.
+    pub fn of_stored(
+        store: Database,
+        series_id: u64,
+        sealed: &SealedState,
+        default_retention: i64,
+        mut query: RangeQuery,
+    ) -> RangeJob {
+        let retention = sealed.retention.unwrap_or(default_retention);
+        if retention > 0 {
+            query.from = query.from.max(sealed.last_timestamp.saturating_sub(retention));
+        }
+        RangeJob {
+            store,
+            series_id,
+            stored: Stored::of(sealed),
+            unsealed_deletions: Vec::new(),
+            head: Columns::default(),
+            late: Columns::default(),
+            query,
+        }
+    }
+
     /// Reads from the disk what memory does not hold. Blocks.
     ///
     /// # Errors

@@ -30,6 +30,13 @@ impl Partition {
             Some(member) => member,
             None => self.create_series_of_found(key, data_type)?,
         };
+        self.put_sample(member, sample, now_ms);
+        Ok(())
+    }
+
+    /// Adds a sample to the series at `member`. An equal timestamp is replaced.
+    #[inline]
+    pub fn put_sample(&mut self, member: u32, sample: Sample, now_ms: i64) {
         let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
         let series = series.expect("invariant: entries name living series");
         self.journal
@@ -37,7 +44,6 @@ impl Partition {
         series.touched_ms = now_ms;
         let sequence = self.sequence;
         self.apply_sample(member, sample, sequence);
-        Ok(())
     }
 
     #[inline]

@@ -1,4 +1,4 @@
-//! What the TS.* commands read from their arguments, and how they write values; none of it touches a series.
+//! The TS.* commands: what they read from their arguments, what they do to series and how they answer.
 
 pub mod aggregation;
 pub mod duration;
@@ -6,7 +6,9 @@ pub mod facts;
 pub mod label_choice;
 pub mod labels;
 pub mod options;
+pub mod query;
 pub mod range_options;
+pub mod read;
 pub mod read_options;
 #[cfg(test)]
 mod test_args;

@@ -1,0 +1,340 @@
+//! From a parsed range to the rows of one series: what is read, filtered and aggregated, and how it is written.
+//!
+//! What memory and the block cache hold is answered on the lane; the rest is a closure for the blocking pool.
+
+use std::sync::Arc;
+
+use crate::aggregate::{
+    AggregationSpec, Aggregator, BucketAggregation, Bucketing, Rows, Surroundings, filter_by_quality,
+    filter_by_timestamps, filter_by_value,
+};
+use crate::config::TimeUnit;
+use crate::lane::{Partition, RangeJob, RangeQuery, RangeRead, SealedState, Stop};
+use crate::refusal::Refusal;
+use crate::resp::Reply;
+use crate::series::{Columns, Sample};
+use crate::store::{Database, StoreError};
+
+use super::aggregation::{Aggregation, BucketSize, Width};
+use super::range_options::RangeOptions;
+use super::value::write_value;
+
+/// Samples in which a neighbour of the range that is not NaN is looked for.
+const NEIGHBOUR_SAMPLES: usize = 32;
+
+/// What is asked of one series, ready to be run any number of times.
+#[derive(Clone, Debug)]
+pub struct RowsQuery {
+    /// First and last timestamp, both included, in steps of the business's unit.
+    from: i64,
+    to: i64,
+    /// Ascending.
+    timestamps: Option<Vec<i64>>,
+    values: Option<(f64, f64)>,
+    qualities: Option<(u8, u8)>,
+    with_quality: bool,
+    count: Option<usize>,
+    reverse: bool,
+    latest: bool,
+    aggregation: Option<AggregationSpec>,
+    unit_ns: i64,
+}
+
+/// The rows of one series in the order of the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeriesRows {
+    /// Timestamps and values.
+    pub rows: Rows,
+    /// One per row, if they were asked for.
+    pub qualities: Option<Vec<u8>>,
+}
+
+/// Work for the blocking pool that finds rows.
+pub type RowsJob = Box<dyn FnOnce() -> Result<SeriesRows, Refusal> + Send>;
+
+/// Rows, or the work that finds them.
+pub enum RowsFound {
+    /// The answer.
+    Ready(SeriesRows),
+    /// For the blocking pool.
+    Offload(RowsJob),
+}
+
+/// How time is cut into buckets of this size.
+///
+/// # Errors
+/// An unknown time zone, or a calendar bucket that is aligned.
+pub fn bucketing_of(size: &BucketSize, align: i64, unit: TimeUnit) -> Result<Bucketing, Refusal> {
+    let zone = size.zone.as_deref().map(String::from_utf8_lossy);
+    let is_calendar_day = zone.is_some() && size.text.last().is_some_and(|unit| b"dDwW".contains(unit));
+    let text = match size.width {
+        Width::Fixed(_) if is_calendar_day => size.text.to_vec(),
+        Width::Fixed(steps) => steps.to_string().into_bytes(),
+        Width::Months(months) => format!("{months}mo").into_bytes(),
+    };
+    Bucketing::parse(&text, align, zone.as_deref(), unit.nanoseconds())
+        .map_err(|error| Refusal::text(format!("ERR TSDB: {error}")))
+}
+
+impl RowsQuery {
+    /// What `options` ask of a series, with the aggregators of list number `list` (0 unless every key has one of its
+    /// own), newest rows first if `reverse`.
+    ///
+    /// # Errors
+    /// As [`bucketing_of`].
+    pub fn new(
+        options: RangeOptions,
+        list: usize,
+        reverse: bool,
+        unit: TimeUnit,
+    ) -> Result<RowsQuery, Refusal> {
+        let bounds = options.bounds;
+        let spec = |aggregation: Aggregation| -> Result<AggregationSpec, Refusal> {
+            let align = aggregation.align.timestamp(bounds);
+            Ok(AggregationSpec {
+                aggregators: aggregation.lists.get(list).cloned().unwrap_or_default(),
+                bucketing: bucketing_of(&aggregation.bucket, align, unit)?,
+                bucket_timestamp: aggregation.bucket_timestamp,
+                empty: aggregation.empty,
+            })
+        };
+        // TSDB_SET stores samples from before the epoch, which an open range shows too.
+        let from = if bounds.from.is_open {
+            i64::MIN
+        } else {
+            bounds.from.timestamp
+        };
+        Ok(RowsQuery {
+            from,
+            to: bounds.to.timestamp,
+            timestamps: options.timestamps,
+            values: options.values,
+            qualities: options.qualities,
+            with_quality: options.with_quality,
+            count: options.count,
+            reverse,
+            latest: options.latest,
+            aggregation: options.aggregation.map(spec).transpose()?,
+            unit_ns: unit.nanoseconds(),
+        })
+    }
+
+    /// Whether the open bucket of a rule's destination is asked for.
+    pub fn is_latest(&self) -> bool {
+        self.latest
+    }
+
+    /// Newest rows first.
+    pub fn is_reverse(&self) -> bool {
+        self.reverse
+    }
+
+    /// First and last timestamp, both included.
+    pub fn bounds(&self) -> (i64, i64) {
+        (self.from, self.to)
+    }
+
+    /// Aggregators of the values in a row; empty for samples as they are.
+    pub fn aggregators(&self) -> &[Aggregator] {
+        self.aggregation
+            .as_ref()
+            .map_or(&[], |spec| spec.aggregators.as_slice())
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.timestamps.is_some() || self.values.is_some() || self.qualities.is_some()
+    }
+
+    /// The samples between which all wanted ones lie.
+    fn main_read(&self) -> RangeQuery {
+        let is_cut = self.aggregation.is_none() && !self.is_filtered();
+        let (mut from, mut to) = (self.from, self.to);
+        if let Some([first, .., last] | [first @ last]) = self.timestamps.as_deref() {
+            from = from.max(*first);
+            to = to.min(*last);
+        }
+        RangeQuery {
+            from,
+            to,
+            limit: self.count.filter(|_| is_cut).unwrap_or(usize::MAX),
+            reverse: self.reverse && is_cut,
+        }
+    }
+
+    /// The samples next to the range, for aggregators that look at them.
+    fn neighbour_reads(&self) -> [Option<RangeQuery>; 2] {
+        let Some(spec) = &self.aggregation else {
+            return [None, None];
+        };
+        let asks = |wanted: &[Aggregator]| spec.aggregators.iter().any(|each| wanted.contains(each));
+        let over_time = asks(&[Aggregator::TimeWeightedAverage]);
+        let counters = asks(&[Aggregator::Increase, Aggregator::Rate]);
+        // A bucket without a number is reported only with others, or if all are.
+        let carries = asks(&[Aggregator::Last]) && (spec.empty || spec.aggregators.len() > 1);
+        let before = (over_time || counters || carries).then(|| {
+            self.from.checked_sub(1).map(|to| RangeQuery {
+                from: i64::MIN,
+                to,
+                limit: NEIGHBOUR_SAMPLES,
+                reverse: true,
+            })
+        });
+        let after = over_time.then(|| {
+            self.to.checked_add(1).map(|from| RangeQuery {
+                from,
+                to: i64::MAX,
+                limit: NEIGHBOUR_SAMPLES,
+                reverse: false,
+            })
+        });
+        [before.flatten(), after.flatten()]
+    }
+
+    /// Makes rows of the samples read.
+    fn answer(&self, samples: Columns, before: Columns, after: Columns) -> Result<SeriesRows, Refusal> {
+        let samples = self.filtered(samples);
+        let Some(spec) = &self.aggregation else {
+            return Ok(self.plain(samples));
+        };
+        let mut aggregation = BucketAggregation::new(spec.clone()).with_unit_ns(self.unit_ns);
+        aggregation.add_columns(&samples.timestamps, &samples.values);
+        let number = |sample: &Sample| !sample.value.is_nan();
+        let surroundings = Surroundings {
+            from: self.from,
+            to: self.to,
+            before: before.iter().rev().find(number),
+            after: after.iter().find(number),
+        };
+        let rows = aggregation.finish(&surroundings, self.count, self.reverse);
+        Ok(SeriesRows {
+            rows: rows.map_err(|error| Refusal::text(format!("ERR TSDB: {error}")))?,
+            qualities: None,
+        })
+    }
+
+    fn filtered(&self, mut samples: Columns) -> Columns {
+        if let Some(timestamps) = &self.timestamps {
+            filter_by_timestamps(&mut samples, timestamps);
+        }
+        if let Some((minimum, maximum)) = self.values {
+            filter_by_value(&mut samples, minimum, maximum);
+        }
+        if let Some((minimum, maximum)) = self.qualities {
+            filter_by_quality(&mut samples, minimum, maximum);
+        }
+        samples
+    }
+
+    /// Samples as rows, at most as many as wanted.
+    fn plain(&self, mut samples: Columns) -> SeriesRows {
+        let count = self.count.unwrap_or(usize::MAX);
+        if self.reverse {
+            samples.remove(0..samples.len().saturating_sub(count));
+        } else {
+            samples.truncate(count.min(samples.len()));
+        }
+        let mut qualities = self
+            .with_quality
+            .then(|| samples.iter().map(|sample| sample.quality).collect::<Vec<u8>>());
+        let mut rows = Rows::of_samples(samples.timestamps, samples.values);
+        if self.reverse {
+            rows.reverse();
+            qualities.iter_mut().for_each(|qualities| qualities.reverse());
+        }
+        SeriesRows { rows, qualities }
+    }
+}
+
+/// Logs what failed: this is the border at which a read error becomes a client's answer.
+fn refuse(error: &StoreError) -> Refusal {
+    log::error!("{error}");
+    Refusal::text(format!("ERR storage: {error}"))
+}
+
+/// Runs `query` on the series at `member`.
+///
+/// # Errors
+/// If a row cannot be read or a chunk is damaged; if EMPTY makes too many buckets.
+pub fn series_rows(
+    partition: &mut Partition,
+    member: u32,
+    query: &Arc<RowsQuery>,
+) -> Result<RowsFound, Stop> {
+    let samples = partition.read_range(member, query.main_read())?;
+    let mut neighbours = [
+        RangeRead::Ready(Columns::default()),
+        RangeRead::Ready(Columns::default()),
+    ];
+    for (read, neighbour) in query.neighbour_reads().into_iter().zip(&mut neighbours) {
+        if let Some(read) = read {
+            *neighbour = partition.read_range(member, read)?;
+        }
+    }
+    let [before, after] = neighbours;
+    Ok(match (samples, before, after) {
+        (RangeRead::Ready(samples), RangeRead::Ready(before), RangeRead::Ready(after)) => {
+            RowsFound::Ready(query.answer(samples, before, after)?)
+        }
+        (samples, before, after) => {
+            let query = Arc::clone(query);
+            RowsFound::Offload(Box::new(move || {
+                let read = |part: RangeRead| part.into_columns().map_err(|error| refuse(&error));
+                query.answer(read(samples)?, read(before)?, read(after)?)
+            }))
+        }
+    })
+}
+
+/// Runs `query` on a series none of whose samples are in memory. Blocks.
+///
+/// `default_retention` is that of the business, for a series without one of its own.
+///
+/// # Errors
+/// As [`series_rows`].
+pub fn stored_rows(
+    store: &Database,
+    series_id: u64,
+    sealed: &SealedState,
+    default_retention: i64,
+    query: &RowsQuery,
+) -> Result<SeriesRows, Refusal> {
+    let read = |read: Option<RangeQuery>| {
+        let Some(read) = read else {
+            return Ok(Columns::default());
+        };
+        RangeJob::of_stored(store.clone(), series_id, sealed, default_retention, read)
+            .run()
+            .map_err(|error| refuse(&error))
+    };
+    let [before, after] = query.neighbour_reads();
+    query.answer(read(Some(query.main_read()))?, read(before)?, read(after)?)
+}
+
+/// Writes rows as `[[timestamp, value ...] ...]`, with the quality behind the value if there are any.
+pub fn write_rows(reply: &mut Reply, found: &SeriesRows) {
+    reply.array(found.rows.len());
+    for (index, (timestamp, row)) in found.rows.iter().enumerate() {
+        let quality = found
+            .qualities
+            .as_ref()
+            .and_then(|qualities| qualities.get(index));
+        reply.array(1 + row.len() + usize::from(quality.is_some()));
+        reply.integer(timestamp);
+        row.iter().for_each(|value| write_value(reply, *value));
+        if let Some(quality) = quality {
+            reply.integer(i64::from(*quality));
+        }
+    }
+}
+
+/// Writes `[timestamp, value]`, or an empty array.
+pub fn write_sample(reply: &mut Reply, sample: Option<Sample>) {
+    match sample {
+        None => reply.array(0),
+        Some(sample) => {
+            reply.array(2);
+            reply.integer(sample.timestamp);
+            write_value(reply, sample.value);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! TS.GET, TS.RANGE, TS.REVRANGE and TS.GETAT: reading one series.
+
+use std::sync::Arc;
+
+use crate::command::tsdb::now_in;
+use crate::command::{Call, Command, Run};
+use crate::lane::{Handled, Partition, RangeQuery, RangeRead, Stop};
+use crate::resp::Reply;
+use crate::series::{Columns, Sample};
+use crate::store::StoreError;
+
+use super::query::{RowsFound, RowsQuery, series_rows, write_rows, write_sample};
+use super::range_options::{RangeCommand, parse_range};
+use super::read_options::{Nearness, ValueAt, parse_get, parse_get_at};
+use super::timestamp::Now;
+use super::{facts, texts};
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[
+    facts::GET.command(Run::Owner { key: 1, handler: get }),
+    facts::RANGE.command(Run::Owner {
+        key: 1,
+        handler: range,
+    }),
+    facts::REVRANGE.command(Run::Owner {
+        key: 1,
+        handler: reverse_range,
+    }),
+    facts::GETAT.command(Run::Owner {
+        key: 1,
+        handler: get_at,
+    }),
+];
+
+/// What texts about time mean on this call.
+pub fn now_of(partition: &Partition, call: &Call<'_>) -> Now {
+    let unit = partition.settings.time_unit;
+    Now {
+        timestamp: now_in(unit, call),
+        unit,
+    }
+}
+
+/// Place of the key and of its series.
+///
+/// # Errors
+/// [`texts::KEY_MISSING`], `WRONGTYPE`, `Wait::Load`.
+pub fn existing_series(partition: &mut Partition, key: &[u8], now_ms: i64) -> Result<(usize, u32), Stop> {
+    let found = partition.find_plain_series(key, now_ms)?;
+    found.ok_or_else(|| texts::KEY_MISSING.into())
+}
+
+const NEWEST: RangeQuery = RangeQuery {
+    from: i64::MIN,
+    to: i64::MAX,
+    limit: 1,
+    reverse: true,
+};
+
+fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let (_, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
+    parse_get(call.args)?;
+    match partition.read_range(member, NEWEST)? {
+        RangeRead::Ready(samples) => write_sample(reply, samples.last()),
+        RangeRead::Offload(job) => {
+            return Err(Stop::Offload(Box::new(move |reply| match job.run() {
+                Ok(samples) => write_sample(reply, samples.last()),
+                Err(error) => write_failure(reply, &error),
+            })));
+        }
+    }
+    Ok(())
+}
+
+fn write_failure(reply: &mut Reply, error: &StoreError) {
+    log::error!("{error}");
+    reply.error(format_args!("ERR storage: {error}"));
+}
+
+fn range(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    read_range(partition, call, RangeCommand::Range, reply)
+}
+
+fn reverse_range(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    read_range(partition, call, RangeCommand::RevRange, reply)
+}
+
+fn read_range(
+    partition: &mut Partition,
+    call: &Call<'_>,
+    command: RangeCommand,
+    reply: &mut Reply,
+) -> Handled {
+    let (_, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
+    let now = now_of(partition, call);
+    let options = parse_range(call.args, command, now)?;
+    let query = Arc::new(RowsQuery::new(options, 0, command.is_reverse(), now.unit)?);
+    match series_rows(partition, member, &query)? {
+        RowsFound::Ready(rows) => write_rows(reply, &rows),
+        RowsFound::Offload(job) => {
+            return Err(Stop::Offload(Box::new(move |reply| match job() {
+                Ok(rows) => write_rows(reply, &rows),
+                Err(refusal) => reply.error(refusal),
+            })));
+        }
+    }
+    Ok(())
+}
+
+/// What has to be read for the value at a point in time: the newest sample up to it, the oldest one from it on.
+pub fn reads_at(wanted: &ValueAt) -> [Option<RangeQuery>; 2] {
+    let at = wanted.timestamp;
+    let tolerance = wanted.tolerance.unwrap_or(i64::MAX);
+    let before = RangeQuery {
+        from: match wanted.tolerance {
+            Some(_) => at.saturating_sub(tolerance),
+            None => i64::MIN,
+        },
+        to: at,
+        limit: 1,
+        reverse: true,
+    };
+    let after = RangeQuery {
+        from: at,
+        to: at.saturating_add(tolerance),
+        limit: 1,
+        reverse: false,
+    };
+    match wanted.nearness {
+        Nearness::Previous => [Some(before), None],
+        Nearness::Next => [None, Some(after)],
+        Nearness::Nearest => [Some(before), Some(after)],
+    }
+}
+
+/// The closer one of both, the earlier one if they are equally close.
+pub fn closer(at: i64, before: Option<Sample>, after: Option<Sample>) -> Option<Sample> {
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            let is_closer = after.timestamp.abs_diff(at) < before.timestamp.abs_diff(at);
+            Some(if is_closer { after } else { before })
+        }
+        (before, after) => before.or(after),
+    }
+}
+
+fn get_at(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let (_, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
+    let wanted = parse_get_at(call.args, now_of(partition, call))?;
+    let mut parts = [
+        RangeRead::Ready(Columns::default()),
+        RangeRead::Ready(Columns::default()),
+    ];
+    for (read, part) in reads_at(&wanted).into_iter().zip(&mut parts) {
+        if let Some(read) = read {
+            *part = partition.read_range(member, read)?;
+        }
+    }
+    let at = wanted.timestamp;
+    match parts {
+        [RangeRead::Ready(before), RangeRead::Ready(after)] => {
+            write_sample(reply, closer(at, before.last(), after.last()));
+            Ok(())
+        }
+        [before, after] => Err(Stop::Offload(Box::new(move |reply| {
+            let samples = before.into_columns().and_then(|before| {
+                let after = after.into_columns()?;
+                Ok((before.last(), after.last()))
+            });
+            match samples {
+                Ok((before, after)) => write_sample(reply, closer(at, before, after)),
+                Err(error) => write_failure(reply, &error),
+            }
+        }))),
+    }
+}
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;

@@ -14,6 +14,8 @@ const FAMILIES: &[&[Command]] = &[
     super::transaction::COMMANDS,
     super::tsdb::COMMANDS,
     super::ts::read::COMMANDS,
+    super::ts::multi::COMMANDS,
+    super::ts::several::COMMANDS,
     super::server::COMMANDS,
     super::latency::COMMANDS,
     super::business::COMMANDS,

@@ -133,7 +133,11 @@ fn stored_matches(
 }
 
 /// Keys of the shortest of the lists that the filter names.
-fn candidates(store: &Database, query: &LabelQuery, reach: Reach) -> Result<Read<Vec<Box<[u8]>>>, StoreError> {
+fn candidates(
+    store: &Database,
+    query: &LabelQuery,
+    reach: Reach,
+) -> Result<Read<Vec<Box<[u8]>>>, StoreError> {
     struct List<'a> {
         cursors: Vec<(usize, crate::store::RowCursor<'a>)>,
         keys: Vec<Box<[u8]>>,
@@ -188,9 +192,12 @@ impl Partition {
             .collect();
         let mut found = BTreeMap::new();
         for key in self.labels.find(&equalities) {
-            let Some(place) = self.keys.find(key) else { continue };
+            let Some(place) = self.keys.find(key) else {
+                continue;
+            };
             let entry = self.keys.at(place);
-            let matches = |listed: &super::properties::ListedProperties| (query.test)(&listed.properties.labels);
+            let matches =
+                |listed: &super::properties::ListedProperties| (query.test)(&listed.properties.labels);
             if !entry.is_expired(now_ms) && entry.properties().is_some_and(matches) {
                 found.insert(Box::from(key), LabelMatch::Listed(key.into(), place));
             }

@@ -89,7 +89,9 @@ pub async fn run(
             let reports = gather_reports(shell, kinds).await;
             render_now(shell, client, args, &reports, render, reply);
         }
-        Plan::Gather(gather) => return super::gather::gather(shell, client, gather, args, batch, reply).await,
+        Plan::Gather(gather) => {
+            return super::gather::gather(shell, client, gather, args, batch, reply).await;
+        }
         Plan::KeysInSlot { slot, count_max } => keys_in_slot(shell, slot, count_max, reply).await,
         Plan::DumpLatency => match dumps::dump(shell).await {
             Ok(files) => reply.bulk(files.as_bytes()),

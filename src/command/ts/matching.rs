@@ -59,9 +59,10 @@ pub fn rows_of_matches(
     for found in matches {
         let (key, properties, rows) = match found {
             LabelMatch::Listed(key, place) => {
-                let (Some(properties), Some(member)) =
-                    (partition.properties(place).cloned(), partition.plain_series_at(place))
-                else {
+                let (Some(properties), Some(member)) = (
+                    partition.properties(place).cloned(),
+                    partition.plain_series_at(place),
+                ) else {
                     continue;
                 };
                 let rows = series_rows(partition, member, query)?;
@@ -92,7 +93,7 @@ pub fn rows_of_matches(
     }
     Err(Stop::Offload(Box::new(move |reply| {
         let start = reply.len();
-        let mut finish = || {
+        let finish = || {
             for (index, job) in pending {
                 let rows = job()?;
                 if let Some(matched) = ready.get_mut(index) {

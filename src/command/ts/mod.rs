@@ -5,11 +5,15 @@ pub mod duration;
 pub mod facts;
 pub mod label_choice;
 pub mod labels;
+pub mod matching;
+pub mod multi;
 pub mod options;
+pub mod parts;
 pub mod query;
 pub mod range_options;
 pub mod read;
 pub mod read_options;
+pub mod several;
 #[cfg(test)]
 mod test_args;
 pub mod texts;

@@ -61,18 +61,19 @@ pub fn now_of(partition: &Partition, call: &Call<'_>) -> Now {
     }
 }
 
-fn query_index(
-    context: &mut SessionContext<'_>,
-    args: Args<'_>,
-    _: &mut Reply,
-) -> Result<(), SessionStop> {
+fn query_index(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     LabelFilter::parse(args.from(1))?;
-    Err(parts::ask_every_partition(context, "TS.PART.INDEX", args, |_, _, answers, reply| {
-        let keys = parts::sorted(answers);
-        reply.set(keys.len());
-        keys.iter().for_each(|(key, _)| reply.bulk(key));
-        Ok(())
-    }))
+    Err(parts::ask_every_partition(
+        context,
+        "TS.PART.INDEX",
+        args,
+        |_, _, answers, reply| {
+            let keys = parts::sorted(answers);
+            reply.set(keys.len());
+            keys.iter().for_each(|(key, _)| reply.bulk(key));
+            Ok(())
+        },
+    ))
 }
 
 fn index_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
@@ -80,23 +81,26 @@ fn index_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
     let filter = LabelFilter::parse(args.from(1))?;
     let found = partition.find_labelled(&label_query(&filter, args), call.now_ms)?;
     parts::begin(reply);
-    found.iter().for_each(|found| parts::push(reply, found.key(), b""));
+    found
+        .iter()
+        .for_each(|found| parts::push(reply, found.key(), b""));
     Ok(())
 }
 
-fn query_labels(
-    context: &mut SessionContext<'_>,
-    args: Args<'_>,
-    _: &mut Reply,
-) -> Result<(), SessionStop> {
+fn query_labels(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     parse_query_labels(args)?;
-    Err(parts::ask_every_partition(context, "TS.PART.LABELS", args, |_, _, answers, reply| {
-        let mut words: Vec<&[u8]> = parts::sorted(answers).into_iter().map(|(word, _)| word).collect();
-        words.dedup();
-        reply.set(words.len());
-        words.iter().for_each(|word| reply.bulk(word));
-        Ok(())
-    }))
+    Err(parts::ask_every_partition(
+        context,
+        "TS.PART.LABELS",
+        args,
+        |_, _, answers, reply| {
+            let mut words: Vec<&[u8]> = parts::sorted(answers).into_iter().map(|(word, _)| word).collect();
+            words.dedup();
+            reply.set(words.len());
+            words.iter().for_each(|word| reply.bulk(word));
+            Ok(())
+        },
+    ))
 }
 
 fn labels_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
@@ -140,10 +144,15 @@ fn labels_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
 
 fn mget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     parse_mget(args)?;
-    Err(parts::ask_every_partition(context, "TS.PART.MGET", args, |_, _, answers, reply| {
-        write_series(&parts::sorted(answers), reply);
-        Ok(())
-    }))
+    Err(parts::ask_every_partition(
+        context,
+        "TS.PART.MGET",
+        args,
+        |_, _, answers, reply| {
+            write_series(&parts::sorted(answers), reply);
+            Ok(())
+        },
+    ))
 }
 
 /// The head of a map of series, and the series.
@@ -191,7 +200,8 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
                 Some((timestamp, row)) => {
                     part.array(2);
                     part.integer(timestamp);
-                    row.iter().for_each(|value| super::value::write_value(&mut part, *value));
+                    row.iter()
+                        .for_each(|value| super::value::write_value(&mut part, *value));
                 }
             }
             parts::push(reply, &key, part.as_bytes());
@@ -199,7 +209,14 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
         Ok(())
     };
     let filter = parse_mget(args)?.filter;
-    rows_of_matches(partition, (&filter, args), &query, call.now_ms, reply, Box::new(write))
+    rows_of_matches(
+        partition,
+        (&filter, args),
+        &query,
+        call.now_ms,
+        reply,
+        Box::new(write),
+    )
 }
 
 /// The key of a series and the head of what follows it: its labels and `others`.
@@ -223,7 +240,10 @@ fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
     };
     let shown: Vec<(&[u8], Option<&[u8]>)> = match choice {
         LabelChoice::None => Vec::new(),
-        LabelChoice::All => labels.iter().map(|(name, value)| (&**name, Some(&**value))).collect(),
+        LabelChoice::All => labels
+            .iter()
+            .map(|(name, value)| (&**name, Some(&**value)))
+            .collect(),
         LabelChoice::Selected(names) => names.iter().map(|name| (&**name, selected(name))).collect(),
     };
     match part.proto() {
@@ -251,7 +271,11 @@ fn mrevrange(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply
 }
 
 /// The form of the arguments is that of every business; what times mean is for the partitions to say.
-fn parse_form(context: &SessionContext<'_>, args: Args<'_>, command: RangeCommand) -> Result<MultiRange, Refusal> {
+fn parse_form(
+    context: &SessionContext<'_>,
+    args: Args<'_>,
+    command: RangeCommand,
+) -> Result<MultiRange, Refusal> {
     let now = Now {
         timestamp: context.clock.now_ms(),
         unit: crate::config::TimeUnit::Milliseconds,
@@ -286,7 +310,12 @@ fn ask_range(
             Ok(())
         }
     };
-    Err(parts::ask_every_partition(context, "TS.PART.MRANGE", args, collect))
+    Err(parts::ask_every_partition(
+        context,
+        "TS.PART.MRANGE",
+        args,
+        collect,
+    ))
 }
 
 fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
@@ -305,7 +334,12 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
         count: range.count.filter(|_| group.is_none()),
         ..range
     };
-    let query = Arc::new(RowsQuery::new(range, 0, is_reverse, partition.settings.time_unit)?);
+    let query = Arc::new(RowsQuery::new(
+        range,
+        0,
+        is_reverse,
+        partition.settings.time_unit,
+    )?);
     let asked = query.clone();
     let proto = reply.proto();
     let write = move |matched: Vec<Matched>, reply: &mut Reply| {
@@ -333,7 +367,14 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
         }
         Ok(())
     };
-    rows_of_matches(partition, (&filter, args), &query, call.now_ms, reply, Box::new(write))
+    rows_of_matches(
+        partition,
+        (&filter, args),
+        &query,
+        call.now_ms,
+        reply,
+        Box::new(write),
+    )
 }
 
 /// RESP3 names the aggregators.

@@ -86,7 +86,13 @@ pub fn ask_every_partition(
     args: Args<'_>,
     collect: Collect,
 ) -> SessionStop {
-    ask(context, name, &[(GatherTarget::EveryPartition, b"")], args, collect)
+    ask(
+        context,
+        name,
+        &[(GatherTarget::EveryPartition, b"")],
+        args,
+        collect,
+    )
 }
 
 /// Runs the internal command `name` with `args` behind its own on the owner of each key.
@@ -156,7 +162,11 @@ mod tests {
             }
             reply.take()
         };
-        let answers = [answer(&[("b", "1"), ("d", "")]), answer(&[]), answer(&[("a", "3")])];
+        let answers = [
+            answer(&[("b", "1"), ("d", "")]),
+            answer(&[]),
+            answer(&[("a", "3")]),
+        ];
         let expected: [(&[u8], &[u8]); 3] = [(b"a", b"3"), (b"b", b"1"), (b"d", b"")];
         assert_eq!(sorted(&answers), expected);
     }

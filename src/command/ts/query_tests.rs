@@ -170,7 +170,7 @@ fn buckets_of_samples() {
 
 #[test]
 fn empty_buckets_lie_between_reported_ones() {
-    let mut partition = with_samples(&[(10, "1", 0), (50, "5", 0), ]);
+    let mut partition = with_samples(&[(10, "1", 0), (50, "5", 0)]);
     run(&mut partition, "TS.ADD k 55 nan");
     check_rows(
         &mut partition,

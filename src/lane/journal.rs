@@ -8,6 +8,8 @@
 
 use crate::series::SeriesProperties;
 
+use super::outbox::OutboxEntry;
+
 /// Names one cross-partition batch: random, drawn by the coordinating lane.
 pub type BatchId = u128;
 
@@ -45,6 +47,8 @@ const BATCH_OUTCOME: u8 = 12;
 const DROP_SERIES: u8 = 14;
 const RENAME: u8 = 15;
 const SET_PROPERTIES: u8 = 17;
+const OWE: u8 = 18;
+const DELIVERED: u8 = 19;
 
 /// One operation as read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +105,10 @@ pub enum Operation<'a> {
     DropSeries { series_id: u64 },
     /// The series key has these properties, as [`crate::series::SeriesProperties::encode`] writes them.
     SetProperties { key: &'a [u8], properties: &'a [u8] },
+    /// Something has to be delivered to a key elsewhere, as [`super::outbox::OutboxEntry::encode`] writes it.
+    Owe { id: u64, entry: &'a [u8] },
+    /// It was delivered.
+    Delivered { id: u64 },
 }
 
 /// The record under construction.
@@ -219,6 +227,21 @@ impl JournalBuffer {
         let mut encoded = Vec::new();
         properties.encode(&mut encoded);
         self.push_bytes(&encoded);
+    }
+
+    /// Adds [`Operation::Owe`].
+    pub fn outbox_entry(&mut self, id: u64, entry: &OutboxEntry) {
+        self.bytes.push(OWE);
+        self.push_varint(id);
+        let mut encoded = Vec::new();
+        entry.encode(&mut encoded);
+        self.push_bytes(&encoded);
+    }
+
+    /// Adds [`Operation::Delivered`].
+    pub fn outbox_done(&mut self, id: u64) {
+        self.bytes.push(DELIVERED);
+        self.push_varint(id);
     }
 
     /// Adds a batch's part, gathered apart, between its begin and end marks.
@@ -400,6 +423,13 @@ impl<'a> JournalReader<'a> {
             RENAME => self.rename()?,
             DROP_SERIES => Operation::DropSeries {
                 series_id: self.varint("a series id")?,
+            },
+            OWE => Operation::Owe {
+                id: self.varint("an outbox number")?,
+                entry: self.bytes("an outbox entry")?,
+            },
+            DELIVERED => Operation::Delivered {
+                id: self.varint("an outbox number")?,
             },
             SET_PROPERTIES => Operation::SetProperties {
                 key: self.bytes("a key")?,

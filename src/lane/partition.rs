@@ -18,6 +18,7 @@ use super::journal::{BatchId, JournalBuffer, PartitionName};
 use super::keys::{Entry, KeyTable, Value};
 use super::label_query::WarmedLabels;
 use super::labels::LabelTable;
+use super::outbox::Outbox;
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
@@ -135,6 +136,10 @@ pub struct Partition {
     pub(super) labels: LabelTable,
     /// Labels that `kv` lists a key with, of keys in the table that have others now.
     pub(super) stale_labels: HashMap<Box<[u8]>, Vec<Label>>,
+    /// What is owed to keys elsewhere.
+    pub(super) outbox: Outbox,
+    /// Rules that are being followed, one within the other.
+    pub(super) roll_up_depth: usize,
     /// What the disk has answered to label queries that are about to be run again.
     pub(super) warmed_labels: Vec<WarmedLabels>,
     /// Deadlines of keys in the table.
@@ -553,6 +558,9 @@ impl Partition {
 
     /// Empties the entry at `place` and schedules the rows of its series for deletion.
     fn drop_value(&mut self, place: usize) {
+        if !self.replaying {
+            self.tell_other_ends(place, None);
+        }
         self.unlist(place);
         if let Value::Series(members) = self.keys.set_value(place, Value::Absent) {
             if self.replaying {
@@ -598,6 +606,7 @@ impl Partition {
                 return Ok(());
             };
             let (members, expire_at_ms) = (members.clone(), entry.expire_at_ms);
+            self.tell_other_ends(source, Some(to));
             let ids: Vec<(u8, u64)> = members
                 .iter()
                 .map(|(t, member)| (*t, self.series_at(*member).id))
@@ -668,6 +677,13 @@ impl Partition {
         self.batches.leave(&mut self.journal);
     }
 
+    /// Deletes the existing key at `place`, whose contents have moved to the key `to`.
+    pub fn delete_moved(&mut self, place: usize, to: &[u8]) {
+        self.tell_other_ends(place, Some(to));
+        self.unlist(place);
+        self.delete(place);
+    }
+
     /// Puts the part of `batch` on record, with the open record.
     pub fn commit_batch(&mut self, batch: BatchId, participants: &[PartitionName]) -> bool {
         let sequence = self.sequence;
@@ -677,6 +693,7 @@ impl Partition {
 
     /// Lets the keys of a complete batch go and puts its outcome on record, with the open record.
     pub fn settle_batch(&mut self, batch: BatchId) {
+        self.outbox.settle(batch, self.sequence);
         self.batches
             .outcome(batch, &mut self.journal, &mut self.dropped_series);
     }
@@ -724,6 +741,7 @@ impl Partition {
         }
         self.keys.clear();
         self.labels.clear();
+        self.outbox.clear();
         self.stale_labels.clear();
         self.series.clear();
         self.free_series.clear();

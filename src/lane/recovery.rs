@@ -15,6 +15,7 @@ use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
 use super::labels::LabelTable;
+use super::outbox::{Outbox, OutboxEntry};
 use super::partition::{
     LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key,
 };
@@ -201,6 +202,8 @@ impl OpenedPartition {
             labels: LabelTable::default(),
             stale_labels: HashMap::new(),
             warmed_labels: Vec::new(),
+            outbox: Outbox::default(),
+            roll_up_depth: 0,
             next_stored_deadline_ms,
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,
@@ -314,6 +317,16 @@ impl Partition {
                     self.remove_series(member);
                 }
                 self.dropped_series.push(*series_id);
+            }
+            Operation::Owe { id, entry } => {
+                let entry = OutboxEntry::decode(entry).ok_or_else(|| {
+                    let what = format!("journal record {}: damaged outbox entry", self.sequence);
+                    StoreError::new(StoreOperation::Decode, self.store.name(), what)
+                })?;
+                self.outbox.restore(*id, entry, self.sequence, None);
+            }
+            Operation::Delivered { id } => {
+                self.outbox.remove(*id);
             }
             Operation::SetProperties { key, properties } => {
                 let properties = SeriesProperties::decode(properties).ok_or_else(|| {

@@ -139,6 +139,13 @@ impl Partition {
         self.roll_up(place, due, now_ms);
     }
 
+    /// True if samples of the key at `place` are rolled up.
+    #[inline]
+    pub(super) fn has_rules(&self, place: usize) -> bool {
+        self.properties(place)
+            .is_some_and(|properties| !properties.rules.is_empty())
+    }
+
     fn newest_at(&self, place: usize) -> Option<i64> {
         let member = self.plain_series_at(place)?;
         self.series_at(member).newest_timestamp()

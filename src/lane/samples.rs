@@ -6,6 +6,7 @@ use crate::store::{Batch, StoredKey, Tier};
 
 use super::keys::Value;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
+use super::properties::PLAIN_DATA_TYPE;
 use super::series_state::{SealedState, Series};
 use super::stop::Stop;
 
@@ -16,7 +17,8 @@ impl Partition {
     /// `WRONGTYPE`, `Wait::Load`, or a key that is too long.
     #[inline]
     pub fn add_sample(&mut self, key: &[u8], data_type: u8, sample: Sample, now_ms: i64) -> Result<(), Stop> {
-        let member = match self.find(key, now_ms)? {
+        let found = self.find(key, now_ms)?;
+        let member = match found {
             Some(place) => match &self.keys.at(place).value {
                 Value::Series(members) => members
                     .iter()
@@ -30,8 +32,23 @@ impl Partition {
             Some(member) => member,
             None => self.create_series_of_found(key, data_type)?,
         };
-        self.put_sample(member, sample, now_ms);
+        match found.filter(|_| data_type == PLAIN_DATA_TYPE) {
+            Some(place) => self.put_sample_at(place, member, sample, now_ms),
+            None => self.put_sample(member, sample, now_ms),
+        }
         Ok(())
+    }
+
+    /// As [`Partition::put_sample`] for the series of data type 0 of the key at `place`, whose rules are followed.
+    #[inline]
+    pub fn put_sample_at(&mut self, place: usize, member: u32, sample: Sample, now_ms: i64) {
+        if !self.has_rules(place) {
+            self.put_sample(member, sample, now_ms);
+            return;
+        }
+        let newest = self.series_at(member).newest_timestamp();
+        self.put_sample(member, sample, now_ms);
+        self.roll_up_after(place, newest, sample.timestamp, now_ms);
     }
 
     /// Adds a sample to the series at `member`. An equal timestamp is replaced.

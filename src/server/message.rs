@@ -74,6 +74,8 @@ pub enum LaneRequest {
         key: Box<[u8]>,
         /// What it will hold; `None` deletes it.
         image: Option<KeyImage>,
+        /// What the key held is at this key now (RENAME).
+        moved_to: Option<Box<[u8]>>,
     },
     /// Delete everything; as part of a batch that holds every key.
     Flush(Option<BatchId>),
@@ -252,6 +254,21 @@ pub enum KeyImage {
         /// Unix milliseconds; 0 = never.
         expire_at_ms: i64,
     },
+}
+
+impl KeyImage {
+    /// Without the rules that the key is part of: COPY leaves them.
+    pub fn without_rules(mut self) -> KeyImage {
+        if let KeyImage::Series {
+            properties: Some(properties),
+            ..
+        } = &mut self
+        {
+            properties.rules.clear();
+            properties.source = None;
+        }
+        self
+    }
 }
 
 /// What a lane answers.

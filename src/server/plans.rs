@@ -552,7 +552,8 @@ async fn transfer_in(
                 batch,
                 place,
                 key: target.into(),
-                image: Some(image),
+                image: Some(if copies { image.without_rules() } else { image }),
+                moved_to: None,
             };
             check(ask(shell, lane, write).await)?;
             if !copies {
@@ -562,6 +563,7 @@ async fn transfer_in(
                     place,
                     key: source.into(),
                     image: None,
+                    moved_to: Some(target.into()),
                 };
                 check(ask(shell, lane, write).await)?;
             }

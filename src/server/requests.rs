@@ -68,7 +68,8 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
             place,
             key,
             image,
-        } => write_image(shell, batch, place, &key, image).await,
+            moved_to,
+        } => write_image(shell, batch, place, &key, (image, moved_to)).await,
         LaneRequest::Flush(batch) => flush(shell, batch).await,
         LaneRequest::Checkpoint => {
             checkpoints::checkpoint_all(shell).await;
@@ -497,12 +498,12 @@ async fn write_image(
     batch: BatchId,
     place: usize,
     key: &[u8],
-    image: Option<KeyImage>,
+    (image, moved_to): (Option<KeyImage>, Option<Box<[u8]>>),
 ) -> Answer {
     let written = with_partition(shell, place, |partition, now_ms| {
         partition.warm(key)?;
         partition.enter_batch(batch);
-        let written = write_image_now(partition, key, image.as_ref(), now_ms);
+        let written = write_image_now(partition, key, image.as_ref(), moved_to.as_deref(), now_ms);
         partition.leave_batch();
         written
     });
@@ -516,6 +517,7 @@ fn write_image_now(
     partition: &mut Partition,
     key: &[u8],
     image: Option<&KeyImage>,
+    moved_to: Option<&[u8]>,
     now_ms: i64,
 ) -> Result<(), Stop> {
     partition.check_key(key)?;
@@ -524,8 +526,10 @@ fn write_image_now(
             partition.set_string(key, value, *expire_at_ms, now_ms)
         }
         other => {
-            if let Some(found) = partition.find(key, now_ms)? {
-                partition.delete(found);
+            match (partition.find(key, now_ms)?, moved_to) {
+                (Some(found), Some(to)) => partition.delete_moved(found, to),
+                (Some(found), None) => partition.delete(found),
+                (None, _) => {}
             }
             let Some(KeyImage::Series {
                 series,

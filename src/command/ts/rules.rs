@@ -1,0 +1,237 @@
+//! TS.CREATERULE and TS.DELETERULE, and the internal commands that write to the destinations of rules.
+//!
+//! Both ends of a rule know each other; they are changed by one batch that holds both keys.
+
+use crate::aggregate::Aggregator;
+use crate::command::plan::{Plan, QueuedCommand};
+use crate::command::session::{SessionContext, SessionStop};
+use crate::command::{Call, Command, Flags, KeyHandler, KeySpec, Run};
+use crate::config::TimeUnit;
+use crate::lane::outbox::OutboxEntry;
+use crate::lane::{Handled, Partition, RolledUp};
+use crate::refusal::Refusal;
+use crate::resp::number::{parse_i64, parse_u64};
+use crate::resp::{Args, Reply};
+use crate::series::{Label, Rule};
+
+use super::aggregation::Width;
+use super::facts;
+use super::query::write_sample;
+use super::read_options::parse_create_rule;
+use super::texts;
+use super::timestamp::Now;
+
+/// The table of these commands.
+pub const COMMANDS: &[Command] = &[
+    facts::CREATERULE.command(Run::Session(create_rule)),
+    facts::DELETERULE.command(Run::Session(delete_rule)),
+    internal("TS.RULE.CHECK", check),
+    internal("TS.RULE.ADD", add),
+    internal("TS.RULE.HAS", has),
+    internal("TS.RULE.SOURCE", set_source),
+    internal("TS.RULE.RELINK", relink),
+    internal("TS.RULE.WRITE", write),
+    internal("TS.RULE.DESTINATION", create_destination),
+    internal("TS.RULE.OPEN", open_bucket),
+];
+
+const fn internal(name: &'static str, handler: KeyHandler) -> Command {
+    Command {
+        name,
+        arity: -3,
+        flags: Flags::WRITE.and(Flags::INTERNAL),
+        keys: KeySpec::FIRST,
+        group: "timeseries",
+        since: "1.0.0",
+        syntax: "key other",
+        summary: "Internal: one end of a rollup rule.",
+        run: Run::Owner { key: 1, handler },
+    }
+}
+
+fn queued(context: &SessionContext<'_>, name: &str, args: &[&[u8]]) -> Result<QueuedCommand, Refusal> {
+    let id = context.shared.commands.find(name.as_bytes());
+    let args = [&[name.as_bytes()], args].concat();
+    Ok(QueuedCommand {
+        id: id.ok_or_else(|| Refusal::text("ERR internal: no such internal command"))?,
+        args: args.into_iter().map(Box::from).collect(),
+    })
+}
+
+/// Time as the business of the key counts it.
+fn now_at(context: &SessionContext<'_>, key: &[u8]) -> Now {
+    let directory = &context.shared.directory;
+    let business = directory.business_of(key).and_then(|index| directory.businesses().get(index));
+    Now {
+        timestamp: context.clock.now_ms(),
+        unit: business.map_or(TimeUnit::Milliseconds, |business| business.config.time_unit),
+    }
+}
+
+fn create_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    let (source, destination) = (args.get(1), args.get(2));
+    let options = parse_create_rule(args, now_at(context, source))?;
+    // Checked now, so that nothing fails once the rule is half there.
+    super::query::bucketing_of(&options.bucket, options.align, now_at(context, source).unit)?;
+    let (bucket, text) = match options.bucket.width {
+        Width::Fixed(width) if options.bucket.zone.is_none() => (width, &b""[..]),
+        _ => (0, &*options.bucket.text),
+    };
+    let chained: &[u8] = if context.shared.settings().chained_rules { b"1" } else { b"0" };
+    let commands = [
+        queued(context, "TS.RULE.CHECK", &[source, b"source", chained])?,
+        queued(context, "TS.RULE.CHECK", &[destination, b"destination", chained])?,
+        queued(context, "TS.RULE.SOURCE", &[destination, source])?,
+        queued(
+            context,
+            "TS.RULE.ADD",
+            &[
+                source,
+                destination,
+                options.aggregator.name().as_bytes(),
+                bucket.to_string().as_bytes(),
+                options.align.to_string().as_bytes(),
+                text,
+                options.bucket.zone.as_deref().unwrap_or(b""),
+                if options.backfill { b"1" } else { b"0" },
+            ],
+        )?,
+    ];
+    Err(Plan::AllOrNothing(commands.into()).into())
+}
+
+fn delete_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    let (source, destination) = (args.get(1), args.get(2));
+    let commands = [
+        queued(context, "TS.RULE.HAS", &[source, destination])?,
+        queued(context, "TS.RULE.RELINK", &[source, destination])?,
+        queued(context, "TS.RULE.RELINK", &[destination, source])?,
+    ];
+    Err(Plan::AllOrNothing(commands.into()).into())
+}
+
+/// `key source|destination chained`: whether the series can be that end of another rule.
+fn check(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let found = partition.find_plain_series(call.args.get(1), call.now_ms)?;
+    let (place, _) = found.ok_or(texts::KEY_MISSING)?;
+    let (has_source, has_rules) = partition
+        .properties(place)
+        .map_or((false, false), |properties| (properties.source.is_some(), !properties.rules.is_empty()));
+    let chained = call.args.get(3) == b"1";
+    if call.args.get(2) == b"source" {
+        if has_source && !chained {
+            return Err(texts::RULE_SOURCE_HAS_SOURCE.into());
+        }
+    } else if has_source {
+        return Err(texts::RULE_DESTINATION_HAS_SOURCE.into());
+    } else if has_rules && !chained {
+        return Err(texts::RULE_DESTINATION_HAS_RULES.into());
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `key destination`: whether the series has the rule.
+fn has(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let found = partition.find_plain_series(call.args.get(1), call.now_ms)?;
+    let (place, _) = found.ok_or(texts::KEY_MISSING)?;
+    let destination = call.args.get(2);
+    let has = partition
+        .properties(place)
+        .is_some_and(|properties| properties.rules.iter().any(|rule| *rule.destination == *destination));
+    if !has {
+        return Err(texts::RULE_MISSING.into());
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `key source`: the series is the destination of a rule of `source`.
+fn set_source(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let found = partition.find_plain_series(call.args.get(1), call.now_ms)?;
+    let (place, _) = found.ok_or(texts::KEY_MISSING)?;
+    let mut properties = partition.properties(place).cloned().unwrap_or_default();
+    properties.source = Some(call.args.get(2).into());
+    partition.set_properties(place, properties);
+    reply.ok();
+    Ok(())
+}
+
+/// `key destination aggregator bucket align calendar zone backfill`: adds the rule.
+fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args;
+    let found = partition.find_plain_series(args.get(1), call.now_ms)?;
+    let (place, member) = found.ok_or(texts::KEY_MISSING)?;
+    let backfill = args.get(8) == b"1";
+    let newest = partition.last_sample(member)?.map(|sample| sample.timestamp);
+    let mut properties = partition.properties(place).cloned().unwrap_or_default();
+    properties.rules.push(Rule {
+        destination: args.get(2).into(),
+        aggregator: Aggregator::parse(args.get(3)).ok_or(texts::AGGREGATOR_UNKNOWN)?,
+        bucket: parse_i64(args.get(4)).unwrap_or(0),
+        align: parse_i64(args.get(5)).unwrap_or(0),
+        calendar: (args.get(6).into(), args.get(7).into()),
+        from: match newest {
+            Some(newest) if !backfill => newest.saturating_add(1),
+            _ => i64::MIN,
+        },
+    });
+    partition.set_properties(place, properties);
+    if backfill {
+        partition.roll_up_all(place, args.get(2), call.now_ms);
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `key other [name]`: the other end of a rule has another name, or is gone.
+fn relink(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let to = call.args.try_get(3);
+    partition.relink(call.args.get(1), call.args.get(2), to, call.now_ms)?;
+    reply.ok();
+    Ok(())
+}
+
+/// `key source from to [timestamp value ...]`, numbers as 8 bytes little-endian.
+fn write(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args;
+    let word = |index: usize| {
+        let bytes = args.try_get(index).and_then(|bytes| bytes.try_into().ok());
+        u64::from_le_bytes(bytes.unwrap_or_default())
+    };
+    let samples = (5..args.len().saturating_sub(1))
+        .step_by(2)
+        .map(|index| (word(index) as i64, f64::from_bits(word(index + 1))))
+        .collect();
+    let rolled_up = RolledUp {
+        replaced: (word(3) as i64, word(4) as i64),
+        samples,
+    };
+    partition.warm(args.get(1))?;
+    partition.write_rollup(args.get(2), args.get(1), &rolled_up, call.now_ms)?;
+    reply.ok();
+    Ok(())
+}
+
+/// `key source retention [label value ...]`: the series that a new rule writes to; one that is there stays as it is.
+fn create_destination(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args;
+    if partition.find(args.get(1), call.now_ms)?.is_none() {
+        let labels: Vec<Label> = (4..args.len().saturating_sub(1))
+            .step_by(2)
+            .map(|index| (args.get(index).into(), args.get(index + 1).into()))
+            .collect();
+        let retention = parse_u64(args.get(3)).map_or(0, |retention| retention as i64);
+        let properties = OutboxEntry::created_properties(args.get(2), retention, labels);
+        partition.create_series_key(args.get(1), properties, call.now_ms)?;
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `key destination`: the open bucket of the rule, as a sample.
+fn open_bucket(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let found = partition.read_open_bucket(call.args.get(1), call.args.get(2), call.now_ms)?;
+    write_sample(reply, found);
+    Ok(())
+}

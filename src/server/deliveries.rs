@@ -1,0 +1,218 @@
+//! Delivering what partitions owe to keys elsewhere, once the record that says so is written.
+//!
+//! One task per lane. A client whose command owes something gets its reply when it is delivered: who writes a sample
+//! that closes a bucket finds the bucket in the destination. Deliveries wait for commits of other lanes, never for
+//! their deliveries, so chains of rules cannot wait for each other.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::command::CommandId;
+use crate::lane::RolledUp;
+use crate::lane::outbox::OutboxEntry;
+use crate::refusal::Refusal;
+use crate::resp::Proto;
+
+use super::blocking;
+use super::lane_shell::LaneShell;
+use super::message::{Answer, Hop, LaneRequest};
+use super::requests::{ask, with_partition};
+
+/// Entries delivered together.
+const DELIVERIES_PER_ROUND_MAX: usize = 256;
+/// Wait before deliveries that failed are tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// An internal command to be run at another key.
+struct Delivery {
+    id: u64,
+    lane: usize,
+    place: usize,
+    command: CommandId,
+    args: Vec<Vec<u8>>,
+}
+
+/// The delivery task of a lane: runs for ever.
+pub async fn delivery_loop(shell: Rc<LaneShell>) {
+    loop {
+        let mut failed = false;
+        let places = shell.lane.borrow().partitions.len();
+        for place in 0..places {
+            failed = !deliver_from(&shell, place).await || failed;
+        }
+        if failed {
+            glommio::timer::sleep(RETRY).await;
+        } else {
+            shell.commits.wait_for_deliveries().await;
+        }
+    }
+}
+
+/// Delivers everything that one partition owes; false if something could not be delivered.
+async fn deliver_from(shell: &Rc<LaneShell>, place: usize) -> bool {
+    loop {
+        let written = shell.commits.last_written(place).commit;
+        let entries = match shell.lane.borrow_mut().partition(place) {
+            Ok(partition) => partition.take_deliveries(DELIVERIES_PER_ROUND_MAX),
+            // It is opened again, and its journal knows what it owes.
+            Err(_) => Vec::new(),
+        };
+        let all = entries.len() < DELIVERIES_PER_ROUND_MAX;
+        let undelivered = deliver(shell, place, entries).await;
+        let done = undelivered.is_empty();
+        if !done && let Ok(partition) = shell.lane.borrow_mut().partition(place) {
+            partition.give_back_deliveries(&undelivered);
+        }
+        if all || !done {
+            shell.commits.delivered(place, written);
+            let mut lane = shell.lane.borrow_mut();
+            shell.pass_commit(&mut lane);
+            return done;
+        }
+    }
+}
+
+/// Delivers these; returns those that have to be tried again.
+async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxEntry)>) -> Vec<u64> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let (mut done, mut again) = (Vec::new(), Vec::new());
+    let mut by_lane: BTreeMap<usize, Vec<Delivery>> = BTreeMap::new();
+    for (id, entry) in entries {
+        match prepare(shell, place, id, entry).await {
+            Ok(Some(delivery)) => by_lane.entry(delivery.lane).or_default().push(delivery),
+            Ok(None) => done.push(id),
+            Err(refusal) => {
+                log::warn!("a rollup is delayed: {refusal}");
+                again.push(id);
+            }
+        }
+    }
+    let asked: Vec<_> = by_lane
+        .into_iter()
+        .map(|(lane, deliveries)| {
+            let mut hop = Hop::new(0, Proto::Resp2, None);
+            for delivery in &deliveries {
+                let args = delivery.args.iter().map(Vec::as_slice);
+                hop.push(delivery.command, delivery.place, false, args);
+            }
+            let ids: Vec<u64> = deliveries.iter().map(|delivery| delivery.id).collect();
+            let shell = shell.clone();
+            let asked =
+                glommio::spawn_local(async move { ask(&shell, lane, LaneRequest::Execute(hop)).await });
+            (ids, asked)
+        })
+        .collect();
+    for (ids, answer) in asked {
+        match answer.await {
+            Answer::Parts(parts) => {
+                for (index, id) in ids.into_iter().enumerate() {
+                    let is_closed = parts.get(index).starts_with(b"-ERR partition unavailable");
+                    if is_closed { &mut again } else { &mut done }.push(id);
+                }
+            }
+            _ => again.extend(ids),
+        }
+    }
+    let mut lane = shell.lane.borrow_mut();
+    if let Ok(partition) = lane.partition(place) {
+        done.into_iter().for_each(|id| partition.delivered(id));
+        if partition.has_changes() {
+            shell.commits.note(place, false);
+        }
+    }
+    again
+}
+
+/// What is to be run where; `None` if there is nothing to do any more.
+async fn prepare(
+    shell: &Rc<LaneShell>,
+    place: usize,
+    id: u64,
+    entry: OutboxEntry,
+) -> Result<Option<Delivery>, Refusal> {
+    let Some(target) = shell.shared.directory.place(entry.target()) else {
+        return Ok(None);
+    };
+    let (name, args): (&str, Vec<Vec<u8>>) = match entry {
+        OutboxEntry::Rollup {
+            source,
+            destination,
+            from,
+            to,
+        } => {
+            let Some(rolled_up) = roll_up(shell, place, &source, &destination, (from, to)).await? else {
+                return Ok(None);
+            };
+            ("TS.RULE.WRITE", rollup_args(&destination, &source, &rolled_up))
+        }
+        OutboxEntry::Relink { key, from, to } => {
+            let args = [Some(key), Some(from), to];
+            ("TS.RULE.RELINK", args.into_iter().flatten().map(Vec::from).collect())
+        }
+        OutboxEntry::Create {
+            key,
+            source,
+            retention,
+            labels,
+        } => {
+            let mut args = vec![Vec::from(key), Vec::from(source), retention.to_string().into_bytes()];
+            args.extend(labels.into_iter().flat_map(|(name, value)| [Vec::from(name), Vec::from(value)]));
+            ("TS.RULE.DESTINATION", args)
+        }
+    };
+    let command = shell.shared.commands.find(name.as_bytes());
+    let command = command.ok_or_else(|| Refusal::text("ERR internal: no such internal command"))?;
+    Ok(Some(Delivery {
+        id,
+        lane: target.home.lane,
+        place: target.home.place,
+        command,
+        args: [vec![name.as_bytes().to_vec()], args].concat(),
+    }))
+}
+
+/// Arguments of the write to a destination: its key, the source, the stretch that is replaced, timestamps and values.
+fn rollup_args(destination: &[u8], source: &[u8], rolled_up: &RolledUp) -> Vec<Vec<u8>> {
+    let (from, to) = rolled_up.replaced;
+    let mut args = vec![
+        destination.to_vec(),
+        source.to_vec(),
+        from.to_le_bytes().to_vec(),
+        to.to_le_bytes().to_vec(),
+    ];
+    for (timestamp, value) in &rolled_up.samples {
+        args.push(timestamp.to_le_bytes().to_vec());
+        args.push(value.to_bits().to_le_bytes().to_vec());
+    }
+    args
+}
+
+async fn roll_up(
+    shell: &Rc<LaneShell>,
+    place: usize,
+    source: &[u8],
+    destination: &[u8],
+    stretch: (i64, i64),
+) -> Result<Option<RolledUp>, Refusal> {
+    let read = with_partition(shell, place, |partition, now_ms| {
+        partition.read_rollup(source, destination, stretch, now_ms)
+    });
+    let Some(read) = read.await? else {
+        return Ok(None);
+    };
+    let rolled_up = if read.is_ready() {
+        read.run()
+    } else {
+        blocking::run(move || read.run()).await
+    };
+    match rolled_up {
+        Ok(rolled_up) => Ok(Some(rolled_up)),
+        Err(error) => {
+            log::error!("{error}");
+            Err(Refusal::text(format!("ERR storage: {error}")))
+        }
+    }
+}

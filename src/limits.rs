@@ -61,6 +61,9 @@ pub const DURATION_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 /// Samples of one chunk of the cold tier: enough for its codec to show its strength, decoded in 25 microseconds.
 pub const COLD_CHUNK_SAMPLES: usize = 8_192;
 
+/// Deleted ranges of one series whose samples are still on disk: 16 bytes each in its row, which every seal writes.
+pub const DELETED_RANGES_MAX: usize = 16_384;
+
 const _: () = assert!(PARTITIONS_MAX <= SLOTS);
 
 // With the default partition count (one per lane) every lane count must be possible.

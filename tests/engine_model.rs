@@ -103,6 +103,12 @@ fn child() {
     ));
     std::fs::write(directory.join("now"), run.now_ms.to_string()).unwrap();
     std::fs::write(directory.join("model"), run.durable.render()).unwrap();
+    let newest_deleted: String = run
+        .newest_deleted
+        .iter()
+        .map(|((key, data_type), newest)| format!("{} {data_type} {newest}\n", String::from_utf8_lossy(key)))
+        .collect();
+    std::fs::write(directory.join("newest_deleted"), newest_deleted).unwrap();
     std::fs::write(directory.join("outcome"), outcome.err().unwrap_or_default()).unwrap();
     std::process::abort();
 }
@@ -130,6 +136,11 @@ fn what_was_committed_survives_an_abort() {
         assert_eq!(read("outcome"), "", "SEED={seed}, in the child");
         let (model, now_ms) = (Model::parse(&read("model")), read("now").parse().unwrap());
         let mut run = Run::open(&directory.path().join("data"), setup(seed), model, now_ms);
+        for line in read("newest_deleted").lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let series = (words[0].as_bytes().to_vec(), words[1].parse().unwrap());
+            run.newest_deleted.insert(series, words[2].parse().unwrap());
+        }
         if let Err(error) = run.compare_all() {
             panic!("SEED={seed}, after the abort: {error}");
         }

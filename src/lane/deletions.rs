@@ -35,6 +35,13 @@ pub fn covering(ranges: &[TimeRange], timestamp: i64) -> Option<TimeRange> {
     ranges.get(next).copied().filter(|range| range.0 <= timestamp)
 }
 
+/// What `ranges` cover from `start` on.
+pub fn from(ranges: &[TimeRange], start: i64) -> Vec<TimeRange> {
+    let next = ranges.partition_point(|range| range.1 < start);
+    let rest = ranges.get(next..).unwrap_or(&[]);
+    rest.iter().map(|range| (range.0.max(start), range.1)).collect()
+}
+
 /// Appends the samples at `within` that no range covers to `out`.
 pub fn copy_visible(columns: &Columns, within: Range<usize>, ranges: &[TimeRange], out: &mut Columns) {
     let Range { mut start, end } = within;
@@ -90,6 +97,9 @@ mod tests {
         assert_eq!(covering(&ranges, 20), Some((10, 20)));
         assert_eq!(covering(&ranges, 25), None);
         assert_eq!(covering(&ranges, 41), None);
+        assert_eq!(from(&ranges, 15), [(15, 20), (30, 40)]);
+        assert_eq!(from(&ranges, 21), [(30, 40)]);
+        assert_eq!(from(&ranges, 41), []);
         assert_eq!(union(&ranges, &[(21, 29), (50, 50)]), [(10, 40), (50, 50)]);
     }
 

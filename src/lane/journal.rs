@@ -46,6 +46,7 @@ const BATCH_END: u8 = 11;
 const BATCH_OUTCOME: u8 = 12;
 const DROP_SERIES: u8 = 14;
 const RENAME: u8 = 15;
+const DELETE_RANGE: u8 = 16;
 const SET_PROPERTIES: u8 = 17;
 const OWE: u8 = 18;
 const DELIVERED: u8 = 19;
@@ -103,6 +104,9 @@ pub enum Operation<'a> {
     /// The series and its samples are gone. Deleting or replacing a key alone does not say so: the rows of `kv` may
     /// be newer than the record, and name a series that came to the key later.
     DropSeries { series_id: u64 },
+    /// The samples in this range of time, both ends included, are gone. As with samples, the series' row says up to
+    /// which record this is sealed.
+    DeleteRange { series_id: u64, from: i64, to: i64 },
     /// The series key has these properties, as [`crate::series::SeriesProperties::encode`] writes them.
     SetProperties { key: &'a [u8], properties: &'a [u8] },
     /// Something has to be delivered to a key elsewhere, as [`super::outbox::OutboxEntry::encode`] writes it.
@@ -218,6 +222,14 @@ impl JournalBuffer {
     pub fn drop_series(&mut self, series_id: u64) {
         self.bytes.push(DROP_SERIES);
         self.push_varint(series_id);
+    }
+
+    /// Adds [`Operation::DeleteRange`].
+    pub fn delete_range(&mut self, series_id: u64, from: i64, to: i64) {
+        self.bytes.push(DELETE_RANGE);
+        self.push_varint(series_id);
+        self.push_varint(zigzag(from));
+        self.push_varint(zigzag(to));
     }
 
     /// Adds [`Operation::SetProperties`].
@@ -431,6 +443,11 @@ impl<'a> JournalReader<'a> {
             DELIVERED => Operation::Delivered {
                 id: self.varint("an outbox number")?,
             },
+            DELETE_RANGE => Operation::DeleteRange {
+                series_id: self.varint("a series id")?,
+                from: unzigzag(self.varint("a timestamp")?),
+                to: unzigzag(self.varint("a timestamp")?),
+            },
             SET_PROPERTIES => Operation::SetProperties {
                 key: self.bytes("a key")?,
                 properties: self.bytes("properties")?,
@@ -515,6 +532,7 @@ mod tests {
         buffer.batch_outcome(7, true);
         buffer.rename(b"s", b"t", &[(255, 1 << 40)], 9);
         buffer.drop_series(1 << 40);
+        buffer.delete_range(1, i64::MIN, i64::MAX);
         buffer.flush();
         buffer
     }
@@ -523,7 +541,7 @@ mod tests {
     fn operations_come_back() {
         let buffer = example();
         let operations = all(buffer.bytes()).unwrap();
-        assert_eq!(operations.len(), 16);
+        assert_eq!(operations.len(), 17);
         assert_eq!(
             operations[1],
             Operation::Set {
@@ -592,6 +610,8 @@ mod tests {
             }
         );
         assert_eq!(operations[14], Operation::DropSeries { series_id: 1 << 40 });
+        let (series_id, from, to) = (1, i64::MIN, i64::MAX);
+        assert_eq!(operations[15], Operation::DeleteRange { series_id, from, to });
     }
 
     #[test]

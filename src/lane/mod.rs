@@ -16,6 +16,7 @@ mod partition;
 mod properties;
 mod range;
 mod recovery;
+mod removal;
 mod rewrite;
 mod rewrites;
 mod rules;

@@ -99,14 +99,10 @@ impl Partition {
     /// If a row cannot be read or a chunk is damaged.
     pub fn read_range(&self, member: u32, mut query: RangeQuery) -> Result<RangeRead, StoreError> {
         let series = self.series_at(member);
-        let newest = series
-            .head
-            .timestamps
-            .last()
-            .copied()
-            .unwrap_or(series.sealed.last_timestamp);
         let retention = series.sealed.retention.unwrap_or(self.settings.retention);
-        if retention > 0 {
+        if retention > 0
+            && let Some(newest) = series.newest_timestamp()
+        {
             query.from = query.from.max(newest.saturating_sub(retention));
         }
         let mut head = Columns::default();

@@ -312,6 +312,9 @@ impl Partition {
             } => {
                 self.replay_rename(from, to, members, *expire_at_ms)?;
             }
+            Operation::DeleteRange { series_id, from, to } => {
+                self.replay_delete_range(*series_id, *from, *to)?;
+            }
             Operation::DropSeries { series_id } => {
                 if let Some(member) = self.series_places.get(series_id).copied() {
                     self.remove_series(member);
@@ -392,6 +395,16 @@ impl Partition {
         if self.sequence > self.series_at(member).sealed.sequence {
             let sequence = self.sequence;
             self.apply_sample(member, sample, sequence);
+        }
+        Ok(())
+    }
+
+    fn replay_delete_range(&mut self, series_id: u64, from: i64, to: i64) -> Result<(), StoreError> {
+        if let Some(member) = self.member_for_replay(series_id)?
+            && self.sequence > self.series_at(member).sealed.sequence
+        {
+            let sequence = self.sequence;
+            self.apply_delete_range(member, from, to, sequence);
         }
         Ok(())
     }

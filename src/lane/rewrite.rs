@@ -1,5 +1,5 @@
-//! Background work on the sealed part of a series: dropping what retention no longer shows, folding late rows into
-//! chunks, moving old chunks to the cold tier.
+//! Background work on the sealed part of a series: dropping what retention no longer shows, removing deleted samples,
+//! folding late rows into chunks, moving old chunks to the cold tier.
 //!
 //! A job reads on the blocking pool and returns what to change; the lane writes it with its next commit, rows and
 //! counts in one batch. While a job of a series runs, that series is not sealed, so nothing else changes its rows;
@@ -15,9 +15,9 @@ use super::series_state::SealedState;
 /// Late rows that one job reads.
 const LATE_ROWS_PER_JOB_MAX: usize = 8_192;
 /// Samples that one job re-encodes.
-const SAMPLES_PER_JOB_MAX: usize = 65_536;
+pub(super) const SAMPLES_PER_JOB_MAX: usize = 65_536;
 /// Chunks that one job drops.
-const DROPS_PER_JOB_MAX: usize = 256;
+pub(super) const DROPS_PER_JOB_MAX: usize = 256;
 
 /// Work on one series for the blocking pool.
 pub struct RewriteJob {
@@ -43,6 +43,11 @@ pub struct Rewritten {
     pub(super) deleted_chunks: Vec<(Tier, i64)>,
     pub(super) chunks: Vec<(Tier, i64, Vec<u8>)>,
     pub(super) deleted_late_rows: Vec<i64>,
+    /// The state says something new although no row may have changed.
+    pub(super) has_news: bool,
+    /// The newest sealed sample, if it was deleted samples that determined the last timestamp; `Some(None)` = nothing is
+    /// sealed any more.
+    pub(super) newest_sealed: Option<Option<i64>>,
     /// Bytes of chunks read and written, for the rate limit.
     pub work_bytes: u64,
 }
@@ -50,10 +55,13 @@ pub struct Rewritten {
 impl Rewritten {
     /// True if there was nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.deleted_chunks.is_empty() && self.chunks.is_empty() && self.deleted_late_rows.is_empty()
+        self.deleted_chunks.is_empty()
+            && self.chunks.is_empty()
+            && self.deleted_late_rows.is_empty()
+            && !self.has_news
     }
 
-    fn remove(&mut self, tier: Tier, first: i64, samples: usize, bytes: usize) {
+    pub(super) fn remove(&mut self, tier: Tier, first: i64, samples: usize, bytes: usize) {
         self.deleted_chunks.push((tier, first));
         self.work_bytes += bytes as u64;
         let (total_samples, total_bytes) = self.sealed.tier_mut(tier);
@@ -100,10 +108,16 @@ impl RewriteJob {
             deleted_chunks: Vec::new(),
             chunks: Vec::new(),
             deleted_late_rows: Vec::new(),
+            has_news: false,
+            newest_sealed: None,
             work_bytes: 0,
         };
         if let Some(before) = self.expired_before {
             self.drop_expired(&view, before, &mut out)?;
+        }
+        // Before late rows are folded: those are newer than the deletions, which must not hide them in chunks.
+        if out.is_empty() && !self.sealed.deleted.is_empty() {
+            self.remove_deleted(&view, &mut out)?;
         }
         if out.is_empty() && self.sealed.late_rows > 0 {
             self.fold(&view, &mut out)?;
@@ -114,7 +128,7 @@ impl RewriteJob {
         Ok(out)
     }
 
-    fn damaged(&self, what: &str, timestamp: i64) -> StoreError {
+    pub(super) fn damaged(&self, what: &str, timestamp: i64) -> StoreError {
         let what = format!(
             "damaged {what} of series {} at timestamp {timestamp}",
             self.series_id
@@ -146,9 +160,8 @@ impl RewriteJob {
         let oldest_late = if complete { before } else { i64::MIN };
         if !out.is_empty() {
             out.sealed.late_rows = left;
-            out.sealed.first_timestamp = oldest.map_or(self.sealed.last_timestamp, |oldest| {
-                if left > 0 { oldest.min(oldest_late) } else { oldest }
-            });
+            let oldest = oldest.unwrap_or(self.sealed.last_timestamp);
+            out.sealed.first_timestamp = if left > 0 { oldest.min(oldest_late) } else { oldest };
         }
         Ok(())
     }
@@ -185,6 +198,9 @@ impl RewriteJob {
                 break;
             }
             let Some(found) = self.chunk_for(view, timestamp)? else {
+                // All chunks are gone: what is late becomes the first one.
+                self.encode(&late, Tier::Hot, &mut scratch, out);
+                folded = late.len();
                 break;
             };
             let end = found.next.map_or(late.len(), |next| late.lower_bound(next));
@@ -202,6 +218,7 @@ impl RewriteJob {
         let all = complete && folded == late.len();
         let left = self.sealed.late_rows.saturating_sub(folded as u64).max(1);
         out.sealed.late_rows = if all { 0 } else { left };
+        out.has_news = all;
         Ok(())
     }
 
@@ -256,7 +273,13 @@ impl RewriteJob {
     }
 
     /// Encodes samples as one chunk, or as several of about the usual size when they are twice as many.
-    fn encode(&self, samples: &Columns, tier: Tier, scratch: &mut EncodeScratch, out: &mut Rewritten) {
+    pub(super) fn encode(
+        &self,
+        samples: &Columns,
+        tier: Tier,
+        scratch: &mut EncodeScratch,
+        out: &mut Rewritten,
+    ) {
         let usual = match tier {
             Tier::Hot => self.head_samples_max,
             Tier::Cold => self.cold_chunk_samples,

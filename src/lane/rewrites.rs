@@ -50,6 +50,10 @@ impl Rewrites {
 }
 
 fn expired_before(settings: &PartitionSettings, series: &Series) -> Option<i64> {
+    // Deleting the newest samples may show older ones again: which, is known when they are gone from the disk.
+    if !series.newest_is_certain() {
+        return None;
+    }
     let newest = series.newest_timestamp()?;
     let retention = series.sealed.retention.unwrap_or(settings.retention);
     (retention > 0).then(|| newest.saturating_sub(retention))
@@ -65,7 +69,8 @@ fn needs_rewrite(settings: &PartitionSettings, series: &Series, now_ms: i64) -> 
     let sealed = &series.sealed;
     let is_before = |limit: Option<i64>| limit.is_some_and(|limit| sealed.first_timestamp < limit);
     let is_idle = now_ms - series.touched_ms >= settings.head_idle_ms;
-    sealed.late_rows >= LATE_ROWS_FOLDED
+    !sealed.deleted.is_empty()
+        || sealed.late_rows >= LATE_ROWS_FOLDED
         || (sealed.late_rows > 0 && is_idle)
         || is_before(expired_before(settings, series))
         || (sealed.chunk_samples >= settings.cold_chunk_samples as u64 / 2
@@ -213,7 +218,7 @@ impl Partition {
     /// is not certain wait.
     pub(super) fn write_rewrites(&mut self, batch: &mut Batch) -> Vec<Rewritten> {
         let mut written = Vec::new();
-        for rewritten in std::mem::take(&mut self.rewrites.finished) {
+        for mut rewritten in std::mem::take(&mut self.rewrites.finished) {
             let member = self.series_places.get(&rewritten.series_id);
             let series = member
                 .and_then(|member| self.series.get(*member as usize))
@@ -234,6 +239,9 @@ impl Partition {
             }
             for timestamp in &rewritten.deleted_late_rows {
                 batch.delete_late(series.id, *timestamp, series.data_type);
+            }
+            if let Some(newest) = rewritten.newest_sealed {
+                rewritten.sealed.lower_last_timestamp(newest);
             }
             batch.put_series(series.id, &rewritten.sealed.encode(series.data_type, &series.key));
             written.push(rewritten);
@@ -263,16 +271,11 @@ impl Partition {
             let member = self.series_places.get(&rewritten.series_id);
             if let Some(Some(series)) = member.and_then(|member| self.series.get_mut(*member as usize)) {
                 series.set_sealed(rewritten.sealed);
+                if rewritten.newest_sealed.is_some() {
+                    series.last_timestamp_lowered();
+                }
             }
         }
-    }
-}
-
-impl Series {
-    /// Timestamp of the newest sample; `None` if there is none.
-    pub fn newest_timestamp(&self) -> Option<i64> {
-        let head = self.head.timestamps.last().copied();
-        head.or_else(|| self.sealed.has_chunks().then_some(self.sealed.last_timestamp))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Samples of a partition: adding them, sealing heads into chunks, and the series slab.
 
+use crate::limits::DELETED_RANGES_MAX;
 use crate::refusal::Refusal;
 use crate::series::{self, EncodeScratch, Sample};
 use crate::store::{Batch, StoredKey, Tier};
 
+use super::deletions;
 use super::keys::Value;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
 use super::properties::PLAIN_DATA_TYPE;
@@ -78,6 +80,42 @@ impl Partition {
         self.counters.changes += 1;
         if !self.watches.is_empty() {
             let key = self.series_at(member).key.clone();
+            self.watches.touch(&key);
+        }
+    }
+
+    /// Deletes the samples of the series at `member` from `from` to `to`, both included, in the time unit of the business.
+    /// Space on disk comes back in the background.
+    ///
+    /// # Errors
+    /// If too many deleted ranges wait for the background already.
+    pub fn delete_range(&mut self, member: u32, from: i64, to: i64) -> Result<(), Stop> {
+        let series = self.series_at(member);
+        if from > to || !series.may_hold(from, to) {
+            return Ok(());
+        }
+        if series.unsealed_deletions.len() + series.sealed.deleted.len() >= DELETED_RANGES_MAX {
+            let text = "ERR too many deleted ranges of this key wait for background work, try again later";
+            return Err(Refusal::text(text).into());
+        }
+        self.journal.delete_range(series.id, from, to);
+        let sequence = self.sequence;
+        self.apply_delete_range(member, from, to, sequence);
+        Ok(())
+    }
+
+    pub(super) fn apply_delete_range(&mut self, member: u32, from: i64, to: i64, sequence: u64) {
+        let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
+        let series = series.expect("invariant: entries name living series");
+        series.delete_range(from, to, sequence);
+        if series.unsealed_deletions.len() >= LATE_SAMPLES_MAX && !series.seal_due {
+            series.seal_due = true;
+            self.seal_due.push(member);
+        }
+        self.warmed.forget(series.id);
+        self.counters.changes += 1;
+        if !self.watches.is_empty() {
+            let key = series.key.clone();
             self.watches.touch(&key);
         }
     }
@@ -216,6 +254,7 @@ impl Partition {
             }
             let mut sealed = series.sealed.clone();
             sealed.sequence = sequence;
+            seal_deletions(series, &mut sealed, batch);
             let len = series.head.len();
             let mut start = 0;
             while start < len {
@@ -262,8 +301,13 @@ impl Partition {
                 continue;
             }
             series.set_sealed(sealed);
+            if !series.unsealed_deletions.is_empty() {
+                // There may be something to remove now.
+                series.rewrite_after_ms = 0;
+            }
             series.head.clear();
             series.late.clear();
+            series.unsealed_deletions.clear();
             series.first_unsealed_sequence = 0;
             series.seal_due = false;
             self.warmed.forget(id);
@@ -273,6 +317,24 @@ impl Partition {
     /// Puts series whose seal was not committed back on the list.
     pub(super) fn retry_seals(&mut self, seals: Vec<Seal>) {
         self.seal_due.extend(seals.into_iter().map(|seal| seal.member));
+    }
+}
+
+/// Puts the deletions of a series on disk: late rows are removed at once, so that those put into the batch afterwards stay;
+/// of chunks it is remembered.
+fn seal_deletions(series: &Series, sealed: &mut SealedState, batch: &mut Batch) {
+    let has_chunks = sealed.chunk_samples + sealed.cold_samples > 0;
+    for (from, to) in &series.unsealed_deletions {
+        if sealed.late_rows > 0 {
+            if from == to {
+                batch.delete_late(series.id, *from, series.data_type);
+            } else {
+                batch.delete_late_range(series.id, *from, *to);
+            }
+        }
+        if has_chunks {
+            deletions::insert(&mut sealed.deleted, *from, *to);
+        }
     }
 }
 

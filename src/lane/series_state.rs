@@ -5,10 +5,12 @@ use crate::store::{Database, Reach, Read, StoreError, Tier};
 
 use super::partition::damaged_series;
 
+use super::deletions;
+
 /// What is stored of a series beside its chunks; its row in the `series` family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedState {
-    /// Newest sealed timestamp; `i64::MIN` before the first seal.
+    /// Newest sealed timestamp, which may be deleted since; `i64::MIN` before the first seal. Samples up to it are late.
     pub last_timestamp: i64,
     /// Oldest sealed timestamp; `i64::MAX` before the first seal.
     pub first_timestamp: i64,
@@ -18,7 +20,7 @@ pub struct SealedState {
     pub chunk_samples: u64,
     /// Bytes of hot chunks.
     pub chunk_bytes: u64,
-    /// Rows written to `late`, equal timestamps counted again.
+    /// Rows written to `late`, equal timestamps counted again, and deleted ones until the next fold.
     pub late_rows: u64,
     /// Samples in cold chunks.
     pub cold_samples: u64,
@@ -90,6 +92,19 @@ impl SealedState {
     /// True if the newest sealed timestamp is known.
     pub fn has_chunks(&self) -> bool {
         self.chunk_samples + self.cold_samples > 0 || self.last_timestamp != i64::MIN
+    }
+
+    /// Samples are not late any more that are newer than `newest`, the newest sealed one; `None` = nothing is sealed.
+    pub fn lower_last_timestamp(&mut self, newest: Option<i64>) {
+        match newest {
+            Some(newest) => self.last_timestamp = self.last_timestamp.min(newest),
+            None if self.chunk_samples + self.cold_samples == 0 => {
+                self.last_timestamp = i64::MIN;
+                self.first_timestamp = i64::MAX;
+                self.late_rows = 0;
+            }
+            None => {}
+        }
     }
 
     /// Samples and bytes of the chunks of one tier.
@@ -229,16 +244,106 @@ impl Series {
         self.sealed = sealed;
     }
 
+    /// True if there may be samples in `from..=to`.
+    pub fn may_hold(&self, from: i64, to: i64) -> bool {
+        let in_late = || self.late.iter().any(|s| (from..=to).contains(&s.timestamp));
+        !self.head.range(from, to).is_empty() || in_late() || self.sealed_within(from, to).is_some()
+    }
+
+    /// What `from..=to` has in common with the time from the oldest to the newest sealed sample.
+    fn sealed_within(&self, from: i64, to: i64) -> Option<(i64, i64)> {
+        let sealed = &self.sealed;
+        let (from, to) = (from.max(sealed.first_timestamp), to.min(sealed.last_timestamp));
+        let is_something = sealed.chunk_samples + sealed.cold_samples + sealed.late_rows > 0;
+        (is_something && from <= to).then_some((from, to))
+    }
+
+    /// Deletes the samples in `from..=to`: in memory at once, of what is sealed it is remembered.
+    pub fn delete_range(&mut self, from: i64, to: i64, sequence: u64) {
+        if self.first_unsealed_sequence == 0 {
+            self.first_unsealed_sequence = sequence;
+        }
+        let within = self.head.range(from, to);
+        self.head.remove(within);
+        self.late
+            .retain(|sample| !(from..=to).contains(&sample.timestamp));
+        if let Some((from, to)) = self.sealed_within(from, to) {
+            deletions::insert(&mut self.unsealed_deletions, from, to);
+        }
+        self.find_newest();
+    }
+
+    fn find_newest(&mut self) {
+        let newest = self.head.timestamps.last().copied();
+        self.newest = newest.unwrap_or(self.sealed.last_timestamp);
+    }
+
+    /// The last sealed timestamp is lower now: late samples that are newer belong to the head, and what was deleted
+    /// behind it is gone.
+    pub(super) fn last_timestamp_lowered(&mut self) {
+        let (newer, late) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|sample| self.is_newer_than_sealed(sample.timestamp));
+        self.late = late;
+        let newer: Vec<Sample> = newer;
+        for sample in newer {
+            self.head.upsert(sample);
+        }
+        for (from, to) in std::mem::take(&mut self.unsealed_deletions) {
+            if let Some((from, to)) = self.sealed_within(from, to) {
+                deletions::insert(&mut self.unsealed_deletions, from, to);
+            }
+        }
+        self.find_newest();
+    }
+
+    /// Timestamp of the newest sample; `None` if there is none. As long as it is not certain, see
+    /// [`Series::newest_is_certain`], there may be newer ones among late rows, and the newest one may be older.
+    pub fn newest_timestamp(&self) -> Option<i64> {
+        if let Some(newest) = self.head.timestamps.last() {
+            return Some(*newest);
+        }
+        if !self.sealed.has_chunks() {
+            return None;
+        }
+        match self.newest_deletion() {
+            None => Some(self.sealed.last_timestamp),
+            Some((from, _)) => {
+                let late = self.late.iter().map(|sample| sample.timestamp).max();
+                late.max(Some(from.saturating_sub(1)))
+            }
+        }
+    }
+
+    /// False from the deletion of the newest sealed sample until background work has carried it out on disk, unless there
+    /// are newer samples in memory.
+    pub fn newest_is_certain(&self) -> bool {
+        !self.head.is_empty() || self.newest_deletion().is_none()
+    }
+
+    /// The deleted range, merged from all, that the last sealed timestamp lies in.
+    fn newest_deletion(&self) -> Option<(i64, i64)> {
+        let (stored, unsealed) = (&self.sealed.deleted, &self.unsealed_deletions);
+        let last = self.sealed.last_timestamp;
+        if deletions::covering(stored, last).is_none() && deletions::covering(unsealed, last).is_none() {
+            return None;
+        }
+        deletions::covering(&deletions::union(stored, unsealed), last)
+    }
+
     fn is_newer_than_sealed(&self, timestamp: i64) -> bool {
         !self.sealed.has_chunks() || timestamp > self.sealed.last_timestamp
     }
 
     /// True if nothing would be lost by forgetting the series.
+    ///
+    /// A series whose samples in memory are all deleted again is not sealed before its row says so: the deletion may
+    /// belong to a batch that is not committed, then the journal must keep the samples.
     pub fn is_sealed(&self) -> bool {
-        self.head.is_empty() && self.late.is_empty()
+        self.head.is_empty() && self.late.is_empty() && self.first_unsealed_sequence == 0
     }
 
-    /// Samples, rows of `late` with equal timestamps counted again.
+    /// Samples, rows of `late` with equal timestamps counted again, and deleted ones until they are removed from disk.
     pub fn sample_count(&self) -> u64 {
         self.sealed.chunk_samples
             + self.sealed.cold_samples
@@ -252,6 +357,7 @@ impl Series {
             + self.key.len()
             + self.head.memory_bytes()
             + self.late.capacity() * size_of::<Sample>()
+            + (self.unsealed_deletions.capacity() + self.sealed.deleted.capacity()) * DELETED_RANGE_BYTES
     }
 }
 

@@ -107,6 +107,14 @@ impl Batch {
         self.rows.delete_cf(self.database.family(layout::LATE), key);
     }
 
+    /// Removes the late rows of a series in `from..=to` that are stored or in this batch already, whatever their data
+    /// type.
+    pub fn delete_late_range(&mut self, series_id: u64, from: i64, to: i64) {
+        let (start, end) = layout::late_range(series_id, from, to);
+        self.rows
+            .delete_range_cf(self.database.family(layout::LATE), start, end);
+    }
+
     /// Removes everything stored of a series.
     pub fn delete_series(&mut self, series_id: u64) {
         self.rows

@@ -120,6 +120,19 @@ pub fn late_key(series_id: u64, timestamp: i64, data_type: u8) -> [u8; 17] {
     key
 }
 
+/// The smallest key above every chunk and late row of the series with a timestamp up to `to`.
+pub fn end_of_rows(series_id: u64, to: i64) -> Vec<u8> {
+    match to.checked_add(1) {
+        Some(next) => chunk_key(series_id, next).to_vec(),
+        None => series_id.saturating_add(1).to_be_bytes().to_vec(),
+    }
+}
+
+/// Keys that enclose the late rows of a series in `from..=to`: the first one, and the first one behind them.
+pub fn late_range(series_id: u64, from: i64, to: i64) -> (Vec<u8>, Vec<u8>) {
+    (chunk_key(series_id, from).to_vec(), end_of_rows(series_id, to))
+}
+
 /// The timestamp inside a `chunks` or `late` key; `None` if the key is too short.
 pub fn key_timestamp(key: &[u8]) -> Option<i64> {
     Some(from_sortable_i64(key.get(8..16)?.try_into().ok()?))

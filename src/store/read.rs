@@ -194,6 +194,11 @@ impl View<'_> {
         self.series_rows(layout::LATE, series_id, (from, to), false, false)
     }
 
+    /// All late rows of a series, descending.
+    pub fn late_rows_backwards(&self, series_id: u64) -> ChunkCursor<'_> {
+        self.series_rows(layout::LATE, series_id, (i64::MIN, i64::MAX), false, true)
+    }
+
     /// The state row of a series.
     ///
     /// # Errors
@@ -228,7 +233,7 @@ impl View<'_> {
             options.set_snapshot(snapshot);
         }
         options.set_iterate_lower_bound(series_id.to_be_bytes());
-        options.set_iterate_upper_bound(upper_bound(series_id, to));
+        options.set_iterate_upper_bound(layout::end_of_rows(series_id, to));
         let database = self.database;
         let mut rows = database
             .db()
@@ -250,14 +255,6 @@ impl View<'_> {
             rows,
             reverse,
         }
-    }
-}
-
-/// The smallest key above every row of the series with a timestamp up to `to`.
-fn upper_bound(series_id: u64, to: i64) -> Vec<u8> {
-    match to.checked_add(1) {
-        Some(next) => layout::chunk_key(series_id, next).to_vec(),
-        None => series_id.saturating_add(1).to_be_bytes().to_vec(),
     }
 }
 

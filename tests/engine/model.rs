@@ -38,6 +38,12 @@ pub enum Change {
         bits: u64,
         quality: u8,
     },
+    DeleteRange {
+        key: Vec<u8>,
+        data_type: u8,
+        from: i64,
+        to: i64,
+    },
     Text {
         key: Vec<u8>,
         value: Vec<u8>,
@@ -99,6 +105,19 @@ impl Model {
                     .entry(*data_type)
                     .or_default()
                     .insert(*timestamp, (*bits, *quality));
+            }
+            Change::DeleteRange {
+                key,
+                data_type,
+                from,
+                to,
+            } => {
+                let Held::Series(series) = &mut self.keys.get_mut(key).expect("the engine found it").held
+                else {
+                    panic!("a range of a string was deleted")
+                };
+                let samples = series.get_mut(data_type).expect("the engine found it");
+                samples.retain(|timestamp, _| !(*from..=*to).contains(timestamp));
             }
             Change::Text { key, value } => {
                 self.keys.insert(

@@ -1,6 +1,6 @@
 //! A run: steps done to an engine and to the model side by side.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,6 +50,10 @@ pub struct Run {
     open: Vec<Change>,
     values: u64,
     rewritten: Vec<(u64, Rewritten)>,
+    /// Newest timestamps that were deleted, by series: up to there, retention may hide more or less than it should until
+    /// background work has removed them.
+    pub newest_deleted: HashMap<(Vec<u8>, u8), i64>,
+    batches: u128,
     /// Background jobs that found something to do.
     pub rewrites: u64,
     /// Most samples seen in the cold tier.
@@ -76,6 +80,8 @@ impl Run {
             open: Vec::new(),
             values: 0,
             rewritten: Vec::new(),
+            newest_deleted: HashMap::new(),
+            batches: 0,
             rewrites: 0,
             cold_samples: 0,
         };
@@ -148,6 +154,20 @@ impl Run {
                 count,
                 seed,
             } => self.late(&name(key), data_type % DATA_TYPES, count, seed),
+            Step::DeleteRange {
+                key,
+                data_type,
+                from,
+                len,
+            } => self.delete_range(&name(key), data_type % DATA_TYPES, from, len),
+            Step::Batch {
+                key,
+                data_type,
+                from,
+                len,
+                pieces,
+                crash,
+            } => self.batch(&name(key), data_type % DATA_TYPES, (from, len), pieces, crash),
             Step::Text { key, value } => self.text(&name(key), value),
             Step::Patch { key, offset, value } => self.patch(&name(key), usize::from(offset % 50), value),
             Step::Delete { key } => self.delete(&name(key)),
@@ -315,6 +335,82 @@ impl Run {
         (0..count).try_for_each(|_| self.add(key, data_type, random.i64(-50..=newest.max(0))))
     }
 
+    fn delete_range(&mut self, key: &[u8], data_type: u8, from: u16, len: u16) -> Outcome {
+        let newest = self.newest(key, data_type);
+        let (from, to) = match len % 16 {
+            0 => (i64::MIN, i64::MAX),
+            1..4 => (newest - i64::from(from % 300), i64::MAX),
+            4..8 => (newest - i64::from(from % 300), newest - i64::from(from % 7)),
+            8 => (i64::from(from) % 4_000, i64::from(from) % 4_000),
+            _ => {
+                let first = i64::from(from) % 4_000 - 100;
+                (first, first + i64::from(len) % 1_500)
+            }
+        };
+        let deleted =
+            self.until_done(
+                |partition, now_ms| match partition.find_series(key, data_type, now_ms)? {
+                    Some(member) => partition.delete_range(member, from, to).map(|()| true),
+                    None => Ok(false),
+                },
+            )?;
+        let expected = self.model.samples(key, data_type, self.now_ms).is_some();
+        if deleted.unwrap_or(false) != expected {
+            return Err(format!("deleted a range: {deleted:?}, expected {expected}"));
+        }
+        if expected {
+            if (from..=to).contains(&newest) {
+                let series = (key.to_vec(), data_type);
+                let deleted = self.newest_deleted.entry(series).or_insert(newest);
+                *deleted = newest.max(*deleted);
+            }
+            self.done(Change::DeleteRange {
+                key: key.into(),
+                data_type,
+                from,
+                to,
+            });
+        }
+        Ok(())
+    }
+
+    fn batch(
+        &mut self,
+        key: &[u8],
+        data_type: u8,
+        (from, len): (u16, u16),
+        pieces: u8,
+        crash: bool,
+    ) -> Outcome {
+        self.batches += 1;
+        let id = self.batches;
+        self.until_done(|partition, _| partition.warm(key))?;
+        if !self.partition().batches.try_hold(id, &[key], false) {
+            return Ok(());
+        }
+        let before = std::mem::take(&mut self.open);
+        self.partition().enter_batch(id);
+        self.late(key, data_type, 1 + len % 5, from)?;
+        self.delete_range(key, data_type, from, len)?;
+        self.append(key, data_type, (len % 7) as u8, pieces)?;
+        self.partition().leave_batch();
+        let part = std::mem::replace(&mut self.open, before);
+        (0..pieces % 12).try_for_each(|_| self.checkpoint())?;
+        if crash {
+            self.reopen();
+            return self.compare_all();
+        }
+        self.partition()
+            .commit_batch(id, &[PartitionName::new("model", 0)]);
+        self.open.extend(part);
+        self.partition().batches.let_go(id);
+        self.commit()?;
+        self.partition().settle_batch(id);
+        self.commit()?;
+        self.partition().batches.forget(id);
+        Ok(())
+    }
+
     fn text(&mut self, key: &[u8], value: u8) -> Outcome {
         let value = vec![b'a' + value % 26; usize::from(value % 40) + 1];
         if self
@@ -373,6 +469,15 @@ impl Run {
             return Err(format!("renamed {renamed:?}, expected {expected}"));
         }
         if expected && from != to {
+            for data_type in 0..DATA_TYPES {
+                if let Some(newest) = self.newest_deleted.get(&(from.to_vec(), data_type)).copied() {
+                    let deleted = self
+                        .newest_deleted
+                        .entry((to.to_vec(), data_type))
+                        .or_insert(newest);
+                    *deleted = newest.max(*deleted);
+                }
+            }
             self.done(Change::Rename {
                 from: from.into(),
                 to: to.into(),
@@ -490,6 +595,9 @@ impl Run {
             .map(|s| (s.timestamp, s.value.to_bits(), s.quality))
             .collect();
         let expected = self.expected(key, data_type, query);
+        if self.is_uncertain(key, data_type) {
+            return self.compare_uncertain(key, data_type, query, &read);
+        }
         if read != expected {
             let place = read
                 .iter()
@@ -504,6 +612,42 @@ impl Run {
                 read.get(place),
                 expected.get(place)
             ));
+        }
+        Ok(())
+    }
+
+    /// True if retention counts from a sample that has been deleted.
+    fn is_uncertain(&self, key: &[u8], data_type: u8) -> bool {
+        let deleted = self.newest_deleted.get(&(key.to_vec(), data_type));
+        self.setup.retention > 0 && deleted.is_some_and(|deleted| self.newest(key, data_type) <= *deleted)
+    }
+
+    /// What is not older than the retention, counted from the newest sample that ever was, has to be there.
+    fn compare_uncertain(
+        &self,
+        key: &[u8],
+        data_type: u8,
+        query: RangeQuery,
+        read: &[(i64, u64, u8)],
+    ) -> Outcome {
+        let none = BTreeMap::new();
+        let samples = self.model.samples(key, data_type, self.now_ms).unwrap_or(&none);
+        let wrong = read
+            .iter()
+            .find(|(time, bits, quality)| samples.get(time) != Some(&(*bits, *quality)));
+        if let Some(wrong) = wrong {
+            return Err(format!("{query:?}: {wrong:?} was read and is not there"));
+        }
+        let from = self.newest_deleted[&(key.to_vec(), data_type)] - self.setup.retention;
+        let from = query.from.max(from);
+        let certain = if query.limit == usize::MAX && from <= query.to {
+            samples.range(from..=query.to).count()
+        } else {
+            0
+        };
+        let found = read.iter().filter(|(time, _, _)| *time >= from).count();
+        if found < certain {
+            return Err(format!("{query:?}: {found} of {certain} samples from {from} on"));
         }
         Ok(())
     }

@@ -17,6 +17,23 @@ pub enum Step {
         count: u16,
         seed: u16,
     },
+    /// A range of a series is deleted; sometimes up to its newest sample, or all of it.
+    DeleteRange {
+        key: u8,
+        data_type: u8,
+        from: u16,
+        len: u16,
+    },
+    /// A batch of several partitions writes to a series and deletes a range of it while checkpoints and commits go on;
+    /// then its part is committed, or the process ends before.
+    Batch {
+        key: u8,
+        data_type: u8,
+        from: u16,
+        len: u16,
+        pieces: u8,
+        crash: bool,
+    },
     /// SET.
     Text { key: u8, value: u8 },
     /// SETRANGE.
@@ -63,7 +80,7 @@ pub fn draw(random: &mut fastrand::Rng, count: usize) -> Vec<Step> {
 
 fn step(random: &mut fastrand::Rng) -> Step {
     let (key, data_type) = (random.u8(..), random.u8(..));
-    match random.u32(..200) {
+    match random.u32(..220) {
         0..50 => Step::Append {
             key,
             data_type,
@@ -124,6 +141,20 @@ fn step(random: &mut fastrand::Rng) -> Step {
             reverse: random.bool(),
         },
         194..197 => Step::ReadAll,
+        197..213 => Step::DeleteRange {
+            key,
+            data_type,
+            from: random.u16(..),
+            len: random.u16(..),
+        },
+        213..217 => Step::Batch {
+            key,
+            data_type,
+            from: random.u16(..),
+            len: random.u16(..),
+            pieces: random.u8(..),
+            crash: random.u8(..) < 80,
+        },
         _ => Step::Crash,
     }
 }

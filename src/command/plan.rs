@@ -126,6 +126,14 @@ pub enum Plan {
     Reset,
     /// Internal commands run where their data lives, the reply is made of their answers.
     Gather(Gather),
+    /// Internal commands, the first ones of which only look whether the others may run: all of them or, at the first
+    /// refusal, none. Replies `+OK`, or the refusal.
+    AllOrNothing {
+        /// The commands.
+        commands: Vec<QueuedCommand>,
+        /// Runs when they are committed, before the reply.
+        then: Option<QueuedCommand>,
+    },
     /// LATENCY DUMP.
     DumpLatency,
     /// SHUTDOWN.

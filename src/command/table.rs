@@ -16,6 +16,7 @@ const FAMILIES: &[&[Command]] = &[
     super::ts::read::COMMANDS,
     super::ts::multi::COMMANDS,
     super::ts::several::COMMANDS,
+    super::ts::rules::COMMANDS,
     super::server::COMMANDS,
     super::latency::COMMANDS,
     super::business::COMMANDS,

@@ -154,7 +154,12 @@ impl Partition {
             Phase::Settling(gathering) => {
                 let sealed_later = self.has_unsealed_up_to(gathering.mark.sequence);
                 let rows_later = !self.changed_series.is_empty();
-                if sealed_later || rows_later || self.batches.any_unsettled_up_to(gathering.mark.sequence) {
+                let owes = self.outbox.any_up_to(gathering.mark.sequence);
+                if sealed_later
+                    || rows_later
+                    || owes
+                    || self.batches.any_unsettled_up_to(gathering.mark.sequence)
+                {
                     self.checkpoint.phase = Phase::Settling(gathering);
                     return CheckpointStep::Rest;
                 }

@@ -315,7 +315,14 @@ mod tests {
         outbox.push(second, 10, Some(7));
         outbox.push(third, 11, None);
         assert!(outbox.take_ready(10, 9).is_empty());
-        assert_eq!(outbox.take_ready(11, 9).iter().map(|each| each.0).collect::<Vec<_>>(), [first]);
+        assert_eq!(
+            outbox
+                .take_ready(11, 9)
+                .iter()
+                .map(|each| each.0)
+                .collect::<Vec<_>>(),
+            [first]
+        );
         assert!(outbox.take_ready(11, 9).is_empty(), "handed out once");
         outbox.give_back(&[first]);
         assert_eq!(outbox.take_ready(12, 1).len(), 1);

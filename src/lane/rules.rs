@@ -5,9 +5,7 @@
 //! lost or be wrong after a crash. A destination in the same partition is written with the same record; others get
 //! theirs through the outbox.
 
-use crate::aggregate::{
-    AggregationSpec, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings,
-};
+use crate::aggregate::{AggregationSpec, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings};
 use crate::series::{Columns, Rule, Sample};
 
 use super::outbox::OutboxEntry;
@@ -60,7 +58,10 @@ impl RollupRead {
         let (first, last) = self.stretch;
         Ok(RolledUp {
             replaced: (reported(first), reported(self.bucketing.start_of(last))),
-            samples: rows.iter().map(|(start, row)| (start, row.first().copied().unwrap_or(f64::NAN))).collect(),
+            samples: rows
+                .iter()
+                .map(|(start, row)| (start, row.first().copied().unwrap_or(f64::NAN)))
+                .collect(),
         })
     }
 }
@@ -112,7 +113,9 @@ impl Partition {
 
     /// Samples between these timestamps were deleted: rolls up again what is closed.
     pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, now_ms: i64) {
-        let Some(newest) = self.newest_at(place) else { return };
+        let Some(newest) = self.newest_at(place) else {
+            return;
+        };
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter_map(|(rule, bucketing)| {
@@ -127,7 +130,9 @@ impl Partition {
 
     /// Everything that the rule of the key at `place` that writes to `destination` has not seen.
     pub fn roll_up_all(&mut self, place: usize, destination: &[u8], now_ms: i64) {
-        let Some(newest) = self.newest_at(place) else { return };
+        let Some(newest) = self.newest_at(place) else {
+            return;
+        };
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter(|(rule, _)| *rule.destination == *destination)
@@ -184,7 +189,11 @@ impl Partition {
         let Ok(Some((_, _))) = self.find_plain_series(&rule.destination, now_ms) else {
             return false;
         };
-        let Some(read) = self.read_rollup(source, &rule.destination, stretch, now_ms).ok().flatten() else {
+        let Some(read) = self
+            .read_rollup(source, &rule.destination, stretch, now_ms)
+            .ok()
+            .flatten()
+        else {
             return false;
         };
         if !read.is_ready() {
@@ -249,7 +258,7 @@ impl Partition {
         source: &[u8],
         destination: &[u8],
         now_ms: i64,
-    ) -> Result<Option<RollupRead>, Stop> {
+    ) -> Result<Option<Sample>, Stop> {
         let Some((place, member)) = self.find_plain_series(source, now_ms)? else {
             return Ok(None);
         };
@@ -259,23 +268,22 @@ impl Partition {
         let Some((rule, bucketing)) = found.map(|(rule, bucketing)| (rule.clone(), bucketing)) else {
             return Ok(None);
         };
-        let Some(newest) = self.series_at(member).newest_timestamp() else {
+        let Some(newest) = self.last_sample(member)? else {
             return Ok(None);
         };
-        let open = bucketing.bucket_of(newest);
+        let open = bucketing.bucket_of(newest.timestamp);
         let query = RangeQuery {
             from: open.start.max(rule.from),
             to: open.last,
             limit: usize::MAX,
             reverse: false,
         };
-        Ok(Some(RollupRead {
-            read: self.read_range(member, query)?,
-            rule,
-            bucketing,
-            unit_ns: self.settings.time_unit.nanoseconds(),
-            stretch: (open.start, open.last),
-        }))
+        let samples = self.read_samples(member, query)?;
+        let unit_ns = self.settings.time_unit.nanoseconds();
+        let rows = aggregate(&rule, bucketing.clone(), unit_ns, &samples);
+        let start = bucketing.reported(open.start, 0, BucketTimestamp::Start);
+        let value = rows.values.first().copied();
+        Ok(value.map(|value| Sample::new(start, value)))
     }
 
     /// Makes the destination hold what the source's buckets say. A destination that is gone, or that belongs to another
@@ -293,7 +301,8 @@ impl Partition {
         let Some((place, member)) = self.find_plain_series(destination, now_ms)? else {
             return Ok(());
         };
-        let belongs = |properties: &crate::series::SeriesProperties| properties.source.as_deref() == Some(source);
+        let belongs =
+            |properties: &crate::series::SeriesProperties| properties.source.as_deref() == Some(source);
         if !self.properties(place).is_some_and(belongs) {
             return Ok(());
         }
@@ -305,7 +314,12 @@ impl Partition {
             self.roll_up_deleted(place, (from, to), now_ms);
         }
         for (timestamp, value) in &rolled_up.samples {
-            self.add_sample(destination, PLAIN_DATA_TYPE, Sample::new(*timestamp, *value), now_ms)?;
+            self.add_sample(
+                destination,
+                PLAIN_DATA_TYPE,
+                Sample::new(*timestamp, *value),
+                now_ms,
+            )?;
         }
         Ok(())
     }
@@ -348,7 +362,9 @@ impl Partition {
     /// The other ends of the rules of the key at `place`, which is about to go away (`to` `None`) or to be renamed, are
     /// told so.
     pub(super) fn tell_other_ends(&mut self, place: usize, to: Option<&[u8]>) {
-        let Some(properties) = self.properties(place) else { return };
+        let Some(properties) = self.properties(place) else {
+            return;
+        };
         if properties.source.is_none() && properties.rules.is_empty() {
             return;
         }

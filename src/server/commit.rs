@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Fsync;
-use crate::lane::{Committed, PartitionSlot};
+use crate::lane::{Committed, Partition, PartitionSlot};
 
 use super::blocking;
 use super::event::{Event, Signal};
@@ -29,6 +29,8 @@ struct PlaceCommits {
     /// Last commit that is in the log, and the last one known to be on the disk.
     written: Cell<u64>,
     synced: Cell<u64>,
+    /// Last commit whose deliveries are done.
+    delivered: Cell<u64>,
     /// Commits of the last failure, first and last: their outcome is unknown.
     failed: Cell<(u64, u64)>,
 }
@@ -49,6 +51,8 @@ pub struct Change {
     pub commit: u64,
     /// The turn wrote: with `fsync = "always"` it waits for the disk.
     pub wrote: bool,
+    /// The turn owes something to keys elsewhere: it waits until that is delivered.
+    pub owes: bool,
 }
 
 /// State of the commits of a lane.
@@ -57,6 +61,7 @@ pub struct CommitQueue {
     changed: RefCell<Vec<usize>>,
     work: Signal,
     sync_work: Signal,
+    delivery_work: Signal,
     passed: Event,
 }
 
@@ -69,6 +74,7 @@ impl CommitQueue {
             open: Cell::new(1),
             written: Cell::new(0),
             synced: Cell::new(0),
+            delivered: Cell::new(0),
             failed: Cell::new((0, 0)),
         };
         CommitQueue {
@@ -76,6 +82,7 @@ impl CommitQueue {
             changed: RefCell::new(Vec::new()),
             work: Signal::default(),
             sync_work: Signal::default(),
+            delivery_work: Signal::default(),
             passed: Event::default(),
         }
     }
@@ -98,7 +105,29 @@ impl CommitQueue {
             place,
             commit: commits.open.get(),
             wrote,
+            owes: false,
         }
+    }
+
+    /// As [`CommitQueue::note`] for a command of a client, which also waits for what `partition` owes because of it.
+    #[inline]
+    pub fn note_command(&self, partition: &Partition, place: usize, wrote: bool) -> Change {
+        Change {
+            owes: partition.owes_in_open_record(),
+            ..self.note(place, wrote)
+        }
+    }
+
+    /// Everything that the partition owed by this commit is delivered, or will be later.
+    pub fn delivered(&self, place: usize, commit: u64) {
+        let commits = self.place(place);
+        commits.delivered.set(commits.delivered.get().max(commit));
+        self.passed.wake_all();
+    }
+
+    /// Waits until something has to be delivered.
+    pub async fn wait_for_deliveries(&self) {
+        self.delivery_work.wait().await;
     }
 
     /// The last commit of the partition that is in the log.
@@ -107,6 +136,7 @@ impl CommitQueue {
             place,
             commit: self.place(place).written.get(),
             wrote: true,
+            owes: false,
         }
     }
 
@@ -119,7 +149,8 @@ impl CommitQueue {
         } else {
             commits.written.get()
         };
-        reached >= change.commit || commits.has_failed(change.commit)
+        let is_delivered = !change.owes || commits.delivered.get() >= change.commit;
+        (reached >= change.commit && is_delivered) || commits.has_failed(change.commit)
     }
 
     /// Waits until all `changes` are committed. False if one of them failed: its outcome is unknown.
@@ -207,6 +238,9 @@ fn commit_changed(shell: &Rc<LaneShell>) -> bool {
                 lane.counters.commit_bytes += bytes as u64;
                 if commits.fsync == Fsync::Always {
                     queue.sync_work.raise();
+                }
+                if partition.undelivered() > 0 {
+                    queue.delivery_work.raise();
                 }
             }
             Committed::Stalled => {

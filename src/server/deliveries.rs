@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::resp::Proto;
 
 use super::blocking;
+use super::hop::DELIVERING;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, LaneRequest};
 use super::requests::{ask, with_partition};
@@ -93,7 +94,7 @@ async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxE
     let asked: Vec<_> = by_lane
         .into_iter()
         .map(|(lane, deliveries)| {
-            let mut hop = Hop::new(0, Proto::Resp2, None);
+            let mut hop = Hop::new(DELIVERING, Proto::Resp2, None);
             for delivery in &deliveries {
                 let args = delivery.args.iter().map(Vec::as_slice);
                 hop.push(delivery.command, delivery.place, false, args);
@@ -150,7 +151,10 @@ async fn prepare(
         }
         OutboxEntry::Relink { key, from, to } => {
             let args = [Some(key), Some(from), to];
-            ("TS.RULE.RELINK", args.into_iter().flatten().map(Vec::from).collect())
+            (
+                "TS.RULE.RELINK",
+                args.into_iter().flatten().map(Vec::from).collect(),
+            )
         }
         OutboxEntry::Create {
             key,
@@ -158,8 +162,16 @@ async fn prepare(
             retention,
             labels,
         } => {
-            let mut args = vec![Vec::from(key), Vec::from(source), retention.to_string().into_bytes()];
-            args.extend(labels.into_iter().flat_map(|(name, value)| [Vec::from(name), Vec::from(value)]));
+            let mut args = vec![
+                Vec::from(key),
+                Vec::from(source),
+                retention.to_string().into_bytes(),
+            ];
+            args.extend(
+                labels
+                    .into_iter()
+                    .flat_map(|(name, value)| [Vec::from(name), Vec::from(value)]),
+            );
             ("TS.RULE.DESTINATION", args)
         }
     };

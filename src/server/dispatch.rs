@@ -281,7 +281,8 @@ impl Section<'_> {
                                 execute_one(partition, handler, key, &call, None, &mut self.turn.reply);
                             let wrote = command.flags.has(Flags::WRITE);
                             if partition.has_changes() {
-                                self.turn.wait_for(shell.commits.note(place.home.place, wrote));
+                                let change = shell.commits.note_command(partition, place.home.place, wrote);
+                                self.turn.wait_for(change);
                             }
                             outcome
                         }
@@ -438,7 +439,8 @@ impl Section<'_> {
                     let outcome = execute_split(partition, command, &call, None, &mut self.turn.reply);
                     if partition.has_changes() {
                         let wrote = command.flags.has(Flags::WRITE);
-                        self.turn.wait_for(shell.commits.note(first.home.place, wrote));
+                        let change = shell.commits.note_command(partition, first.home.place, wrote);
+                        self.turn.wait_for(change);
                     }
                     outcome
                 }
@@ -524,7 +526,8 @@ impl Section<'_> {
                     );
                     if partition.has_changes() {
                         let wrote = command.flags.has(Flags::WRITE);
-                        self.turn.wait_for(shell.commits.note(place.home.place, wrote));
+                        let change = shell.commits.note_command(partition, place.home.place, wrote);
+                        self.turn.wait_for(change);
                     }
                     outcome
                 }

@@ -12,6 +12,9 @@ use super::commit::Change;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, Parts};
 
+/// The client that hops of deliveries belong to.
+pub const DELIVERING: crate::lane::ClientId = 0;
+
 /// A hop under way: it can stop at a command that has to wait, and go on there.
 pub struct HopRun {
     hop: Hop,
@@ -87,7 +90,12 @@ impl HopRun {
                     };
                     partition.leave_batch();
                     if partition.has_changes() {
-                        let change = shell.commits.note(command.place, true);
+                        // A delivery never waits for another one: chains of rules could wait for each other.
+                        let change = if self.hop.client == DELIVERING {
+                            shell.commits.note(command.place, true)
+                        } else {
+                            shell.commits.note_command(partition, command.place, true)
+                        };
                         if !self.changes.contains(&change) {
                             self.changes.push(change);
                         }

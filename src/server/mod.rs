@@ -5,6 +5,7 @@ mod checkpoints;
 mod client;
 mod commit;
 mod connection;
+mod deliveries;
 mod dispatch;
 mod dumps;
 mod event;

@@ -6,7 +6,7 @@ use crate::command::plan::{OrderAnswer, Plan, TransferKind};
 use crate::command::{QueuedCommand, ReportKinds, Reports, Run, Session, SessionContext, SessionStop};
 use crate::lane::KeyFilter;
 use crate::lane::journal::BatchId;
-use crate::resp::{Args, Reply, Span};
+use crate::resp::{Args, Proto, Reply, Span};
 
 use super::client::ClientHandle;
 use super::hop::UNKNOWN_OUTCOME;
@@ -91,6 +91,9 @@ pub async fn run(
         }
         Plan::Gather(gather) => {
             return super::gather::gather(shell, client, gather, args, batch, reply).await;
+        }
+        Plan::AllOrNothing { commands, then } => {
+            return all_or_nothing(shell, client, (&commands, then), batch, reply).await;
         }
         Plan::KeysInSlot { slot, count_max } => keys_in_slot(shell, slot, count_max, reply).await,
         Plan::DumpLatency => match dumps::dump(shell).await {
@@ -286,6 +289,81 @@ async fn run_batch(
         Ended::Unknown(text) => Ended::Unknown(text),
         Ended::CalledOff => Ended::CalledOff,
         Ended::Refused(text) => Ended::Refused(text),
+    }
+}
+
+/// Runs commands under a batch that holds their keys; the first refusal, which comes before anything is written, is the
+/// reply.
+async fn all_or_nothing(
+    shell: &Rc<LaneShell>,
+    client: &Rc<ClientHandle>,
+    (commands, then): (&[QueuedCommand], Option<QueuedCommand>),
+    within: Option<BatchId>,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    let mut own = None;
+    let batch = match within {
+        Some(batch) => batch,
+        None => match BatchRun::new(shell, commands, &[]) {
+            Err(refusal) => {
+                reply.error(&refusal);
+                return Ok(());
+            }
+            Ok(mut run) => {
+                match run.hold(shell, None).await {
+                    Ended::Done(()) => {}
+                    Ended::Refused(text) | Ended::Unknown(text) => {
+                        reply.error(&text);
+                        return Ok(());
+                    }
+                    Ended::CalledOff => return Err(UNKNOWN_OUTCOME.into()),
+                }
+                own.insert(run).id
+            }
+        },
+    };
+    let caller = Caller {
+        client: client.session.borrow().id,
+        proto: reply.proto(),
+        watched: &[],
+    };
+    let then_within = then.iter().filter(|_| within.is_some());
+    for command in commands.iter().chain(then_within) {
+        let mut part = Reply::new(reply.proto());
+        let ran = run_one(shell, client, caller, batch, command, &mut part).await;
+        if part.as_bytes().first() == Some(&b'-') || ran.is_err() {
+            if let Some(run) = own {
+                run.release(shell).await;
+            }
+            reply.raw(part.as_bytes());
+            return ran;
+        }
+    }
+    if let Some(run) = own {
+        if let Ended::Unknown(text) = run.commit(shell).await {
+            return Err(text);
+        }
+        if let Some(command) = then {
+            run_later(shell, caller.client, &command).await?;
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// Runs a command on its owner, whatever it answers.
+async fn run_later(shell: &Rc<LaneShell>, client: u64, command: &QueuedCommand) -> Result<(), String> {
+    let place = command
+        .args
+        .get(1)
+        .and_then(|key| shell.shared.directory.place(key));
+    let Some(place) = place else { return Ok(()) };
+    let mut hop = Hop::new(client, Proto::Resp2, None);
+    let args = command.args.iter().map(|arg| &**arg);
+    hop.push(command.id, place.home.place, false, args);
+    match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
+        Answer::Unknown(text) => Err(text),
+        _ => Ok(()),
     }
 }
 

@@ -112,15 +112,12 @@ pub async fn with_partition<T>(
 
 fn note_changes(shell: &LaneShell, places: &[usize]) -> Vec<Change> {
     let mut lane = shell.lane.borrow_mut();
-    let changed = |place: &&usize| {
-        lane.partition(**place)
-            .is_ok_and(|partition| partition.has_changes())
+    let mut note = |place: &usize| {
+        let partition = lane.partition(*place).ok()?;
+        let changed = partition.has_changes();
+        changed.then(|| shell.commits.note_command(partition, *place, true))
     };
-    let changed: Vec<usize> = places.iter().filter(changed).copied().collect();
-    changed
-        .into_iter()
-        .map(|place| shell.commits.note(place, true))
-        .collect()
+    places.iter().filter_map(&mut note).collect()
 }
 
 async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answer {

@@ -18,7 +18,7 @@ use super::lane_shell::{LaneShell, PartitionOpening};
 use super::mesh::{MeshEnds, reply_loop};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
-use super::{dumps, inbox, lifecycle, listener, rewrites, timers};
+use super::{deliveries, dumps, inbox, lifecycle, listener, rewrites, timers};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -115,6 +115,7 @@ pub async fn run_lane(start: LaneStart) {
     glommio::spawn_local(watch_loop(shell.clone())).detach();
     glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
     glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
+    glommio::spawn_local(deliveries::delivery_loop(shell.clone())).detach();
     let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));
     let walking = glommio::spawn_local(rewrites::walk_loop(shell.clone()));
     // Recovery may have left outcomes of batches to be put on record.

@@ -13,6 +13,7 @@ pub mod query;
 pub mod range_options;
 pub mod read;
 pub mod read_options;
+pub mod rules;
 pub mod several;
 #[cfg(test)]
 mod test_args;

@@ -27,6 +27,7 @@ pub const COMMANDS: &[Command] = &[
     facts::DELETERULE.command(Run::Session(delete_rule)),
     internal("TS.RULE.CHECK", check),
     internal("TS.RULE.ADD", add),
+    internal("TS.RULE.BACKFILL", backfill),
     internal("TS.RULE.HAS", has),
     internal("TS.RULE.SOURCE", set_source),
     internal("TS.RULE.RELINK", relink),
@@ -61,7 +62,9 @@ fn queued(context: &SessionContext<'_>, name: &str, args: &[&[u8]]) -> Result<Qu
 /// Time as the business of the key counts it.
 fn now_at(context: &SessionContext<'_>, key: &[u8]) -> Now {
     let directory = &context.shared.directory;
-    let business = directory.business_of(key).and_then(|index| directory.businesses().get(index));
+    let business = directory
+        .business_of(key)
+        .and_then(|index| directory.businesses().get(index));
     Now {
         timestamp: context.clock.now_ms(),
         unit: business.map_or(TimeUnit::Milliseconds, |business| business.config.time_unit),
@@ -77,7 +80,7 @@ fn create_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) 
         Width::Fixed(width) if options.bucket.zone.is_none() => (width, &b""[..]),
         _ => (0, &*options.bucket.text),
     };
-    let chained: &[u8] = if context.shared.settings().chained_rules { b"1" } else { b"0" };
+    let chained: &[u8] = b"0";
     let commands = [
         queued(context, "TS.RULE.CHECK", &[source, b"source", chained])?,
         queued(context, "TS.RULE.CHECK", &[destination, b"destination", chained])?,
@@ -97,7 +100,14 @@ fn create_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) 
             ],
         )?,
     ];
-    Err(Plan::AllOrNothing(commands.into()).into())
+    let then = options
+        .backfill
+        .then(|| queued(context, "TS.RULE.BACKFILL", &[source, destination]));
+    Err(Plan::AllOrNothing {
+        commands: commands.into(),
+        then: then.transpose()?,
+    }
+    .into())
 }
 
 fn delete_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
@@ -107,25 +117,29 @@ fn delete_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) 
         queued(context, "TS.RULE.RELINK", &[source, destination])?,
         queued(context, "TS.RULE.RELINK", &[destination, source])?,
     ];
-    Err(Plan::AllOrNothing(commands.into()).into())
+    Err(Plan::AllOrNothing {
+        commands: commands.into(),
+        then: None,
+    }
+    .into())
 }
 
 /// `key source|destination chained`: whether the series can be that end of another rule.
 fn check(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let found = partition.find_plain_series(call.args.get(1), call.now_ms)?;
     let (place, _) = found.ok_or(texts::KEY_MISSING)?;
-    let (has_source, has_rules) = partition
-        .properties(place)
-        .map_or((false, false), |properties| (properties.source.is_some(), !properties.rules.is_empty()));
+    let (has_source, has_rules) = partition.properties(place).map_or((false, false), |properties| {
+        (properties.source.is_some(), !properties.rules.is_empty())
+    });
     let chained = call.args.get(3) == b"1";
     if call.args.get(2) == b"source" {
         if has_source && !chained {
-            return Err(texts::RULE_SOURCE_HAS_SOURCE.into());
+            return Err(texts::RULE_SOURCE_IS_DESTINATION.into());
         }
     } else if has_source {
-        return Err(texts::RULE_DESTINATION_HAS_SOURCE.into());
+        return Err(texts::RULE_DESTINATION_TAKEN.into());
     } else if has_rules && !chained {
-        return Err(texts::RULE_DESTINATION_HAS_RULES.into());
+        return Err(texts::RULE_DESTINATION_IS_SOURCE.into());
     }
     reply.ok();
     Ok(())
@@ -136,9 +150,12 @@ fn has(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     let found = partition.find_plain_series(call.args.get(1), call.now_ms)?;
     let (place, _) = found.ok_or(texts::KEY_MISSING)?;
     let destination = call.args.get(2);
-    let has = partition
-        .properties(place)
-        .is_some_and(|properties| properties.rules.iter().any(|rule| *rule.destination == *destination));
+    let has = partition.properties(place).is_some_and(|properties| {
+        properties
+            .rules
+            .iter()
+            .any(|rule| *rule.destination == *destination)
+    });
     if !has {
         return Err(texts::RULE_MISSING.into());
     }
@@ -177,8 +194,14 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
         },
     });
     partition.set_properties(place, properties);
-    if backfill {
-        partition.roll_up_all(place, args.get(2), call.now_ms);
+    reply.ok();
+    Ok(())
+}
+
+/// `key destination`: rolls up what was there before the rule.
+fn backfill(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    if let Some((place, _)) = partition.find_plain_series(call.args.get(1), call.now_ms)? {
+        partition.roll_up_all(place, call.args.get(2), call.now_ms);
     }
     reply.ok();
     Ok(())

@@ -135,7 +135,7 @@ fn unknown_keys_and_sections() {
     assert_refused(
         "[wired]\nargs_max = 5",
         "FILE: wired: got an unknown key; expected one of business, lane, latency, routing, server, slowlog, \
-         storage, wire",
+         storage, timeseries, wire",
     );
     assert_refused(
         "[[business]]\nname = \"default\"\nprefix = \"a\"",

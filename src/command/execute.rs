@@ -49,6 +49,7 @@ pub fn execute_split(
         handler,
         merge,
         atomic,
+        prepare,
     } = command.run
     else {
         return Err(Refusal::text("ERR internal: not a split command").into());
@@ -70,6 +71,9 @@ pub fn execute_split(
         for index in (0..groups.len()).step_by(step) {
             partition.warm(groups.get(index))?;
         }
+    }
+    if let Some(prepare) = prepare {
+        check_groups(partition, prepare, groups, step, call)?;
     }
     let start = reply.len();
     if let Some(check) = atomic

@@ -40,6 +40,7 @@ pub const COMMANDS: &[Command] = &[
             handler: del,
             merge: Merge::Sum,
             atomic: None,
+            prepare: None,
         },
     },
     Command {
@@ -56,6 +57,7 @@ pub const COMMANDS: &[Command] = &[
             handler: del,
             merge: Merge::Sum,
             atomic: None,
+            prepare: None,
         },
     },
     Command {
@@ -72,6 +74,7 @@ pub const COMMANDS: &[Command] = &[
             handler: exists,
             merge: Merge::Sum,
             atomic: None,
+            prepare: None,
         },
     },
     Command {
@@ -88,6 +91,7 @@ pub const COMMANDS: &[Command] = &[
             handler: exists,
             merge: Merge::Sum,
             atomic: None,
+            prepare: None,
         },
     },
     Command {

@@ -86,6 +86,8 @@ pub enum Run {
         merge: Merge,
         /// All or nothing: every group is checked before any is applied.
         atomic: Option<KeyCheck>,
+        /// Runs for every group before the first one does, so that no group has to wait; its answer is not asked for.
+        prepare: Option<KeyCheck>,
     },
     /// Every lane reports, the connection's lane makes the reply.
     Report {

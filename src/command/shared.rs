@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::business::Directory;
 use crate::config::Config;
+use crate::series::SeriesDefaults;
 
 use super::CommandTable;
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub slowlog_slower_than_us: i64,
     /// Calls kept.
     pub slowlog_entries_max: usize,
+    /// What series are like unless they were told otherwise.
+    pub series: SeriesDefaults,
     /// Settings that tools read and set but that have one meaning here: name to value.
     pub accepted: BTreeMap<String, String>,
 }
@@ -47,6 +50,7 @@ impl Settings {
             bulk_len_max_bytes: config.wire.bulk_len_max_bytes,
             slowlog_slower_than_us: i64::try_from(slower_than_us).unwrap_or(i64::MAX),
             slowlog_entries_max: config.slowlog.entries_max,
+            series: config.timeseries.clone(),
             accepted: BTreeMap::new(),
         }
     }
@@ -124,6 +128,8 @@ pub struct Shared {
     pub config_file: Option<PathBuf>,
     /// As changed since.
     pub settings: ArcSwap<Settings>,
+    /// `settings.series`, where partitions find it.
+    pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
     /// Where keys live.
     pub directory: Arc<Directory>,
     /// All commands.

@@ -144,6 +144,7 @@ pub const COMMANDS: &[Command] = &[
             handler: mget,
             merge: Merge::Array,
             atomic: None,
+            prepare: None,
         },
     },
     Command {
@@ -160,6 +161,7 @@ pub const COMMANDS: &[Command] = &[
             handler: mset,
             merge: Merge::Ok,
             atomic: Some(mset_check),
+            prepare: None,
         },
     },
     Command {
@@ -176,6 +178,7 @@ pub const COMMANDS: &[Command] = &[
             handler: mset,
             merge: Merge::OneIfDone,
             atomic: Some(msetnx_check),
+            prepare: None,
         },
     },
     Command {

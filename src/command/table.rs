@@ -13,6 +13,8 @@ const FAMILIES: &[&[Command]] = &[
     super::expire::COMMANDS,
     super::transaction::COMMANDS,
     super::tsdb::COMMANDS,
+    super::ts::create::COMMANDS,
+    super::ts::write::COMMANDS,
     super::ts::read::COMMANDS,
     super::ts::multi::COMMANDS,
     super::ts::several::COMMANDS,

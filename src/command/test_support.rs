@@ -33,6 +33,7 @@ pub fn shared() -> Arc<Shared> {
         config,
         config_file: Some("/etc/ticklane.toml".into()),
         settings,
+        series_defaults: Arc::default(),
         directory,
         commands: CommandTable::default(),
         run_id: "0123456789abcdef0123456789abcdef01234567".into(),

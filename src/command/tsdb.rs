@@ -63,6 +63,7 @@ pub const COMMANDS: &[Command] = &[
             handler: set_group,
             merge: Merge::Ok,
             atomic: Some(check_group),
+            prepare: None,
         },
     },
     Command {

@@ -18,6 +18,8 @@ use crate::limits::{
     ARGS_CAP, BIND_ADDRESSES_MAX, BULK_LEN_CAP_BYTES, DISABLED_COMMANDS_MAX, DURATION_MAX, GIB, KIB,
     LANES_MAX, MIB, PASSWORD_LEN_MAX_BYTES, TIB,
 };
+use crate::series::properties::{CHUNK_SIZE_MAX_BYTES, CHUNK_SIZE_MIN_BYTES, CHUNK_SIZE_STEP_BYTES};
+use crate::series::{DuplicatePolicy, Encoding, Ignore, SeriesDefaults};
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -40,6 +42,7 @@ pub fn config(mut tree: Table) -> Result<Config, ConfigError> {
     let storage = storage(section("storage"))?;
     let latency = latency(section("latency"))?;
     let slowlog = slowlog(section("slowlog"))?;
+    let timeseries = timeseries(section("timeseries"))?;
     let routing = routing(section("routing"))?;
     let businesses = match tree.remove("business") {
         Some(Value::Array(tables)) => business::businesses(tables, &server.data_dir)?,
@@ -53,6 +56,7 @@ pub fn config(mut tree: Table) -> Result<Config, ConfigError> {
         storage,
         latency,
         slowlog,
+        timeseries,
         routing,
         businesses,
     })
@@ -202,6 +206,30 @@ fn slowlog(mut section: Section) -> Result<SlowlogConfig, ConfigError> {
     let config = SlowlogConfig {
         log_slower_than: section.duration("log_slower_than", Duration::ZERO..=HOUR)?,
         entries_max: section.integer("entries_max", 0..=100_000)?,
+    };
+    section.finish();
+    Ok(config)
+}
+
+fn timeseries(mut section: Section) -> Result<SeriesDefaults, ConfigError> {
+    let policies = DuplicatePolicy::ALL.map(|policy| (policy.name(), policy));
+    let encodings =
+        [Encoding::Compressed, Encoding::Uncompressed].map(|encoding| (encoding.name(), encoding));
+    let chunk_size_bytes = section.bytes(
+        "chunk_size",
+        CHUNK_SIZE_MIN_BYTES.into()..=CHUNK_SIZE_MAX_BYTES.into(),
+    )?;
+    if !u32::is_multiple_of(chunk_size_bytes, CHUNK_SIZE_STEP_BYTES) {
+        let expected = format!("a multiple of {CHUNK_SIZE_STEP_BYTES} bytes");
+        return Err(section.refuse("chunk_size", format!("{chunk_size_bytes} bytes"), expected));
+    }
+    let config = SeriesDefaults {
+        duplicate_policy: section.choice("duplicate_policy", &policies)?,
+        encoding: section.choice("encoding", &encodings)?,
+        chunk_size_bytes,
+        retention: section.integer("retention", 0..=i64::MAX as u64)?,
+        ignore: Ignore::default(),
+        madd_creates: section.flag("madd_creates")?,
     };
     section.finish();
     Ok(config)

@@ -18,6 +18,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::series::SeriesDefaults;
+
 pub use error::ConfigError;
 
 /// All settings. Times are `Duration`s; other quantities carry their unit in the name.
@@ -29,6 +31,8 @@ pub struct Config {
     pub storage: StorageConfig,
     pub latency: LatencyConfig,
     pub slowlog: SlowlogConfig,
+    /// What series are like that were not told otherwise.
+    pub timeseries: SeriesDefaults,
     pub routing: RoutingConfig,
     /// In the order of the file; at least one, at most `BUSINESSES_MAX`.
     pub businesses: Vec<BusinessConfig>,

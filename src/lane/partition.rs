@@ -6,9 +6,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::config::TimeUnit;
 use crate::refusal::Refusal;
-use crate::series::{Label, SeriesProperties};
+use crate::series::{Label, SeriesDefaults, SeriesProperties};
 use crate::store::layout::{self, KvRow};
 use crate::store::{Database, Reach, Read, StoreError, StoredKey};
 
@@ -48,6 +50,8 @@ pub struct PartitionSettings {
     pub checkpoint_interval_ms: i64,
     /// Bytes of a value.
     pub value_len_max_bytes: usize,
+    /// What series are like unless they were told otherwise; replaced whole while the server runs.
+    pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
 }
 
 /// Late samples held in memory per series before they are written to `late`.

@@ -33,22 +33,24 @@ impl Partition {
         self.keys.at(place).properties().map(|listed| &listed.properties)
     }
 
-    /// Creates a series key without samples, which must not exist. Returns its place.
+    /// Creates the series of data type 0 of a key that has none, without samples. Returns the places of the key and of
+    /// the series. Properties that are the defaults are not noted.
     ///
     /// # Errors
     /// `Wait::Load`, or a key that is too long.
-    pub fn create_series_key(
+    pub fn create_plain_series(
         &mut self,
         key: &[u8],
         properties: SeriesProperties,
         now_ms: i64,
-    ) -> Result<usize, Stop> {
-        self.check_key(key)?;
-        self.create_series(key, PLAIN_DATA_TYPE, now_ms)?;
+    ) -> Result<(usize, u32), Stop> {
+        let member = self.create_series(key, PLAIN_DATA_TYPE, now_ms)?;
         let place = self.keys.find(key);
         let place = place.expect("invariant: a key that was just created is in the table");
-        self.set_properties(place, properties);
-        Ok(place)
+        if properties != SeriesProperties::default() {
+            self.set_properties(place, properties);
+        }
+        Ok((place, member))
     }
 
     /// Gives the series key at `place` these properties instead of those that it has.

@@ -238,6 +238,17 @@ impl Series {
         }
     }
 
+    /// The highest timestamp so far, `None` before the first sample. The sample there may be deleted by now.
+    #[inline]
+    pub fn newest(&self) -> Option<i64> {
+        (self.newest != i64::MIN).then_some(self.newest)
+    }
+
+    /// Ranges of what is sealed are deleted: the newest timestamp may be among them.
+    pub fn has_deletions(&self) -> bool {
+        !self.unsealed_deletions.is_empty() || !self.sealed.deleted.is_empty()
+    }
+
     /// What is sealed was read or written anew.
     pub fn set_sealed(&mut self, sealed: SealedState) {
         self.newest = self.newest.max(sealed.last_timestamp);

@@ -9,6 +9,20 @@ pub type Label = (Box<[u8]>, Box<[u8]>);
 /// Chunk size that a series is said to have unless it was given one, in bytes.
 pub const CHUNK_SIZE_DEFAULT_BYTES: u32 = 4096;
 
+/// Smallest chunk, in bytes.
+pub const CHUNK_SIZE_MIN_BYTES: u32 = 48;
+/// Largest chunk, in bytes.
+pub const CHUNK_SIZE_MAX_BYTES: u32 = 1_048_576;
+/// Chunk sizes are multiples of so many bytes.
+pub const CHUNK_SIZE_STEP_BYTES: u32 = 8;
+
+/// `size` if it is allowed.
+pub fn chunk_size_bytes(size: i64) -> Option<u32> {
+    let size = u32::try_from(size).ok()?;
+    let fits = (CHUNK_SIZE_MIN_BYTES..=CHUNK_SIZE_MAX_BYTES).contains(&size);
+    (fits && size.is_multiple_of(CHUNK_SIZE_STEP_BYTES)).then_some(size)
+}
+
 /// What a client asked for; kept and shown, whatever the store makes of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {

@@ -477,7 +477,7 @@ impl Section<'_> {
         merge: Merge,
     ) -> Option<Step> {
         let shell = self.shell;
-        let Run::Split { handler, .. } = command.run else {
+        let Run::Split { handler, prepare, .. } = command.run else {
             return None;
         };
         let groups = args.from(1);
@@ -485,6 +485,7 @@ impl Section<'_> {
         for start in starts() {
             let place = shell.shared.directory.place(groups.get(start))?;
             if place.home.lane == shell.id() {
+                let call = self.call(groups.range(start..start + step));
                 let checked = self
                     .lane
                     .partition(place.home.place)
@@ -494,7 +495,7 @@ impl Section<'_> {
                         if crate::command::is_key_held(partition, groups.get(start), None) {
                             return Err(Stop::Wait(Wait::Held));
                         }
-                        Ok(())
+                        prepare.map_or(Ok(()), |prepare| prepare(partition, &call).map(|_| ()))
                     });
                 if let Err(stop) = checked {
                     return self.stopped(id, place.home.place, stop);

@@ -537,7 +537,7 @@ fn write_image_now(
                 return Ok(());
             };
             if let Some(properties) = properties {
-                partition.create_series_key(key, (**properties).clone(), now_ms)?;
+                partition.create_plain_series(key, (**properties).clone(), now_ms)?;
             }
             for (data_type, samples) in series {
                 for sample in samples {

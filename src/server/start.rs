@@ -1,6 +1,5 @@
 //! From the command line to lanes that serve: checks, directories, recovery, executors, banner.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::mpsc::channel;
@@ -73,7 +72,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     .map_err(storage_error)?;
     let shared = Arc::new(shared(config.clone(), options, directory.clone(), port));
     let openings: Vec<Vec<PartitionOpening>> = (0..lanes)
-        .map(|lane| openings(&config, &directory, lane, tables_per_database))
+        .map(|lane| openings(&shared, lane, tables_per_database))
         .collect();
     let cut_damaged_logs = config.storage.cut_damaged_log;
     let opened =
@@ -171,16 +170,8 @@ fn limit_files(config: &Config, databases: usize) -> Result<usize, StartError> {
 }
 
 fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, port: u16) -> Shared {
-    let settings = Settings {
-        password: config.server.password.0.clone(),
-        max_connections: config.server.max_connections,
-        idle_timeout_s: config.server.idle_timeout.as_secs(),
-        protected_mode: config.server.protected_mode,
-        bulk_len_max_bytes: config.wire.bulk_len_max_bytes,
-        slowlog_slower_than_us: config.slowlog.log_slower_than.as_micros() as i64,
-        slowlog_entries_max: config.slowlog.entries_max,
-        accepted: BTreeMap::new(),
-    };
+    let settings = Settings::from_config(&config);
+    let series_defaults = Arc::new(ArcSwap::from_pointee(settings.series.clone()));
     let unspecified = |address: &IpAddr| address.is_unspecified();
     let announced = config
         .server
@@ -191,6 +182,7 @@ fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, por
     Shared {
         config_file: options.effective_config_file(),
         settings: ArcSwap::from_pointee(settings),
+        series_defaults,
         commands: CommandTable::new(&config.server.disabled_commands),
         run_id: random_hex(40),
         started_ms: Clock::system().now_ms(),
@@ -203,7 +195,8 @@ fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, por
     }
 }
 
-fn openings(config: &Config, directory: &Directory, lane: usize, tables: usize) -> Vec<PartitionOpening> {
+fn openings(shared: &Shared, lane: usize, tables: usize) -> Vec<PartitionOpening> {
+    let config = &shared.config;
     let opening = |plan: &crate::business::PartitionPlan| {
         let business = config.businesses.get(plan.business)?;
         let storage = &config.storage;
@@ -239,10 +232,11 @@ fn openings(config: &Config, directory: &Directory, lane: usize, tables: usize) 
                 checkpoint_journal_bytes: storage.checkpoint_journal_bytes as usize,
                 checkpoint_interval_ms: storage.checkpoint_interval.as_millis() as i64,
                 value_len_max_bytes: config.wire.bulk_len_max_bytes,
+                series_defaults: Arc::clone(&shared.series_defaults),
             }),
         })
     };
-    directory.plan(lane).iter().filter_map(opening).collect()
+    shared.directory.plan(lane).iter().filter_map(opening).collect()
 }
 
 /// Opens all partitions, each lane's on a thread of its own: all journals are heard before any is replayed.

@@ -1,6 +1,7 @@
 //! The TS.* commands: what they read from their arguments, what they do to series and how they answer.
 
 pub mod aggregation;
+pub mod create;
 pub mod duration;
 pub mod facts;
 pub mod label_choice;
@@ -20,3 +21,4 @@ mod test_args;
 pub mod texts;
 pub mod timestamp;
 pub mod value;
+pub mod write;

@@ -6,18 +6,12 @@ use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::resp::number::{parse_f64, parse_i64};
 
+pub use crate::series::properties::chunk_size_bytes;
 pub use crate::series::{DuplicatePolicy, Encoding, Ignore, Label};
 
 use super::duration::parse_duration;
 use super::texts;
 use super::timestamp::{Now, parse_timestamp};
-
-/// Smallest chunk, in bytes.
-pub const CHUNK_SIZE_MIN_BYTES: u32 = 48;
-/// Largest chunk, in bytes.
-pub const CHUNK_SIZE_MAX_BYTES: u32 = 1_048_576;
-/// Chunk sizes are multiples of so many bytes.
-pub const CHUNK_SIZE_STEP_BYTES: u32 = 8;
 
 /// A command that takes options of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,13 +253,6 @@ impl Reader<'_> {
         }
         Ok(labels)
     }
-}
-
-/// `size` if it is allowed.
-pub fn chunk_size_bytes(size: i64) -> Option<u32> {
-    let size = u32::try_from(size).ok()?;
-    let fits = (CHUNK_SIZE_MIN_BYTES..=CHUNK_SIZE_MAX_BYTES).contains(&size);
-    (fits && size.is_multiple_of(CHUNK_SIZE_STEP_BYTES)).then_some(size)
 }
 
 fn parse_policy(operand: Option<&[u8]>) -> Result<DuplicatePolicy, Refusal> {

@@ -19,7 +19,7 @@ use crate::limits::{
     LANES_MAX, MIB, PASSWORD_LEN_MAX_BYTES, TIB,
 };
 use crate::series::properties::{CHUNK_SIZE_MAX_BYTES, CHUNK_SIZE_MIN_BYTES, CHUNK_SIZE_STEP_BYTES};
-use crate::series::{DuplicatePolicy, Encoding, Ignore, SeriesDefaults};
+use crate::series::{CompactionPolicy, DuplicatePolicy, Encoding, Ignore, SeriesDefaults};
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -223,6 +223,10 @@ fn timeseries(mut section: Section) -> Result<SeriesDefaults, ConfigError> {
         let expected = format!("a multiple of {CHUNK_SIZE_STEP_BYTES} bytes");
         return Err(section.refuse("chunk_size", format!("{chunk_size_bytes} bytes"), expected));
     }
+    let expected = "aggregator:bucket:retention[:align], separated by semicolons, such as avg:1h:30d";
+    let compaction = section.text("compaction_policy", expected)?;
+    let compaction = CompactionPolicy::parse_all(&compaction)
+        .ok_or_else(|| section.refuse("compaction_policy", compaction, expected))?;
     let config = SeriesDefaults {
         duplicate_policy: section.choice("duplicate_policy", &policies)?,
         encoding: section.choice("encoding", &encodings)?,
@@ -230,6 +234,8 @@ fn timeseries(mut section: Section) -> Result<SeriesDefaults, ConfigError> {
         retention: section.integer("retention", 0..=i64::MAX as u64)?,
         ignore: Ignore::default(),
         madd_creates: section.flag("madd_creates")?,
+        chained_rules: section.flag("chained_rules")?,
+        compaction,
     };
     section.finish();
     Ok(config)

@@ -1,5 +1,6 @@
 //! What a series is like unless it was told otherwise: the server's own settings, which CONFIG SET may change.
 
+use crate::series::compaction::CompactionPolicy;
 use crate::series::properties::{
     CHUNK_SIZE_DEFAULT_BYTES, DuplicatePolicy, Encoding, Ignore, SeriesProperties,
 };
@@ -19,6 +20,10 @@ pub struct SeriesDefaults {
     pub ignore: Ignore,
     /// TS.MADD creates series that are missing.
     pub madd_creates: bool,
+    /// The destination of a rule may be the source of another.
+    pub chained_rules: bool,
+    /// Rollups of series that are created by a sample.
+    pub compaction: Vec<CompactionPolicy>,
 }
 
 impl Default for SeriesDefaults {
@@ -30,6 +35,8 @@ impl Default for SeriesDefaults {
             retention: 0,
             ignore: Ignore::default(),
             madd_creates: false,
+            chained_rules: false,
+            compaction: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod chunk;
 pub mod codec;
 pub mod columns;
+pub mod compaction;
 pub mod defaults;
 pub mod error;
 pub mod merge;
@@ -23,6 +24,7 @@ pub use chunk::{
     CHUNK_SAMPLES_MAX, EncodeScratch, decode, decode_timestamps, decode_values, encode, encode_cold, summary,
 };
 pub use columns::{Columns, Qualities};
+pub use compaction::CompactionPolicy;
 pub use defaults::SeriesDefaults;
 pub use error::ChunkError;
 pub use merge::merge_newer;

@@ -1,9 +1,10 @@
 //! TS.CREATE and TS.ALTER, and what a series is like that another command creates.
 
 use crate::command::{Call, Command, Run};
+use crate::lane::outbox::OutboxEntry;
 use crate::lane::{Handled, Partition, Stop};
 use crate::resp::Reply;
-use crate::series::{Label, SeriesDefaults, SeriesProperties};
+use crate::series::{Label, Rule, SeriesDefaults, SeriesProperties};
 
 use super::options::{SeriesCommand, SeriesOptions};
 use super::read::{existing_series, now_of};
@@ -44,6 +45,54 @@ pub fn create_series(
 ) -> Result<(usize, u32), Stop> {
     let properties = properties_of(options, &partition.settings.series_defaults.load());
     partition.create_plain_series(key, properties, now_ms)
+}
+
+/// As [`create_series`] for a series that a sample creates: it gets the rollups that the server is configured with.
+///
+/// # Errors
+/// As [`create_series`].
+pub fn create_series_by_sample(
+    partition: &mut Partition,
+    key: &[u8],
+    options: SeriesOptions,
+    now_ms: i64,
+) -> Result<(usize, u32), Stop> {
+    let defaults = partition.settings.series_defaults.load_full();
+    let created = create_series(partition, key, options, now_ms)?;
+    if defaults.compaction.is_empty() {
+        return Ok(created);
+    }
+    let (place, _) = created;
+    let unit_ns = i128::from(partition.settings.time_unit.nanoseconds());
+    let steps = |ms: i64| i64::try_from(i128::from(ms) * 1_000_000 / unit_ns).unwrap_or(i64::MAX);
+    let mut properties = partition.properties(place).cloned().unwrap_or_default();
+    let source_labels = properties.labels.clone();
+    for policy in &defaults.compaction {
+        let destination: Box<[u8]> = policy.destination(key).into();
+        let mut labels = source_labels.clone();
+        let aggregation = policy.aggregator.upper_name();
+        labels.push((b"aggregation"[..].into(), aggregation.as_bytes().into()));
+        labels.push((
+            b"time_bucket"[..].into(),
+            policy.bucket_ms.to_string().into_bytes().into(),
+        ));
+        properties.rules.push(Rule {
+            destination: destination.clone(),
+            aggregator: policy.aggregator,
+            bucket: steps(policy.bucket_ms).max(1),
+            align: steps(policy.align_ms),
+            calendar: Default::default(),
+            from: i64::MIN,
+        });
+        partition.owe(OutboxEntry::Create {
+            key: destination,
+            source: key.into(),
+            retention: steps(policy.retention_ms),
+            labels: unique(labels),
+        });
+    }
+    partition.set_properties(place, properties);
+    Ok(created)
 }
 
 /// The properties of a new series.

@@ -80,10 +80,9 @@ fn create_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) 
         Width::Fixed(width) if options.bucket.zone.is_none() => (width, &b""[..]),
         _ => (0, &*options.bucket.text),
     };
-    let chained: &[u8] = b"0";
     let commands = [
-        queued(context, "TS.RULE.CHECK", &[source, b"source", chained])?,
-        queued(context, "TS.RULE.CHECK", &[destination, b"destination", chained])?,
+        queued(context, "TS.RULE.CHECK", &[source, b"source"])?,
+        queued(context, "TS.RULE.CHECK", &[destination, b"destination"])?,
         queued(context, "TS.RULE.SOURCE", &[destination, source])?,
         queued(
             context,
@@ -124,14 +123,14 @@ fn delete_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) 
     .into())
 }
 
-/// `key source|destination chained`: whether the series can be that end of another rule.
+/// `key source|destination`: whether the series can be that end of another rule.
 fn check(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let found = partition.find_plain_series(call.args.get(1), call.now_ms)?;
     let (place, _) = found.ok_or(texts::KEY_MISSING)?;
     let (has_source, has_rules) = partition.properties(place).map_or((false, false), |properties| {
         (properties.source.is_some(), !properties.rules.is_empty())
     });
-    let chained = call.args.get(3) == b"1";
+    let chained = partition.settings.series_defaults.load().chained_rules;
     if call.args.get(2) == b"source" {
         if has_source && !chained {
             return Err(texts::RULE_SOURCE_IS_DESTINATION.into());
@@ -246,7 +245,7 @@ fn create_destination(partition: &mut Partition, call: &Call<'_>, reply: &mut Re
             .collect();
         let retention = parse_u64(args.get(3)).map_or(0, |retention| retention as i64);
         let properties = OutboxEntry::created_properties(args.get(2), retention, labels);
-        partition.create_series_key(args.get(1), properties, call.now_ms)?;
+        partition.create_plain_series(args.get(1), properties, call.now_ms)?;
     }
     reply.ok();
     Ok(())

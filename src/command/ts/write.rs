@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 use crate::series::{DuplicatePolicy, Ignore, Sample};
 
-use super::create::create_series;
+use super::create::create_series_by_sample;
 use super::options::{SeriesCommand, SeriesOptions};
 use super::read::now_of;
 use super::timestamp::parse_timestamp;
@@ -78,7 +78,10 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
                 ..ADD_ARGS_WITH_OPTIONS_MIN => SeriesOptions::default(),
                 _ => options(partition)?,
             };
-            (create_series(partition, args.get(1), options, now_ms)?, None)
+            (
+                create_series_by_sample(partition, args.get(1), options, now_ms)?,
+                None,
+            )
         }
     };
     let stored = store(partition, found, sample, on_duplicate, now_ms)?;
@@ -111,7 +114,7 @@ fn add_one(partition: &mut Partition, call: &Call<'_>) -> Result<i64, Stop> {
     let found = match find(partition, args.get(0), now_ms)? {
         Some(found) => found,
         None if partition.settings.series_defaults.load().madd_creates => {
-            create_series(partition, args.get(0), SeriesOptions::default(), now_ms)?
+            create_series_by_sample(partition, args.get(0), SeriesOptions::default(), now_ms)?
         }
         None => return Err(texts::KEY_MISSING.into()),
     };
@@ -171,7 +174,7 @@ fn change_last(
     let value = last.map_or(0.0, |last| last.value) + addend;
     let found = match found {
         Some(found) => found,
-        None => create_series(partition, args.get(1), options, now_ms)?,
+        None => create_series_by_sample(partition, args.get(1), options, now_ms)?,
     };
     let sample = Sample::new(timestamp, value);
     let stored = store(partition, found, sample, Some(DuplicatePolicy::Last), now_ms)?;
@@ -203,7 +206,7 @@ fn store(
     match decide(partition, place, member, sample, on_duplicate)? {
         Decision::Keep(timestamp) => Ok(timestamp),
         Decision::Put(value) => {
-            partition.put_sample(member, Sample { value, ..sample }, now_ms);
+            partition.put_sample_at(place, member, Sample { value, ..sample }, now_ms);
             Ok(sample.timestamp)
         }
     }

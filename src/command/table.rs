@@ -16,6 +16,7 @@ const FAMILIES: &[&[Command]] = &[
     super::ts::create::COMMANDS,
     super::ts::write::COMMANDS,
     super::ts::read::COMMANDS,
+    super::ts::info::COMMANDS,
     super::ts::multi::COMMANDS,
     super::ts::several::COMMANDS,
     super::ts::rules::COMMANDS,

@@ -4,6 +4,7 @@
 
 mod batches;
 mod checkpoint;
+mod chunk_walk;
 mod commit;
 mod deletions;
 mod housekeeping;
@@ -38,6 +39,7 @@ use crate::series::EncodeScratch;
 
 pub use batches::Batches;
 pub use checkpoint::CheckpointStep;
+pub use chunk_walk::{ChunkFacts, ChunkJob, ChunkWalk, ChunksFound};
 pub use commit::Committed;
 pub use housekeeping::{MemoryBudget, SeriesSweep};
 pub use label_query::{LabelMatch, LabelQuery, LabelTest, LabelWords, StoredMatch};

@@ -13,7 +13,7 @@ use crate::command::{Flags, SessionHandler};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply, glob_match};
 
-use super::parameters::{PARAMETERS, Parameter, Write};
+use super::parameters::{self, Parameter, Write};
 
 const REWRITE_REFUSED: &str = "ERR CONFIG REWRITE is not supported: the configuration file is the \
     operator's, \
@@ -88,7 +88,7 @@ fn get(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> R
             .any(|pattern| glob_match(pattern, parameter.name.as_bytes(), true))
     };
     let settings = context.shared.settings();
-    let found: Vec<_> = PARAMETERS.iter().filter(is_asked_for).collect();
+    let found: Vec<_> = parameters::all().filter(is_asked_for).collect();
     reply.map(found.len());
     for parameter in found {
         reply.bulk(parameter.name.as_bytes());
@@ -115,6 +115,8 @@ fn set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> R
             break;
         }
     }
+    let defaults = Arc::new(settings.load().series.clone());
+    context.shared.series_defaults.store(defaults);
     reply.ok();
     Ok(())
 }
@@ -125,9 +127,8 @@ fn resolve(pairs: Args<'_>) -> Result<Vec<Change<'_>>, Refusal> {
     let mut changes: Vec<Change<'_>> = Vec::new();
     for index in (0..pairs.len()).step_by(2) {
         let name = pairs.get(index);
-        let Some(parameter) = PARAMETERS
-            .iter()
-            .find(|known| known.name.as_bytes().eq_ignore_ascii_case(name))
+        let Some(parameter) =
+            parameters::all().find(|known| known.name.as_bytes().eq_ignore_ascii_case(name))
         else {
             let name = String::from_utf8_lossy(name);
             let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");

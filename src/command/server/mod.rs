@@ -8,6 +8,7 @@ mod config;
 mod info;
 mod life;
 mod parameters;
+mod series_parameters;
 mod syntax;
 
 use crate::resp::{Args, Reply};

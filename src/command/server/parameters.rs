@@ -6,6 +6,8 @@ use crate::command::shared::{Settings, Shared};
 use crate::config::Fsync;
 use crate::limits::{BULK_LEN_CAP_BYTES, GIB, KIB, MIB, PASSWORD_LEN_MAX_BYTES};
 
+use super::series_parameters;
+
 /// Connections of the process, as for `server.max_connections`.
 const CONNECTIONS_MAX: i64 = 1_000_000;
 /// Slow calls kept per lane, as they are kept in memory.
@@ -33,7 +35,8 @@ pub enum Write {
     Change(fn(&mut Settings, &str, &Shared) -> Result<(), Cow<'static, str>>),
 }
 
-const fn fixed(name: &'static str, read: fn(&Shared, &Settings) -> String) -> Parameter {
+/// One that cannot be set.
+pub const fn fixed(name: &'static str, read: fn(&Shared, &Settings) -> String) -> Parameter {
     Parameter {
         name,
         read,
@@ -41,7 +44,8 @@ const fn fixed(name: &'static str, read: fn(&Shared, &Settings) -> String) -> Pa
     }
 }
 
-const fn as_it_is(name: &'static str, read: fn(&Shared, &Settings) -> String) -> Parameter {
+/// One that can be set to what it is.
+pub const fn as_it_is(name: &'static str, read: fn(&Shared, &Settings) -> String) -> Parameter {
     Parameter {
         name,
         read,
@@ -49,7 +53,8 @@ const fn as_it_is(name: &'static str, read: fn(&Shared, &Settings) -> String) ->
     }
 }
 
-const fn settable(
+/// One that changes the settings.
+pub const fn settable(
     name: &'static str,
     read: fn(&Shared, &Settings) -> String,
     change: fn(&mut Settings, &str, &Shared) -> Result<(), Cow<'static, str>>,
@@ -62,7 +67,11 @@ const fn settable(
 }
 
 /// All of them.
-pub const PARAMETERS: &[Parameter] = &[
+pub fn all() -> impl Iterator<Item = &'static Parameter> {
+    PARAMETERS.iter().chain(series_parameters::PARAMETERS)
+}
+
+const PARAMETERS: &[Parameter] = &[
     as_it_is("appendfsync", |shared, _| fsync_name(shared).into()),
     as_it_is("appendonly", |_, _| "yes".into()),
     as_it_is("activedefrag", |_, _| "no".into()),
@@ -235,14 +244,22 @@ fn switch(value: &str) -> Result<bool, Cow<'static, str>> {
     }
 }
 
-fn integer(value: &str, min: i64, max: i64) -> Result<i64, Cow<'static, str>> {
+/// Reads a whole number.
+///
+/// # Errors
+/// Redis's texts, also if it is out of range.
+pub fn integer(value: &str, min: i64, max: i64) -> Result<i64, Cow<'static, str>> {
     let number = value
         .parse()
         .map_err(|_| "argument couldn't be parsed into an integer")?;
     in_range(number, min, max)
 }
 
-fn in_range(number: i64, min: i64, max: i64) -> Result<i64, Cow<'static, str>> {
+/// The number if it is in range.
+///
+/// # Errors
+/// Redis's text if not.
+pub fn in_range(number: i64, min: i64, max: i64) -> Result<i64, Cow<'static, str>> {
     if (min..=max).contains(&number) {
         Ok(number)
     } else {
@@ -278,12 +295,10 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_lower_case() {
-        for (index, parameter) in PARAMETERS.iter().enumerate() {
+        for (index, parameter) in all().enumerate() {
             assert_eq!(parameter.name, parameter.name.to_ascii_lowercase());
             assert!(
-                PARAMETERS[..index]
-                    .iter()
-                    .all(|other| other.name != parameter.name),
+                all().take(index).all(|other| other.name != parameter.name),
                 "{}",
                 parameter.name
             );

@@ -4,6 +4,7 @@ pub mod aggregation;
 pub mod create;
 pub mod duration;
 pub mod facts;
+pub mod info;
 pub mod label_choice;
 pub mod labels;
 pub mod matching;

@@ -72,7 +72,8 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     Ok(())
 }
 
-fn write_failure(reply: &mut Reply, error: &StoreError) {
+/// A read error becomes a client's answer.
+pub fn write_failure(reply: &mut Reply, error: &StoreError) {
     log::error!("{error}");
     reply.error(format_args!("ERR storage: {error}"));
 }

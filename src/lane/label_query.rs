@@ -15,6 +15,9 @@ use crate::store::{Database, Reach, Read, StoreError};
 use super::partition::{Partition, split_series_payload};
 use super::stop::{Stop, Wait};
 
+/// A label and the values of it that are wanted.
+pub type NamedValues = (Box<[u8]>, Vec<Box<[u8]>>);
+
 /// Judges a key by its labels.
 pub type LabelTest = Arc<dyn Fn(&[Label]) -> bool + Send + Sync>;
 
@@ -29,7 +32,7 @@ pub struct LabelQuery {
     /// Names the query: two of the same words are the same.
     pub words: Vec<u8>,
     /// Labels for which the filter names values: one of these values has to be there. Not empty.
-    pub equalities: Vec<(Box<[u8]>, Vec<Box<[u8]>>)>,
+    pub equalities: Vec<NamedValues>,
     /// The whole filter.
     pub test: LabelTest,
 }
@@ -76,6 +79,12 @@ pub struct WarmedLabels {
     words: Vec<u8>,
     epoch: u32,
     found: Vec<StoredMatch>,
+}
+
+impl std::fmt::Debug for LabelJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LabelJob({:?})", self.query.equalities)
+    }
 }
 
 impl LabelJob {
@@ -185,13 +194,8 @@ impl Partition {
     /// `Wait::Labels` if the disk has to be asked, `Wait::Held` if a batch holds one of the keys.
     pub fn find_labelled(&mut self, query: &LabelQuery, now_ms: i64) -> Result<Vec<LabelMatch>, Stop> {
         let stored = self.find_stored(query, now_ms)?;
-        let equalities: Vec<(&[u8], &[Box<[u8]>])> = query
-            .equalities
-            .iter()
-            .map(|(name, values)| (&**name, values.as_slice()))
-            .collect();
         let mut found = BTreeMap::new();
-        for key in self.labels.find(&equalities) {
+        for key in self.labels.find(&query.equalities) {
             let Some(place) = self.keys.find(key) else {
                 continue;
             };

@@ -9,18 +9,20 @@ use roaring::RoaringBitmap;
 
 use crate::series::Label;
 
+use super::label_query::NamedValues;
+
 /// Number of a labelled key, reused after it is gone.
 pub type LabelledId = u32;
 
-/// Labels that a query names values for: name, values.
-pub type Equalities<'a> = [(&'a [u8], &'a [Box<[u8]>])];
+/// Keys by value of one label.
+type Values = HashMap<Box<[u8]>, RoaringBitmap>;
 
 /// See the head of the file.
 #[derive(Default)]
 pub struct LabelTable {
     keys: Vec<Option<Box<[u8]>>>,
     free: Vec<LabelledId>,
-    postings: HashMap<Box<[u8]>, HashMap<Box<[u8]>, RoaringBitmap>>,
+    postings: HashMap<Box<[u8]>, Values>,
 }
 
 impl LabelTable {
@@ -76,11 +78,11 @@ impl LabelTable {
     }
 
     /// Keys that have one of the values of each of the labels.
-    pub fn find<'a>(&'a self, equalities: &Equalities<'_>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn find<'a>(&'a self, equalities: &[NamedValues]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut found: Option<RoaringBitmap> = None;
         for (name, values) in equalities {
             let mut any = RoaringBitmap::new();
-            if let Some(known) = self.postings.get(*name) {
+            if let Some(known) = self.postings.get(name) {
                 values
                     .iter()
                     .filter_map(|value| known.get(value))
@@ -116,14 +118,10 @@ mod tests {
     }
 
     fn found(table: &LabelTable, equalities: &[(&str, &[&str])]) -> Vec<String> {
-        let values: Vec<Vec<Box<[u8]>>> = equalities
+        let boxed = |text: &str| Box::<[u8]>::from(text.as_bytes());
+        let equalities: Vec<NamedValues> = equalities
             .iter()
-            .map(|(_, values)| values.iter().map(|value| value.as_bytes().into()).collect())
-            .collect();
-        let equalities: Vec<(&[u8], &[Box<[u8]>])> = equalities
-            .iter()
-            .zip(&values)
-            .map(|((name, _), values)| (name.as_bytes(), values.as_slice()))
+            .map(|(name, values)| (boxed(name), values.iter().map(|value| boxed(value)).collect()))
             .collect();
         let mut keys: Vec<String> = table
             .find(&equalities)

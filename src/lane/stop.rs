@@ -21,7 +21,7 @@ pub enum Stop {
 pub type Job = Box<dyn FnOnce(&mut Reply) + Send>;
 
 /// What a command waits for.
-
+#[derive(Debug)]
 pub enum Wait {
     /// This key has to be read from the disk into the key table.
     Load(Box<[u8]>),

@@ -253,6 +253,10 @@ impl Run {
                     let warmed = job.warm().map_err(|e| e.to_string())?;
                     self.partition().keep_warmed(warmed, now_ms);
                 }
+                Err(Stop::Wait(Wait::Labels(job))) => {
+                    let warmed = job.run().map_err(|e| e.to_string())?;
+                    self.partition().finish_labels(warmed);
+                }
                 Err(Stop::Wait(Wait::Checkpoint)) => {
                     // A checkpoint waits for the seals that wait for it.
                     self.finish_maintenance();

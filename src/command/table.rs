@@ -15,6 +15,7 @@ const FAMILIES: &[&[Command]] = &[
     super::tsdb::COMMANDS,
     super::ts::create::COMMANDS,
     super::ts::write::COMMANDS,
+    super::ts::delete::COMMANDS,
     super::ts::read::COMMANDS,
     super::ts::info::COMMANDS,
     super::ts::multi::COMMANDS,

@@ -2,6 +2,7 @@
 
 pub mod aggregation;
 pub mod create;
+pub mod delete;
 pub mod duration;
 pub mod facts;
 pub mod info;

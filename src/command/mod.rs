@@ -41,6 +41,7 @@ pub use session::{PortKind, Session, SessionContext, SessionStop};
 pub use shared::{Settings, Shared};
 pub use subcommand::subcommand_name;
 pub use table::{CommandId, CommandTable, render_table};
+pub use ts::rules::decode_open_bucket;
 
 /// A call of one command, as its owner's handler sees it.
 #[derive(Clone, Copy)]

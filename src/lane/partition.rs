@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::TimeUnit;
 use crate::refusal::Refusal;
-use crate::series::{Label, SeriesDefaults, SeriesProperties};
+use crate::series::{Label, Sample, SeriesDefaults, SeriesProperties};
 use crate::store::layout::{self, KvRow};
 use crate::store::{Database, Reach, Read, StoreError, StoredKey};
 
@@ -142,6 +142,8 @@ pub struct Partition {
     pub(super) stale_labels: HashMap<Box<[u8]>, Vec<Label>>,
     /// What is owed to keys elsewhere.
     pub(super) outbox: Outbox,
+    /// Open buckets by destination, for commands that are about to be run again.
+    pub(super) fetched_buckets: HashMap<Box<[u8]>, Option<Sample>>,
     /// Rules that are being followed, one within the other.
     pub(super) roll_up_depth: usize,
     /// What the disk has answered to label queries that are about to be run again.

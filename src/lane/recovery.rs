@@ -204,6 +204,7 @@ impl OpenedPartition {
             warmed_labels: Vec::new(),
             outbox: Outbox::default(),
             roll_up_depth: 0,
+            fetched_buckets: HashMap::new(),
             next_stored_deadline_ms,
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,

@@ -12,10 +12,16 @@ use super::outbox::OutboxEntry;
 use super::partition::Partition;
 use super::properties::PLAIN_DATA_TYPE;
 use super::range::{RangeQuery, RangeRead};
-use super::stop::Stop;
+use super::stop::{Stop, Wait};
 
 /// Rules that follow one another within one partition: further ones go through the outbox.
 const CHAIN_MAX: usize = 8;
+
+/// Open buckets kept for commands that are about to be run again.
+const FETCHED_BUCKETS_MAX: usize = 65_536;
+
+/// Keys of the source and of the destination of a rule.
+pub type RuleEnds = (Box<[u8]>, Box<[u8]>);
 
 /// A stretch of time, both ends included.
 type Stretch = (i64, i64);
@@ -284,6 +290,39 @@ impl Partition {
         let start = bucketing.reported(open.start, 0, BucketTimestamp::Start);
         let value = rows.values.first().copied();
         Ok(value.map(|value| Sample::new(start, value)))
+    }
+
+    /// The open buckets of the rules from each source to each destination, the destinations being in this partition.
+    ///
+    /// # Errors
+    /// `Wait::OpenBuckets` if a source lives elsewhere, `Wait::Load`, `Wait::Warm`.
+    pub fn open_buckets(&mut self, ends: &[RuleEnds], now_ms: i64) -> Result<Vec<Option<Sample>>, Stop> {
+        let (mut found, mut missing) = (Vec::with_capacity(ends.len()), Vec::new());
+        for (source, destination) in ends {
+            if self.find_plain_series(source, now_ms)?.is_some() {
+                found.push(self.read_open_bucket(source, destination, now_ms)?);
+            } else if let Some(sample) = self.fetched_buckets.get(destination) {
+                found.push(*sample);
+            } else {
+                missing.push((source.clone(), destination.clone()));
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Stop::Wait(Wait::OpenBuckets(missing)));
+        }
+        // What was fetched is true for the command that waited, and for no later one.
+        for (_, destination) in ends {
+            self.fetched_buckets.remove(destination);
+        }
+        Ok(found)
+    }
+
+    /// Takes in open buckets whose sources live elsewhere, for the command that is run again now.
+    pub fn finish_open_buckets(&mut self, fetched: Vec<(Box<[u8]>, Option<Sample>)>) {
+        if self.fetched_buckets.len() > FETCHED_BUCKETS_MAX {
+            self.fetched_buckets.clear();
+        }
+        self.fetched_buckets.extend(fetched);
     }
 
     /// Makes the destination hold what the source's buckets say. A destination that is gone, or that belongs to another

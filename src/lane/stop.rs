@@ -6,6 +6,7 @@ use crate::store::StoreError;
 
 use super::label_query::LabelJob;
 use super::range::RangeJob;
+use super::rules::RuleEnds;
 
 /// A handler that stops has left no trace and may be run again from its start.
 pub enum Stop {
@@ -27,6 +28,8 @@ pub enum Wait {
     Load(Box<[u8]>),
     /// The label index has to be read from the disk.
     Labels(Box<LabelJob>),
+    /// The open buckets of rules whose sources live elsewhere have to be fetched.
+    OpenBuckets(Vec<RuleEnds>),
     /// A running checkpoint has to end.
     Checkpoint,
     /// A batch of several partitions holds the key.

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::command::CommandId;
-use crate::lane::RolledUp;
+use crate::command::{CommandId, decode_open_bucket};
 use crate::lane::outbox::OutboxEntry;
+use crate::lane::{RolledUp, RuleEnds};
 use crate::refusal::Refusal;
 use crate::resp::Proto;
+use crate::series::Sample;
 
 use super::blocking;
 use super::hop::DELIVERING;
@@ -184,6 +185,41 @@ async fn prepare(
         command,
         args: [vec![name.as_bytes().to_vec()], args].concat(),
     }))
+}
+
+/// Asks the owners of sources for the open buckets of their rules. A source that is gone, or whose partition is closed,
+/// has none.
+pub async fn fetch_open_buckets(
+    shell: &Rc<LaneShell>,
+    ends: Vec<RuleEnds>,
+) -> Vec<(Box<[u8]>, Option<Sample>)> {
+    let Some(command) = shell.shared.commands.find(b"TS.RULE.OPEN") else {
+        return Vec::new();
+    };
+    let mut by_lane: BTreeMap<usize, (Hop, Vec<Box<[u8]>>)> = BTreeMap::new();
+    let mut fetched = Vec::new();
+    for (source, destination) in ends {
+        let Some(owner) = shell.shared.directory.place(&source) else {
+            fetched.push((destination, None));
+            continue;
+        };
+        let new_hop = || (Hop::new(DELIVERING, Proto::Resp2, None), Vec::new());
+        let (hop, destinations) = by_lane.entry(owner.home.lane).or_insert_with(new_hop);
+        let args = [&b"TS.RULE.OPEN"[..], &source, &destination];
+        hop.push(command, owner.home.place, false, args.into_iter());
+        destinations.push(destination);
+    }
+    for (lane, (hop, destinations)) in by_lane {
+        let answer = ask(shell, lane, LaneRequest::Execute(hop)).await;
+        for (index, destination) in destinations.into_iter().enumerate() {
+            let sample = match &answer {
+                Answer::Parts(parts) => decode_open_bucket(parts.get(index)),
+                _ => None,
+            };
+            fetched.push((destination, sample));
+        }
+    }
+    fetched
 }
 
 /// Arguments of the write to a destination: its key, the source, the stretch that is replaced, timestamps and values.

@@ -213,6 +213,14 @@ pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<
         },
 
         Wait::Warm(job) => warm_range(shell, place, job).await?,
+        Wait::OpenBuckets(ends) => {
+            let fetched = super::deliveries::fetch_open_buckets(shell, ends).await;
+            shell
+                .lane
+                .borrow_mut()
+                .partition(place)?
+                .finish_open_buckets(fetched);
+        }
         Wait::Held | Wait::Checkpoint => {
             // Released keys raise the event; the timer covers a partition that was closed meanwhile.
             let timer = glommio::timer::sleep(std::time::Duration::from_millis(2));

@@ -257,6 +257,7 @@ impl Run {
                     let warmed = job.run().map_err(|e| e.to_string())?;
                     self.partition().finish_labels(warmed);
                 }
+                Err(Stop::Wait(Wait::OpenBuckets(_))) => return Err("no rule leads elsewhere".into()),
                 Err(Stop::Wait(Wait::Checkpoint)) => {
                     // A checkpoint waits for the seals that wait for it.
                     self.finish_maintenance();

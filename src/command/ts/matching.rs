@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::lane::{Handled, LabelMatch, LabelQuery, PLAIN_DATA_TYPE, Partition, SealedState, Stop};
+use crate::lane::{Handled, LabelMatch, LabelQuery, PLAIN_DATA_TYPE, Partition, RuleEnds, SealedState, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
-use crate::series::SeriesProperties;
+use crate::series::{Sample, SeriesProperties};
 
 use super::labels::LabelFilter;
 use super::query::{RowsFound, RowsJob, RowsQuery, SeriesRows, series_rows, stored_rows};
@@ -16,8 +16,16 @@ pub struct Matched {
     pub key: Box<[u8]>,
     /// Its labels and options.
     pub properties: SeriesProperties,
-    /// What was asked of it.
-    pub found: SeriesRows,
+    /// What each of the queries has found.
+    pub found: Vec<SeriesRows>,
+}
+
+impl Matched {
+    /// What the only query has found.
+    pub fn rows(&self) -> &SeriesRows {
+        static NOTHING: SeriesRows = SeriesRows::NOTHING;
+        self.found.first().unwrap_or(&NOTHING)
+    }
 }
 
 /// Writes the answer once all rows are known.
@@ -42,22 +50,29 @@ pub fn label_query(filter: &LabelFilter, args: Args<'_>) -> LabelQuery {
     }
 }
 
-/// Runs `query` on every series that `filter` finds and hands the rows, by key, to `write`.
+/// Runs each of `queries` on every series that `filter` finds and hands the rows, by key, to `write`.
 ///
 /// # Errors
 /// As [`Partition::find_labelled`]; `Offload` if anything has to be read from the disk.
 pub fn rows_of_matches(
     partition: &mut Partition,
     (filter, args): (&LabelFilter, Args<'_>),
-    query: &Arc<RowsQuery>,
+    queries: &[Arc<RowsQuery>],
     now_ms: i64,
     reply: &mut Reply,
     write: WriteMatched,
 ) -> Handled {
     let matches = partition.find_labelled(&label_query(filter, args), now_ms)?;
-    let (mut ready, mut pending): (Vec<Matched>, Vec<(usize, RowsJob)>) = Default::default();
-    for found in matches {
-        let (key, properties, rows) = match found {
+    let is_latest = queries.iter().any(|query| query.is_latest());
+    let open_buckets = if is_latest {
+        open_buckets(partition, &matches, now_ms)?
+    } else {
+        Vec::new()
+    };
+    let (mut ready, mut pending): (Vec<Matched>, Vec<(usize, usize, RowsJob)>) = Default::default();
+    for (number, found) in matches.into_iter().enumerate() {
+        let open_bucket = open_buckets.get(number).copied().flatten();
+        let (target, key, properties) = match found {
             LabelMatch::Listed(key, place) => {
                 let (Some(properties), Some(member)) = (
                     partition.properties(place).cloned(),
@@ -65,23 +80,29 @@ pub fn rows_of_matches(
                 ) else {
                     continue;
                 };
-                let rows = series_rows(partition, member, query)?;
-                (key, properties, rows)
+                (Target::Listed(member), key, properties)
             }
             LabelMatch::Stored(stored) => {
                 let plain = stored.members.iter().find(|member| member.0 == PLAIN_DATA_TYPE);
                 let Some((_, series_id)) = plain else { continue };
-                let rows = RowsFound::Offload(stored_job(partition, *series_id, query.clone()));
-                (stored.key, stored.properties, rows)
+                (Target::Stored(*series_id), stored.key, stored.properties)
             }
         };
-        let found = match rows {
-            RowsFound::Ready(found) => found,
-            RowsFound::Offload(job) => {
-                pending.push((ready.len(), job));
-                SeriesRows::default()
-            }
-        };
+        let mut found = Vec::with_capacity(queries.len());
+        for (index, query) in queries.iter().enumerate() {
+            let query = query.with_open_bucket(open_bucket);
+            let rows = match target {
+                Target::Listed(member) => series_rows(partition, member, &query)?,
+                Target::Stored(series_id) => RowsFound::Offload(stored_job(partition, series_id, query)),
+            };
+            found.push(match rows {
+                RowsFound::Ready(found) => found,
+                RowsFound::Offload(job) => {
+                    pending.push((ready.len(), index, job));
+                    SeriesRows::default()
+                }
+            });
+        }
         ready.push(Matched {
             key,
             properties,
@@ -94,10 +115,13 @@ pub fn rows_of_matches(
     Err(Stop::Offload(Box::new(move |reply| {
         let start = reply.len();
         let finish = || {
-            for (index, job) in pending {
+            for (number, index, job) in pending {
                 let rows = job()?;
-                if let Some(matched) = ready.get_mut(index) {
-                    matched.found = rows;
+                let place = ready
+                    .get_mut(number)
+                    .and_then(|matched| matched.found.get_mut(index));
+                if let Some(place) = place {
+                    *place = rows;
                 }
             }
             write(ready, reply)
@@ -107,6 +131,37 @@ pub fn rows_of_matches(
             reply.error(&refusal);
         }
     })))
+}
+
+/// Where the samples of a series are.
+enum Target {
+    /// In memory, at this place of the slab, and on the disk.
+    Listed(u32),
+    /// On the disk only, under this id.
+    Stored(u64),
+}
+
+/// Of each match the open bucket of the rule that writes to it.
+fn open_buckets(
+    partition: &mut Partition,
+    matches: &[LabelMatch],
+    now_ms: i64,
+) -> Result<Vec<Option<Sample>>, Stop> {
+    let source = |found: &LabelMatch| match found {
+        LabelMatch::Listed(_, place) => partition.properties(*place)?.source.clone(),
+        LabelMatch::Stored(stored) => stored.properties.source.clone(),
+    };
+    let sources: Vec<Option<Box<[u8]>>> = matches.iter().map(source).collect();
+    let ends: Vec<RuleEnds> = sources
+        .iter()
+        .zip(matches)
+        .filter_map(|(source, found)| Some((source.clone()?, found.key().into())))
+        .collect();
+    let mut found = partition.open_buckets(&ends, now_ms)?.into_iter();
+    Ok(sources
+        .iter()
+        .map(|source| source.as_ref().and_then(|_| found.next().flatten()))
+        .collect())
 }
 
 /// Reads a series that is not in memory.

@@ -186,14 +186,10 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
     let proto = reply.proto();
     let write = move |matched: Vec<Matched>, reply: &mut Reply| {
         parts::begin(reply);
-        for Matched {
-            key,
-            properties,
-            found,
-        } in matched
-        {
+        for series in matched {
+            let (key, properties, found) = (&series.key, &series.properties, series.rows());
             let mut part = Reply::new(proto);
-            begin_series(&key, 1, &mut part);
+            begin_series(key, 1, &mut part);
             write_labels(&options.labels, &properties.labels, &mut part);
             match found.rows.iter().next() {
                 None => part.array(0),
@@ -204,7 +200,7 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
                         .for_each(|value| super::value::write_value(&mut part, *value));
                 }
             }
-            parts::push(reply, &key, part.as_bytes());
+            parts::push(reply, key, part.as_bytes());
         }
         Ok(())
     };
@@ -212,7 +208,7 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
     rows_of_matches(
         partition,
         (&filter, args),
-        &query,
+        std::slice::from_ref(&query),
         call.now_ms,
         reply,
         Box::new(write),
@@ -344,24 +340,20 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
     let proto = reply.proto();
     let write = move |matched: Vec<Matched>, reply: &mut Reply| {
         parts::begin(reply);
-        for Matched {
-            key,
-            properties,
-            found,
-        } in matched
-        {
+        for series in matched {
+            let (key, properties, found) = (&series.key, &series.properties, series.rows());
             if exclude_empty && found.rows.is_empty() {
                 continue;
             }
             match &group {
-                Some(group) => push_for_group(group, &key, &properties, &found.rows, reply),
+                Some(group) => push_for_group(group, key, properties, &found.rows, reply),
                 None => {
                     let mut part = Reply::new(proto);
-                    begin_series(&key, 1 + usize::from(proto == Proto::Resp3), &mut part);
+                    begin_series(key, 1 + usize::from(proto == Proto::Resp3), &mut part);
                     write_labels(&labels, &properties.labels, &mut part);
                     write_aggregators(&asked, &mut part);
-                    write_rows(&mut part, &found);
-                    parts::push(reply, &key, part.as_bytes());
+                    write_rows(&mut part, found);
+                    parts::push(reply, key, part.as_bytes());
                 }
             }
         }
@@ -370,7 +362,7 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
     rows_of_matches(
         partition,
         (&filter, args),
-        &query,
+        std::slice::from_ref(&query),
         call.now_ms,
         reply,
         Box::new(write),

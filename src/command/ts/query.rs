@@ -38,6 +38,8 @@ pub struct RowsQuery {
     latest: bool,
     aggregation: Option<AggregationSpec>,
     unit_ns: i64,
+    /// The open bucket of the rule that writes to the series: its newest sample, though not stored yet.
+    open_bucket: Option<Sample>,
 }
 
 /// The rows of one series in the order of the answer.
@@ -47,6 +49,18 @@ pub struct SeriesRows {
     pub rows: Rows,
     /// One per row, if they were asked for.
     pub qualities: Option<Vec<u8>>,
+}
+
+impl SeriesRows {
+    /// No rows.
+    pub const NOTHING: SeriesRows = SeriesRows {
+        rows: Rows {
+            timestamps: Vec::new(),
+            width: 1,
+            values: Vec::new(),
+        },
+        qualities: None,
+    };
 }
 
 /// Work for the blocking pool that finds rows.
@@ -116,7 +130,19 @@ impl RowsQuery {
             latest: options.latest,
             aggregation: options.aggregation.map(spec).transpose()?,
             unit_ns: unit.nanoseconds(),
+            open_bucket: None,
         })
+    }
+
+    /// The same query of a series to which a rule is about to write this sample.
+    pub fn with_open_bucket(self: &Arc<RowsQuery>, open_bucket: Option<Sample>) -> Arc<RowsQuery> {
+        match open_bucket {
+            None => Arc::clone(self),
+            Some(_) => Arc::new(RowsQuery {
+                open_bucket,
+                ..RowsQuery::clone(self)
+            }),
+        }
     }
 
     /// Whether the open bucket of a rule's destination is asked for.
@@ -192,7 +218,7 @@ impl RowsQuery {
 
     /// Makes rows of the samples read.
     fn answer(&self, samples: Columns, before: Columns, after: Columns) -> Result<SeriesRows, Refusal> {
-        let samples = self.filtered(samples);
+        let samples = self.filtered(self.with_newest(samples));
         let Some(spec) = &self.aggregation else {
             return Ok(self.plain(samples));
         };
@@ -210,6 +236,20 @@ impl RowsQuery {
             rows: rows.map_err(|error| Refusal::text(format!("ERR TSDB: {error}")))?,
             qualities: None,
         })
+    }
+
+    /// Adds the open bucket, if it lies in the range.
+    fn with_newest(&self, mut samples: Columns) -> Columns {
+        if let Some(newest) = self.open_bucket
+            && (self.from..=self.to).contains(&newest.timestamp)
+            && samples
+                .timestamps
+                .last()
+                .is_none_or(|last| *last < newest.timestamp)
+        {
+            samples.push(newest);
+        }
+        samples
     }
 
     fn filtered(&self, mut samples: Columns) -> Columns {

@@ -12,6 +12,7 @@ use crate::store::StoreError;
 use super::query::{RowsFound, RowsQuery, series_rows, write_rows, write_sample};
 use super::range_options::{RangeCommand, parse_range};
 use super::read_options::{Nearness, ValueAt, parse_get, parse_get_at};
+use super::rules::latest;
 use super::timestamp::Now;
 use super::{facts, texts};
 
@@ -58,8 +59,13 @@ const NEWEST: RangeQuery = RangeQuery {
 };
 
 fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
-    let (_, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
-    parse_get(call.args)?;
+    let (place, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
+    if parse_get(call.args)?
+        && let Some(open_bucket) = latest(partition, place, call.now_ms)?
+    {
+        write_sample(reply, Some(open_bucket));
+        return Ok(());
+    }
     match partition.read_range(member, NEWEST)? {
         RangeRead::Ready(samples) => write_sample(reply, samples.last()),
         RangeRead::Offload(job) => {
@@ -92,10 +98,13 @@ fn read_range(
     command: RangeCommand,
     reply: &mut Reply,
 ) -> Handled {
-    let (_, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
+    let (place, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
     let now = now_of(partition, call);
     let options = parse_range(call.args, command, now)?;
-    let query = Arc::new(RowsQuery::new(options, 0, command.is_reverse(), now.unit)?);
+    let mut query = Arc::new(RowsQuery::new(options, 0, command.is_reverse(), now.unit)?);
+    if query.is_latest() {
+        query = query.with_open_bucket(latest(partition, place, call.now_ms)?);
+    }
     match series_rows(partition, member, &query)? {
         RowsFound::Ready(rows) => write_rows(reply, &rows),
         RowsFound::Offload(job) => {

@@ -8,15 +8,15 @@ use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, KeyHandler, KeySpec, Run};
 use crate::config::TimeUnit;
 use crate::lane::outbox::OutboxEntry;
-use crate::lane::{Handled, Partition, RolledUp};
+use crate::lane::{Handled, Partition, RolledUp, Stop};
 use crate::refusal::Refusal;
 use crate::resp::number::{parse_i64, parse_u64};
 use crate::resp::{Args, Reply};
-use crate::series::{Label, Rule};
+use crate::series::{Label, Rule, Sample};
 
 use super::aggregation::Width;
 use super::facts;
-use super::query::write_sample;
+use super::parts;
 use super::read_options::parse_create_rule;
 use super::texts;
 use super::timestamp::Now;
@@ -254,6 +254,32 @@ fn create_destination(partition: &mut Partition, call: &Call<'_>, reply: &mut Re
 /// `key destination`: the open bucket of the rule, as a sample.
 fn open_bucket(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let found = partition.read_open_bucket(call.args.get(1), call.args.get(2), call.now_ms)?;
-    write_sample(reply, found);
+    parts::begin(reply);
+    if let Some(sample) = found {
+        let value = sample.value.to_bits().to_le_bytes();
+        parts::push(reply, &sample.timestamp.to_le_bytes(), &value);
+    }
     Ok(())
+}
+
+/// What the internal command TS.RULE.OPEN has answered.
+pub fn decode_open_bucket(answer: &[u8]) -> Option<Sample> {
+    let (timestamp, value) = parts::entries(answer).next()?;
+    let timestamp = i64::from_le_bytes(timestamp.try_into().ok()?);
+    let value = u64::from_le_bytes(value.try_into().ok()?);
+    Some(Sample::new(timestamp, f64::from_bits(value)))
+}
+
+/// The open bucket of the rule that writes to the series at `place`, if there is one.
+///
+/// # Errors
+/// As [`Partition::open_buckets`].
+pub fn latest(partition: &mut Partition, place: usize, now_ms: i64) -> Result<Option<Sample>, Stop> {
+    let source = partition
+        .properties(place)
+        .and_then(|properties| properties.source.clone());
+    let Some(source) = source else { return Ok(None) };
+    let destination = partition.entry(place).key().into();
+    let found = partition.open_buckets(&[(source, destination)], now_ms)?;
+    Ok(found.into_iter().next().flatten())
 }

@@ -18,6 +18,7 @@ use super::parts::{self, OWN_ARGS};
 use super::query::{RowsFound, RowsQuery, SeriesRows, series_rows, write_rows};
 use super::range_options::{NumberedRange, RangeCommand, RangeOptions, parse_numbered_range};
 use super::read_options::{JoinOptions, Nearness, parse_join};
+use super::rules::latest;
 use super::texts;
 use super::timestamp::{Bound, Bounds, Now};
 use super::value::write_value;
@@ -90,8 +91,12 @@ fn rows_part(
     reply: &mut Reply,
 ) -> Handled {
     let key = call.args.get(1);
-    let member = partition.find_plain_series(key, call.now_ms)?;
-    let (_, member) = member.ok_or(texts::KEY_MISSING)?;
+    let found = partition.find_plain_series(key, call.now_ms)?;
+    let (place, member) = found.ok_or(texts::KEY_MISSING)?;
+    let mut query = Arc::new(query);
+    if query.is_latest() {
+        query = query.with_open_bucket(latest(partition, place, call.now_ms)?);
+    }
     let write = move |mut found: SeriesRows, reply: &mut Reply| {
         if is_reverse {
             found.rows.reverse();
@@ -101,7 +106,7 @@ fn rows_part(
         parts::begin(reply);
         parts::push(reply, b"", &bytes);
     };
-    match series_rows(partition, member, &Arc::new(query))? {
+    match series_rows(partition, member, &query)? {
         RowsFound::Ready(found) => write(found, reply),
         RowsFound::Offload(job) => {
             return Err(Stop::Offload(Box::new(move |reply| match job() {

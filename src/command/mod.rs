@@ -41,7 +41,9 @@ pub use session::{PortKind, Session, SessionContext, SessionStop};
 pub use shared::{Settings, Shared};
 pub use subcommand::subcommand_name;
 pub use table::{CommandId, CommandTable, render_table};
+pub use ts::follow::{decode_cursor, decode_read};
 pub use ts::rules::decode_open_bucket;
+pub use ts::texts::READ_DENIED;
 
 /// A call of one command, as its owner's handler sees it.
 #[derive(Clone, Copy)]

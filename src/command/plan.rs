@@ -42,6 +42,23 @@ pub enum GatherTarget {
     EveryPartition,
 }
 
+/// TS.READ: the samples of a key from a cursor on, when there are enough of them.
+#[derive(Clone, Debug)]
+pub struct FollowPlan {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// What the client has sent.
+    pub cursor: Box<[u8]>,
+    /// Internal command that says what the cursor means.
+    pub resolve: CommandId,
+    /// Internal command that reads.
+    pub read: CommandId,
+    /// At most so many samples.
+    pub count_max: usize,
+    /// Milliseconds to wait (0 = for ever) for so many samples; `None` does not wait.
+    pub wait: Option<(u64, usize)>,
+}
+
 /// A command with its arguments, kept for later.
 #[derive(Clone, Debug)]
 pub struct QueuedCommand {
@@ -134,6 +151,8 @@ pub enum Plan {
         /// Runs when they are committed, before the reply.
         then: Option<QueuedCommand>,
     },
+    /// TS.READ.
+    Follow(FollowPlan),
     /// LATENCY DUMP.
     DumpLatency,
     /// SHUTDOWN.

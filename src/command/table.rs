@@ -20,6 +20,7 @@ const FAMILIES: &[&[Command]] = &[
     super::ts::info::COMMANDS,
     super::ts::multi::COMMANDS,
     super::ts::several::COMMANDS,
+    super::ts::follow::COMMANDS,
     super::ts::rules::COMMANDS,
     super::server::COMMANDS,
     super::latency::COMMANDS,

@@ -117,11 +117,10 @@ impl Partition {
         self.roll_up(place, due, now_ms);
     }
 
-    /// Samples between these timestamps were deleted: rolls up again what is closed.
-    pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, now_ms: i64) {
-        let Some(newest) = self.newest_at(place) else {
-            return;
-        };
+    /// Samples between these timestamps were deleted, before which `newest` was the newest timestamp: rolls up again
+    /// what was closed.
+    pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, newest: Option<i64>, now_ms: i64) {
+        let Some(newest) = newest else { return };
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter_map(|(rule, bucketing)| {
@@ -212,8 +211,8 @@ impl Partition {
         written.is_ok()
     }
 
-    /// What the rule from `source` to `destination` makes of a stretch of time, open buckets left out; `None` if there is
-    /// no such rule or nothing is closed.
+    /// What the rule from `source` to `destination` makes of a stretch of time that holds closed buckets only; `None` if
+    /// there is no such rule.
     ///
     /// # Errors
     /// `WRONGTYPE`, `Wait::Load`, or if a row cannot be read.
@@ -233,16 +232,9 @@ impl Partition {
         let Some((rule, bucketing)) = found.map(|(rule, bucketing)| (rule.clone(), bucketing)) else {
             return Ok(None);
         };
-        let Some(newest) = self.series_at(member).newest_timestamp() else {
-            return Ok(None);
-        };
-        let last = to.min(bucketing.start_of(newest).saturating_sub(1));
-        if last < from {
-            return Ok(None);
-        }
         let query = RangeQuery {
             from: from.max(rule.from),
-            to: last,
+            to,
             limit: usize::MAX,
             reverse: false,
         };
@@ -251,7 +243,7 @@ impl Partition {
             rule,
             bucketing,
             unit_ns: self.settings.time_unit.nanoseconds(),
-            stretch: (from, last),
+            stretch: (from, to),
         }))
     }
 
@@ -350,7 +342,7 @@ impl Partition {
         let is_single = from == to && rolled_up.samples.len() == 1;
         if !is_single && newest.is_some_and(|newest| from <= newest) {
             self.delete_range(member, from, to)?;
-            self.roll_up_deleted(place, (from, to), now_ms);
+            self.roll_up_deleted(place, (from, to), newest, now_ms);
         }
         for (timestamp, value) in &rolled_up.samples {
             self.add_sample(

@@ -163,6 +163,11 @@ impl CommitQueue {
         self.wait_for(changes, true).await
     }
 
+    /// Waits until `is_ready` says so, which is asked after every pass of commits.
+    pub async fn wait_until(&self, is_ready: impl FnMut() -> bool) {
+        self.passed.wait_until(is_ready).await;
+    }
+
     async fn wait_for(&self, changes: &[Change], durable: bool) -> bool {
         if changes.is_empty() {
             return true;

@@ -77,6 +77,19 @@ pub enum LaneRequest {
         /// What the key held is at this key now (RENAME).
         moved_to: Option<Box<[u8]>>,
     },
+    /// Wait until the series at a key has changed, or for some time.
+    AwaitChange {
+        /// Place of the partition.
+        place: usize,
+        /// The key.
+        key: Box<[u8]>,
+        /// Samples that were there from `from` on; `None` = there was no series.
+        seen: Option<u64>,
+        /// Timestamp.
+        from: i64,
+        /// At most so long.
+        wait_ms: u64,
+    },
     /// Delete everything; as part of a batch that holds every key.
     Flush(Option<BatchId>),
     /// Write a checkpoint of every partition and wait for it.

@@ -9,6 +9,7 @@ mod deliveries;
 mod dispatch;
 mod dumps;
 mod event;
+mod follow;
 mod gather;
 mod hop;
 mod inbox;

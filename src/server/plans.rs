@@ -95,6 +95,7 @@ pub async fn run(
         Plan::AllOrNothing { commands, then } => {
             return all_or_nothing(shell, client, (&commands, then), batch, reply).await;
         }
+        Plan::Follow(plan) => return super::follow::follow(shell, client, plan, batch, reply).await,
         Plan::KeysInSlot { slot, count_max } => keys_in_slot(shell, slot, count_max, reply).await,
         Plan::DumpLatency => match dumps::dump(shell).await {
             Ok(files) => reply.bulk(files.as_bytes()),

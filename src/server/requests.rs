@@ -70,6 +70,13 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
             image,
             moved_to,
         } => write_image(shell, batch, place, &key, (image, moved_to)).await,
+        LaneRequest::AwaitChange {
+            place,
+            key,
+            seen,
+            from,
+            wait_ms,
+        } => super::follow::await_change(shell, place, &key, (seen, from), wait_ms).await,
         LaneRequest::Flush(batch) => flush(shell, batch).await,
         LaneRequest::Checkpoint => {
             checkpoints::checkpoint_all(shell).await;

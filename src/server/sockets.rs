@@ -262,3 +262,10 @@ fn poll_fired(armed: &mut Option<glommio::net::TcpStream>, context: &mut Context
     *armed = None;
     Poll::Ready(())
 }
+/// True if the other side has closed its half of the connection and nothing is left to be read.
+pub fn is_closed(fd: i32) -> bool {
+    let mut byte = 0_u8;
+    // SAFETY: one byte may be written to `byte`, which lives until the call returns; a bad `fd` is an error.
+    let peeked = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+    peeked == 0
+}

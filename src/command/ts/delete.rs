@@ -1,18 +1,76 @@
-//! TS.DEL: deleting the samples of a stretch of time.
+//! TS.DEL and TS.MDEL: deleting the samples of a stretch of time.
 
-use crate::command::{Call, Command, Run};
+use crate::command::session::{SessionContext, SessionStop};
+use crate::command::{Call, Command, Flags, Run};
+use crate::config::TimeUnit;
 use crate::lane::{Handled, Partition, RangeQuery, Stop};
-use crate::resp::Reply;
+use crate::resp::{Args, Reply};
 
+use super::matching::label_query;
+use super::multi::internal;
+use super::parts::{self, OWN_ARGS};
 use super::read::{existing_series, now_of};
-use super::timestamp::{Bounds, parse_bounds};
+use super::read_options::parse_multi_delete;
+use super::timestamp::{Bounds, Now, parse_bounds};
 use super::{facts, texts};
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[facts::DEL.command(Run::Owner {
-    key: 1,
-    handler: delete,
-})];
+pub const COMMANDS: &[Command] = &[
+    facts::DEL.command(Run::Owner {
+        key: 1,
+        handler: delete,
+    }),
+    facts::MDEL.command(Run::Session(delete_matching)),
+    Command {
+        flags: Flags::WRITE.and(Flags::INTERNAL),
+        ..internal("TS.PART.MDEL", delete_part)
+    },
+];
+
+/// Every partition deletes its share; there is no all or nothing over partitions.
+fn delete_matching(
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    _: &mut Reply,
+) -> Result<(), SessionStop> {
+    let now = Now {
+        timestamp: context.clock.now_ms(),
+        unit: TimeUnit::Milliseconds,
+    };
+    parse_multi_delete(args, now)?;
+    Err(parts::ask_every_partition(
+        context,
+        "TS.PART.MDEL",
+        args,
+        |_, _, answers, reply| {
+            let counts = answers.iter().flat_map(|answer| parts::entries(answer));
+            let count = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+            reply.integer(counts.map(|(_, bytes)| count(bytes)).sum::<u64>() as i64);
+            Ok(())
+        },
+    ))
+}
+
+fn delete_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args.from(OWN_ARGS);
+    let (bounds, filter) = parse_multi_delete(args, now_of(partition, call))?;
+    let matches = partition.find_labelled(&label_query(&filter, args), call.now_ms)?;
+    // Everything that has to be read from the disk is read before the first sample goes.
+    let mut found = Vec::with_capacity(matches.len());
+    for series in &matches {
+        if let Some(series) = partition.find_plain_series(series.key(), call.now_ms)? {
+            count_samples(partition, series, bounds)?;
+            found.push(series);
+        }
+    }
+    let mut count = 0;
+    for series in found {
+        count += delete_samples(partition, series, bounds, call.now_ms)?;
+    }
+    parts::begin(reply);
+    parts::push(reply, b"", &count.to_le_bytes());
+    Ok(())
+}
 
 fn delete(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let found = existing_series(partition, call.args.get(1), call.now_ms)?;
@@ -24,46 +82,54 @@ fn delete(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Hand
 /// Deletes the samples within the bounds from the series at `(place, member)` and says how many there were.
 ///
 /// # Errors
-/// [`texts::DELETE_BEYOND_RETENTION`] for a series with rules; `Wait::Warm` if the disk has to be read to count; if a
-/// chunk is damaged.
+/// As [`count_samples`].
 pub fn delete_samples(
     partition: &mut Partition,
     (place, member): (usize, u32),
     bounds: Bounds,
     now_ms: i64,
 ) -> Result<u64, Stop> {
+    let count = count_samples(partition, (place, member), bounds)?;
+    if count > 0 {
+        let newest = partition.series_at(member).newest_timestamp();
+        let RangeQuery { from, to, .. } = range_of(bounds);
+        partition.delete_range(member, from, to)?;
+        partition.roll_up_deleted(place, (from, to), newest, now_ms);
+    }
+    Ok(count)
+}
+
+/// How many samples there are to be deleted.
+///
+/// # Errors
+/// [`texts::DELETE_BEYOND_RETENTION`] for a series with rules; `Wait::Warm` if the disk has to be read to count; if a
+/// chunk is damaged.
+fn count_samples(partition: &Partition, (place, member): (usize, u32), bounds: Bounds) -> Result<u64, Stop> {
     let has_rules = partition
         .properties(place)
         .is_some_and(|properties| !properties.rules.is_empty());
     let series = partition.series_at(member);
     let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
-    let age = series
-        .newest_timestamp()
-        .map_or(0, |newest| newest.saturating_sub(bounds.from.timestamp));
+    let newest = series.newest_timestamp();
+    let age = newest.map_or(0, |newest| newest.saturating_sub(bounds.from.timestamp));
     if has_rules && retention > 0 && age > retention {
         return Err(texts::DELETE_BEYOND_RETENTION.into());
     }
-    // TSDB_SET stores samples from before the epoch, which an open range means too.
-    let from = if bounds.from.is_open {
-        i64::MIN
-    } else {
-        bounds.from.timestamp
-    };
-    let to = bounds.to.timestamp;
-    let range = RangeQuery {
-        from,
-        to,
+    Ok(partition.read_samples(member, range_of(bounds))?.len() as u64)
+}
+
+fn range_of(bounds: Bounds) -> RangeQuery {
+    RangeQuery {
+        // TSDB_SET stores samples from before the epoch, which an open range means too.
+        from: if bounds.from.is_open {
+            i64::MIN
+        } else {
+            bounds.from.timestamp
+        },
+        to: bounds.to.timestamp,
         limit: usize::MAX,
         reverse: false,
-    };
-    let count = partition.read_samples(member, range)?.len();
-    if count > 0 {
-        partition.delete_range(member, from, to)?;
-        if has_rules {
-            partition.roll_up_deleted(place, (from, to), now_ms);
-        }
     }
-    Ok(count as u64)
 }
 
 #[cfg(test)]

@@ -12,16 +12,17 @@ use crate::command::{Call, Command, Flags, KeySpec, Run};
 use crate::lane::{Handled, LabelMatch, Partition, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Proto, Reply};
-use crate::series::{Label, SeriesProperties};
+use crate::series::{Label, Sample, SeriesProperties};
 
 use super::facts;
 use super::label_choice::LabelChoice;
 use super::labels::LabelFilter;
 use super::matching::{Matched, label_query, rows_of_matches};
 use super::parts::{self, OWN_ARGS};
-use super::query::{RowsQuery, SeriesRows, write_rows};
+use super::query::{RowsQuery, SeriesRows, write_rows, write_sample};
 use super::range_options::{Group, MultiRange, RangeCommand, RangeOptions, parse_multi_range};
-use super::read_options::{parse_mget, parse_query_labels};
+use super::read::{closer, reads_at};
+use super::read_options::{parse_mget, parse_mget_at, parse_query_labels};
 use super::timestamp::{Bound, Bounds, Now};
 
 /// The table of these commands.
@@ -31,6 +32,8 @@ pub const COMMANDS: &[Command] = &[
     facts::MGET.command(Run::Session(mget)),
     facts::MRANGE.command(Run::Session(mrange)),
     facts::MREVRANGE.command(Run::Session(mrevrange)),
+    facts::MGETAT.command(Run::Session(mget_at)),
+    internal("TS.PART.MGETAT", mget_at_part),
     internal("TS.PART.INDEX", index_part),
     internal("TS.PART.LABELS", labels_part),
     internal("TS.PART.MGET", mget_part),
@@ -209,6 +212,71 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
         partition,
         (&filter, args),
         std::slice::from_ref(&query),
+        call.now_ms,
+        reply,
+        Box::new(write),
+    )
+}
+
+fn mget_at(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    let now = Now {
+        timestamp: context.clock.now_ms(),
+        unit: crate::config::TimeUnit::Milliseconds,
+    };
+    parse_mget_at(args, now)?;
+    Err(parts::ask_every_partition(
+        context,
+        "TS.PART.MGETAT",
+        args,
+        |_, _, answers, reply| {
+            write_series(&parts::sorted(answers), reply);
+            Ok(())
+        },
+    ))
+}
+
+fn mget_at_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let args = call.args.from(OWN_ARGS);
+    let now = now_of(partition, call);
+    let options = parse_mget_at(args, now)?;
+    let mut queries = Vec::new();
+    for read in reads_at(&options.value_at).into_iter().flatten() {
+        let bound = |timestamp: i64| Bound {
+            timestamp,
+            is_open: timestamp == i64::MIN,
+        };
+        let range = RangeOptions {
+            count: Some(1),
+            ..RangeOptions::between(Bounds {
+                from: bound(read.from),
+                to: bound(read.to),
+            })
+        };
+        queries.push(Arc::new(RowsQuery::new(range, 0, read.reverse, now.unit)?));
+    }
+    let (at, proto) = (options.value_at.timestamp, reply.proto());
+    let filter = options.filter.clone();
+    let write = move |matched: Vec<Matched>, reply: &mut Reply| {
+        parts::begin(reply);
+        for series in matched {
+            let mut part = Reply::new(proto);
+            begin_series(&series.key, 1, &mut part);
+            write_labels(&options.labels, &series.properties.labels, &mut part);
+            let first = |found: &SeriesRows| {
+                let (timestamp, row) = found.rows.iter().next()?;
+                Some(Sample::new(timestamp, row.first().copied()?))
+            };
+            let mut samples = series.found.iter().map(first);
+            let (one, other) = (samples.next().flatten(), samples.next().flatten());
+            write_sample(&mut part, closer(at, one, other));
+            parts::push(reply, &series.key, part.as_bytes());
+        }
+        Ok(())
+    };
+    rows_of_matches(
+        partition,
+        (&filter, args),
+        &queries,
         call.now_ms,
         reply,
         Box::new(write),

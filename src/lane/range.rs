@@ -11,7 +11,7 @@ use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View
 
 use super::deletions::{self, TimeRange};
 use super::partition::{Partition, damaged_series};
-use super::series_state::SealedState;
+use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
 use super::warmed::Warmed;
 
@@ -216,8 +216,10 @@ impl RangeJob {
         mut query: RangeQuery,
     ) -> RangeJob {
         let retention = sealed.retention.unwrap_or(default_retention);
-        if retention > 0 {
-            query.from = query.from.max(sealed.last_timestamp.saturating_sub(retention));
+        if retention > 0
+            && let Some(newest) = Series::new(series_id, 0, b"", sealed.clone()).newest_timestamp()
+        {
+            query.from = query.from.max(newest.saturating_sub(retention));
         }
         RangeJob {
             store,

@@ -240,6 +240,8 @@ impl Partition {
             for timestamp in &rewritten.deleted_late_rows {
                 batch.delete_late(series.id, *timestamp, series.data_type);
             }
+            // It may have been changed while the job ran.
+            rewritten.sealed.retention = series.sealed.retention;
             if let Some(newest) = rewritten.newest_sealed {
                 rewritten.sealed.lower_last_timestamp(newest);
             }

@@ -309,7 +309,7 @@ impl Series {
     }
 
     /// Timestamp of the newest sample; `None` if there is none. As long as it is not certain, see
-    /// [`Series::newest_is_certain`], there may be newer ones among late rows, and the newest one may be older.
+    /// [`Series::newest_is_certain`], the newest sample may be older than this, but never newer.
     pub fn newest_timestamp(&self) -> Option<i64> {
         if let Some(newest) = self.head.timestamps.last() {
             return Some(*newest);
@@ -318,11 +318,12 @@ impl Series {
             return None;
         }
         match self.newest_deletion() {
-            None => Some(self.sealed.last_timestamp),
-            Some((from, _)) => {
+            // Late rows may be newer than the deletion.
+            Some((from, _)) if self.sealed.late_rows == 0 => {
                 let late = self.late.iter().map(|sample| sample.timestamp).max();
                 late.max(Some(from.saturating_sub(1)))
             }
+            _ => Some(self.sealed.last_timestamp),
         }
     }
 

@@ -77,6 +77,7 @@ fn ingest(samples: usize) {
         millions / process
     );
     engine.seal_all();
+    engine.wait_for_merges(directory.path());
     drop_caches_written();
     println!(
         "write amplification {:.2} ({} MiB to the disk, {} MiB committed), {} stalls, sealed {:.1} s later",
@@ -212,6 +213,7 @@ fn size(samples: usize) {
             engine.seal_all();
             engine.rewrite_all();
             engine.seal_all();
+            engine.wait_for_merges(directory.path());
             let totals = engine.partition.tier_totals();
             let (tier, bytes, count) = match hot_age {
                 None => ("hot", totals.hot_bytes, totals.hot_samples),

@@ -321,6 +321,18 @@ impl Engine {
         self.end_turn();
     }
 
+    /// Waits until the table files have not changed for half a second: merging goes on in the background.
+    pub fn wait_for_merges(&mut self, directory: &Path) {
+        let (mut bytes, mut since) = (0, Instant::now());
+        while since.elapsed() < Duration::from_millis(500) {
+            let now_bytes = super::gauge::disk_bytes(directory);
+            if now_bytes != bytes {
+                (bytes, since) = (now_bytes, Instant::now());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Runs rewrites until there is nothing left to do for a second.
     pub fn rewrite_all(&mut self) {
         let mut idle_since = Instant::now();

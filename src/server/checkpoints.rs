@@ -1,7 +1,7 @@
 //! Driving checkpoints: gathering between turns, writing on the blocking pool.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lane::CheckpointStep;
 
@@ -86,6 +86,29 @@ async fn write(shell: &Rc<LaneShell>, place: usize, rows: crate::store::Checkpoi
             shell.commits.fail(place);
             supervisor::close_partition(shell, &mut shell.lane.borrow_mut().partitions, place, error);
             false
+        }
+    }
+}
+
+/// A last checkpoint of each partition that has a journal, so that none is left on the disk or to be replayed at the
+/// next start; what `deadline` leaves no time for stays in the log, where it is as safe.
+pub async fn checkpoint_before_stop(shell: &Rc<LaneShell>, deadline: Instant) {
+    let places = shell.lane.borrow().partitions.len();
+    for place in 0..places {
+        let is_needed = {
+            let mut lane = shell.lane.borrow_mut();
+            let partition = lane.partition(place);
+            partition.is_ok_and(|partition| partition.checkpoint().journal_bytes() > 0)
+        };
+        let time_left = deadline.saturating_duration_since(Instant::now());
+        if is_needed && !time_left.is_zero() {
+            let last = async {
+                checkpoint(shell, place, true).await;
+                Ok::<(), glommio::GlommioError<()>>(())
+            };
+            if glommio::timer::timeout(time_left, last).await.is_err() {
+                log::warn!("no time for the last checkpoint: the next start replays the journal");
+            }
         }
     }
 }

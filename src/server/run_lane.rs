@@ -18,7 +18,7 @@ use super::lane_shell::{LaneShell, PartitionOpening};
 use super::mesh::{MeshEnds, reply_loop};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
-use super::{deliveries, dumps, inbox, lifecycle, listener, rewrites, timers};
+use super::{checkpoints, deliveries, dumps, inbox, lifecycle, listener, rewrites, timers};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -198,6 +198,7 @@ async fn stop(shell: &Rc<LaneShell>) {
     while shell.syncing.get() && Instant::now() < deadline {
         glommio::timer::sleep(beat).await;
     }
+    checkpoints::checkpoint_before_stop(shell, deadline).await;
     commit::sync_partitions(shell, false).await;
     let partitions = std::mem::take(&mut shell.lane.borrow_mut().partitions);
     let closed = partitions

@@ -50,7 +50,7 @@ impl Database {
             std::fs::create_dir_all(path).map_err(|e| open_error(&format!("{}: {e}", path.display())))?;
         }
         let families = options::families(options, shared)?;
-        let db = DB::open_cf_descriptors(&options::database(options, shared), path, families)
+        let db = DB::open_cf_descriptors(&options::database(name, options, shared), path, families)
             .map_err(|e| open_error(&e))?;
         Ok(Database::new(db, path, name, false))
     }
@@ -67,7 +67,7 @@ impl Database {
         shared: &SharedResources,
     ) -> Result<Database, StoreError> {
         let families = options::families(options, shared)?;
-        let options = options::database(options, shared);
+        let options = options::database(name, options, shared);
         let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
             .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
         Ok(Database::new(db, path, name, true))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBPath, DBRecoveryMode, Env,
-    LogLevel, Options, SliceTransform, WriteBufferManager,
+    InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
 };
 
 use super::error::{StoreError, StoreOperation};
@@ -93,8 +93,13 @@ impl Compression {
 /// A database starts with small buffers so that one never written costs little: RocksDB preallocates its log by the
 /// largest of them. [`super::Database::grow_buffers`] raises them at the first real load.
 pub(super) const IDLE_WRITE_BUFFER_BYTES: usize = 256 << 10;
+/// A table file is merged soon after it was written if so many of so many neighbouring rows, or this share of all its
+/// rows, are deletions: what they delete takes far more room than they do, which by size alone would start nothing.
+const DELETIONS_MIN: usize = 64;
+const DELETIONS_AMONG_ROWS: usize = 128;
+const DELETIONS_SHARE_MIN: f64 = 0.3;
 
-pub(super) fn database(options: &DatabaseOptions, shared: &SharedResources) -> Options {
+pub(super) fn database(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Options {
     let mut db = Options::default();
     db.create_if_missing(true);
     db.create_missing_column_families(true);
@@ -116,10 +121,19 @@ pub(super) fn database(options: &DatabaseOptions, shared: &SharedResources) -> O
     db.set_stats_dump_period_sec(0);
     db.set_stats_persist_period_sec(0);
     db.set_manifest_preallocation_size(64 << 10);
-    db.set_keep_log_file_num(2);
-    db.set_max_log_file_size(4 << 20);
     db.set_log_level(LogLevel::Warn);
+    db.set_info_logger(logger(name));
     db
+}
+
+/// What RocksDB warns of goes to the server's own log: a file of its own would begin with 100 KB of settings.
+fn logger(name: &str) -> InfoLogger {
+    let name = name.to_string();
+    InfoLogger::new_callback_logger(LogLevel::Warn, move |level, text| match level {
+        LogLevel::Warn => log::warn!("{name}: RocksDB: {}", text.trim_end()),
+        LogLevel::Error | LogLevel::Fatal => log::error!("{name}: RocksDB: {}", text.trim_end()),
+        LogLevel::Debug | LogLevel::Info | LogLevel::Header => {}
+    })
 }
 
 pub(super) fn families(
@@ -131,6 +145,10 @@ pub(super) fn families(
         Ok(ColumnFamilyDescriptor::new(*name, options))
     };
     layout::FAMILIES.iter().map(descriptor).collect()
+}
+
+fn merge_deletions_soon(cf: &mut Options) {
+    cf.add_compact_on_deletion_collector_factory(DELETIONS_AMONG_ROWS, DELETIONS_MIN, DELETIONS_SHARE_MIN);
 }
 
 fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Result<Options, StoreError> {
@@ -156,15 +174,19 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
             table.set_block_size(16 << 10);
             cf.set_prefix_extractor(SliceTransform::create_fixed_prefix(8));
             cf.set_compression_type(DBCompressionType::None);
+            merge_deletions_soon(&mut cf);
         }
         layout::LATE => {
+            merge_deletions_soon(&mut cf);
             table.set_block_size(16 << 10);
             cf.set_prefix_extractor(SliceTransform::create_fixed_prefix(8));
         }
         layout::JOURNAL => {
             cf.set_compression_type(DBCompressionType::None);
             table.set_block_size(64 << 10);
-            // Records are deleted by range soon after; compaction only has to drop what is covered.
+            // Records are deleted by range soon after, and nobody writes over them: each flush is merged at once with
+            // the file before, all of which its range covers by then, so that no dead record stays on the disk.
+            cf.set_level_zero_file_num_compaction_trigger(1);
             cf.set_level_zero_slowdown_writes_trigger(64);
             cf.set_level_zero_stop_writes_trigger(128);
         }

@@ -27,6 +27,7 @@ mod series_state;
 mod stop;
 #[cfg(test)]
 pub mod test_support;
+mod visit;
 mod warmed;
 mod watches;
 
@@ -53,6 +54,7 @@ pub use rules::{RolledUp, RollupRead, RuleEnds, bucketing_of};
 pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};
 pub use series_state::{SealedState, Series};
 pub use stop::{Handled, Job, Stop, Wait};
+pub use visit::RangeVisitor;
 pub use warmed::Warmed;
 pub use watches::ClientId;
 

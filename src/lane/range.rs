@@ -54,15 +54,15 @@ impl RangeRead {
 
 /// Everything the blocking pool needs to answer a range.
 pub struct RangeJob {
-    store: Database,
-    series_id: u64,
-    stored: Stored,
+    pub(super) store: Database,
+    pub(super) series_id: u64,
+    pub(super) stored: Stored,
     /// Hide chunks and late rows, but nothing in memory.
     unsealed_deletions: Vec<TimeRange>,
     /// What is in memory, within the range.
-    head: Columns,
+    pub(super) head: Columns,
     late: Columns,
-    query: RangeQuery,
+    pub(super) query: RangeQuery,
 }
 
 impl std::fmt::Debug for RangeJob {
@@ -73,10 +73,10 @@ impl std::fmt::Debug for RangeJob {
 
 /// What has to be known of the state of a series to read its rows.
 #[derive(Clone)]
-struct Stored {
+pub(super) struct Stored {
     sequence: u64,
     has_late_rows: bool,
-    has_cold_chunks: bool,
+    pub(super) has_cold_chunks: bool,
     /// Hide chunks only.
     deleted: Vec<TimeRange>,
 }
@@ -97,33 +97,17 @@ impl Partition {
     ///
     /// # Errors
     /// If a row cannot be read or a chunk is damaged.
-    pub fn read_range(&self, member: u32, mut query: RangeQuery) -> Result<RangeRead, StoreError> {
+    pub fn read_range(&self, member: u32, query: RangeQuery) -> Result<RangeRead, StoreError> {
+        let query = self.retained(member, query);
         let series = self.series_at(member);
-        let retention = series.sealed.retention.unwrap_or(self.settings.retention);
-        if retention > 0
-            && let Some(newest) = series.newest_timestamp()
-        {
-            query.from = query.from.max(newest.saturating_sub(retention));
-        }
-        let mut head = Columns::default();
-        let within = series.head.range(query.from, query.to);
-        copy(&series.head, limited(within, &query), &mut head);
-        let sealed = &series.sealed;
-        let has_chunks = sealed.chunk_samples + sealed.cold_samples > 0;
-        let nothing_sealed = !has_chunks && sealed.late_rows == 0 && series.late.is_empty();
-        let head_suffices = query.reverse && head.len() >= query.limit;
-        if nothing_sealed || head_suffices || query.from > query.to {
+        let within = limited(series.head.range(query.from, query.to), &query);
+        let head_suffices = query.reverse && within.len() >= query.limit;
+        if series.has_nothing_sealed() || head_suffices || query.from > query.to {
+            let mut head = Columns::default();
+            head.extend_from(&series.head, within);
             return Ok(RangeRead::Ready(head));
         }
-        let job = RangeJob {
-            store: self.store.clone(),
-            series_id: series.id,
-            stored: Stored::of(sealed),
-            unsealed_deletions: series.unsealed_deletions.clone(),
-            head,
-            late: late_columns(&series.late, &query),
-            query,
-        };
+        let job = self.range_job(member, query);
         let view = job.store.view(Reach::Memory);
         let gathered = match job.gather(&view, &job.stored, Reach::Memory, IN_PLACE_CHUNKS_MAX)? {
             Read::Known(sealed) => Some(sealed),
@@ -134,6 +118,34 @@ impl Partition {
             Some(sealed) => RangeRead::Ready(job.finish(sealed)),
             None => RangeRead::Offload(job),
         })
+    }
+
+    /// The query without what retention hides.
+    pub(super) fn retained(&self, member: u32, mut query: RangeQuery) -> RangeQuery {
+        let series = self.series_at(member);
+        let retention = series.sealed.retention.unwrap_or(self.settings.retention);
+        if retention > 0
+            && let Some(newest) = series.newest_timestamp()
+        {
+            query.from = query.from.max(newest.saturating_sub(retention));
+        }
+        query
+    }
+
+    pub(super) fn range_job(&self, member: u32, query: RangeQuery) -> RangeJob {
+        let series = self.series_at(member);
+        let within = limited(series.head.range(query.from, query.to), &query);
+        let mut head = Columns::default();
+        head.extend_from(&series.head, within);
+        RangeJob {
+            store: self.store.clone(),
+            series_id: series.id,
+            stored: Stored::of(&series.sealed),
+            unsealed_deletions: series.unsealed_deletions.clone(),
+            head,
+            late: late_columns(&series.late, &query),
+            query,
+        }
     }
 
     /// As [`Partition::read_range`], for a command that goes on after reading, to write for example: it runs again when
@@ -185,12 +197,6 @@ fn limited(range: Range<usize>, query: &RangeQuery) -> Range<usize> {
         range.end.saturating_sub(query.limit).max(range.start)..range.end
     } else {
         range.start..range.end.min(range.start.saturating_add(query.limit))
-    }
-}
-
-fn copy(from: &Columns, range: Range<usize>, to: &mut Columns) {
-    for index in range {
-        to.push(from.get(index));
     }
 }
 
@@ -259,15 +265,7 @@ impl RangeJob {
     /// Samples in chunks and late rows, and the record up to which they are sealed.
     fn gather_from_disk(&self) -> Result<(u64, Columns), StoreError> {
         let view = self.store.view(Reach::Disk);
-        // Seals and background work may have changed the rows since the query came: the row in the same view says how
-        // they are to be read.
-        let stored = match view.series(self.series_id)? {
-            Read::Known(Some(row)) => {
-                let sealed = SealedState::decode(&row).map(|(sealed, _, _)| sealed);
-                Stored::of(&sealed.ok_or_else(|| damaged_series(&self.store, self.series_id))?)
-            }
-            _ => self.stored.clone(),
-        };
+        let stored = self.stored_in(&view)?;
         match self.gather(&view, &stored, Reach::Disk, usize::MAX)? {
             Read::Known(sealed) => Ok((stored.sequence, sealed)),
             Read::Cold => Err(StoreError::new(
@@ -278,13 +276,31 @@ impl RangeJob {
         }
     }
 
+    /// How the rows of the view are to be read: seals and background work may have changed them since the query came.
+    pub(super) fn stored_in(&self, view: &View<'_>) -> Result<Stored, StoreError> {
+        match view.series(self.series_id)? {
+            Read::Known(Some(row)) => {
+                let sealed = SealedState::decode(&row).map(|(sealed, _, _)| sealed);
+                let damaged = || damaged_series(&self.store, self.series_id);
+                Ok(Stored::of(&sealed.ok_or_else(damaged)?))
+            }
+            _ => Ok(self.stored.clone()),
+        }
+    }
+
+    /// True if chunks and head alone are not the answer.
+    pub(super) fn has_several_sources(&self, stored: &Stored) -> bool {
+        let hides = !stored.deleted.is_empty() || !self.unsealed_deletions.is_empty();
+        hides || stored.has_late_rows || !self.late.is_empty()
+    }
+
     /// True if the answer was asked for newest first.
     pub fn is_reverse(&self) -> bool {
         self.query.reverse
     }
 
     /// Chunks and late rows of one moment, as background work moves samples from the one to the other.
-    fn gather(
+    pub(super) fn gather(
         &self,
         view: &View<'_>,
         stored: &Stored,
@@ -365,7 +381,7 @@ impl RangeJob {
         }
         let mut all = Columns::default();
         for part in &gathered.parts {
-            copy(part, 0..part.len(), &mut all);
+            all.extend_from(part, 0..part.len());
         }
         Ok(Read::Known(all))
     }
@@ -409,7 +425,7 @@ impl RangeJob {
         Ok(Read::Known(()))
     }
 
-    fn damaged(&self, what: &str, timestamp: i64) -> StoreError {
+    pub(super) fn damaged(&self, what: &str, timestamp: i64) -> StoreError {
         let what = format!(
             "damaged {what} of series {} at timestamp {timestamp}",
             self.series_id
@@ -418,13 +434,13 @@ impl RangeJob {
     }
 
     /// Puts the sources together and cuts the answer to the limit.
-    fn finish(&self, sealed: Columns) -> Columns {
+    pub(super) fn finish(&self, sealed: Columns) -> Columns {
         let mut with_late = Columns::default();
         series::merge_newer(&sealed, &self.late, &mut with_late);
         let mut all = Columns::default();
         series::merge_newer(&with_late, &self.head, &mut all);
         let mut answer = Columns::default();
-        copy(&all, limited(0..all.len(), &self.query), &mut answer);
+        answer.extend_from(&all, limited(0..all.len(), &self.query));
         answer
     }
 }

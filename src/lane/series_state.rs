@@ -255,6 +255,12 @@ impl Series {
         self.sealed = sealed;
     }
 
+    /// True if the head holds everything.
+    pub fn has_nothing_sealed(&self) -> bool {
+        let sealed = &self.sealed;
+        sealed.chunk_samples + sealed.cold_samples + sealed.late_rows == 0 && self.late.is_empty()
+    }
+
     /// True if there may be samples in `from..=to`.
     pub fn may_hold(&self, from: i64, to: i64) -> bool {
         let in_late = || self.late.iter().any(|s| (from..=to).contains(&s.timestamp));

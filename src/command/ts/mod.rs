@@ -5,6 +5,7 @@ pub mod create;
 pub mod delete;
 pub mod duration;
 pub mod facts;
+pub mod feed;
 pub mod follow;
 pub mod info;
 pub mod label_choice;

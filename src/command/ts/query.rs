@@ -9,13 +9,14 @@ use crate::aggregate::{
     filter_by_timestamps, filter_by_value,
 };
 use crate::config::TimeUnit;
-use crate::lane::{Partition, RangeJob, RangeQuery, RangeRead, SealedState, Stop};
+use crate::lane::{Partition, RangeJob, RangeQuery, RangeRead, RangeVisitor, SealedState, Stop};
 use crate::refusal::Refusal;
 use crate::resp::Reply;
 use crate::series::{Columns, Sample};
 use crate::store::{Database, StoreError};
 
 use super::aggregation::{Aggregation, BucketSize, Width};
+use super::feed::Feed;
 use super::range_options::RangeOptions;
 use super::value::write_value;
 
@@ -167,7 +168,8 @@ impl RowsQuery {
             .map_or(&[], |spec| spec.aggregators.as_slice())
     }
 
-    fn is_filtered(&self) -> bool {
+    /// True if samples are filtered.
+    pub fn is_filtered(&self) -> bool {
         self.timestamps.is_some() || self.values.is_some() || self.qualities.is_some()
     }
 
@@ -216,14 +218,35 @@ impl RowsQuery {
         [before.flatten(), after.flatten()]
     }
 
+    /// At most so many rows.
+    pub fn count(&self) -> Option<usize> {
+        self.count
+    }
+
+    /// The aggregation without samples; `None` if samples are wanted as they are.
+    pub fn new_aggregation(&self) -> Option<BucketAggregation> {
+        let spec = self.aggregation.as_ref()?;
+        Some(BucketAggregation::new(spec.clone()).with_unit_ns(self.unit_ns))
+    }
+
+    /// True if the samples are seen chunk by chunk: all of a range, of which few are wanted or none as they are.
+    fn is_fed(&self) -> bool {
+        self.open_bucket.is_none() && (self.aggregation.is_some() || self.is_filtered())
+    }
+
     /// Makes rows of the samples read.
     fn answer(&self, samples: Columns, before: Columns, after: Columns) -> Result<SeriesRows, Refusal> {
-        let samples = self.filtered(self.with_newest(samples));
-        let Some(spec) = &self.aggregation else {
-            return Ok(self.plain(samples));
+        let samples = self.with_newest(samples);
+        let mut feed = Feed::new(self);
+        feed.samples(&samples, 0..samples.len());
+        self.finish(feed, before, after)
+    }
+
+    /// Makes rows of the samples seen.
+    fn finish(&self, feed: Feed<'_>, before: Columns, after: Columns) -> Result<SeriesRows, Refusal> {
+        let Some(aggregation) = feed.aggregation else {
+            return Ok(self.plain(feed.samples));
         };
-        let mut aggregation = BucketAggregation::new(spec.clone()).with_unit_ns(self.unit_ns);
-        aggregation.add_columns(&samples.timestamps, &samples.values);
         let number = |sample: &Sample| !sample.value.is_nan();
         let surroundings = Surroundings {
             from: self.from,
@@ -252,7 +275,8 @@ impl RowsQuery {
         samples
     }
 
-    fn filtered(&self, mut samples: Columns) -> Columns {
+    /// The samples that pass the filters.
+    pub fn filtered(&self, mut samples: Columns) -> Columns {
         if let Some(timestamps) = &self.timestamps {
             filter_by_timestamps(&mut samples, timestamps);
         }
@@ -300,7 +324,6 @@ pub fn series_rows(
     member: u32,
     query: &Arc<RowsQuery>,
 ) -> Result<RowsFound, Stop> {
-    let samples = partition.read_range(member, query.main_read())?;
     let mut neighbours = [
         RangeRead::Ready(Columns::default()),
         RangeRead::Ready(Columns::default()),
@@ -310,16 +333,50 @@ pub fn series_rows(
             *neighbour = partition.read_range(member, read)?;
         }
     }
+    if query.is_fed() {
+        return fed_rows(partition, member, query, neighbours);
+    }
     let [before, after] = neighbours;
-    Ok(match (samples, before, after) {
-        (RangeRead::Ready(samples), RangeRead::Ready(before), RangeRead::Ready(after)) => {
-            RowsFound::Ready(query.answer(samples, before, after)?)
+    Ok(
+        match (partition.read_range(member, query.main_read())?, before, after) {
+            (RangeRead::Ready(samples), RangeRead::Ready(before), RangeRead::Ready(after)) => {
+                RowsFound::Ready(query.answer(samples, before, after)?)
+            }
+            (samples, before, after) => {
+                let query = Arc::clone(query);
+                RowsFound::Offload(Box::new(move || {
+                    let read = |part: RangeRead| part.into_columns().map_err(|error| refuse(&error));
+                    query.answer(read(samples)?, read(before)?, read(after)?)
+                }))
+            }
+        },
+    )
+}
+
+/// As [`series_rows`], chunk by chunk.
+fn fed_rows(
+    partition: &Partition,
+    member: u32,
+    query: &Arc<RowsQuery>,
+    [before, after]: [RangeRead; 2],
+) -> Result<RowsFound, Stop> {
+    let mut feed = Feed::new(query);
+    let rest = partition.visit_range(member, query.main_read(), &mut feed)?;
+    Ok(match (rest, before, after) {
+        (None, RangeRead::Ready(before), RangeRead::Ready(after)) => {
+            RowsFound::Ready(query.finish(feed, before, after)?)
         }
-        (samples, before, after) => {
+        (rest, before, after) => {
+            let (seen, samples) = (feed.aggregation, feed.samples);
             let query = Arc::clone(query);
             RowsFound::Offload(Box::new(move || {
+                let mut feed = Feed::new(&query);
+                match rest {
+                    None => (feed.aggregation, feed.samples) = (seen, samples),
+                    Some(job) => job.visit(&mut feed).map_err(|error| refuse(&error))?,
+                }
                 let read = |part: RangeRead| part.into_columns().map_err(|error| refuse(&error));
-                query.answer(read(samples)?, read(before)?, read(after)?)
+                query.finish(feed, read(before)?, read(after)?)
             }))
         }
     })
@@ -338,16 +395,21 @@ pub fn stored_rows(
     default_retention: i64,
     query: &RowsQuery,
 ) -> Result<SeriesRows, Refusal> {
-    let read = |read: Option<RangeQuery>| {
-        let Some(read) = read else {
-            return Ok(Columns::default());
-        };
-        RangeJob::of_stored(store.clone(), series_id, sealed, default_retention, read)
-            .run()
-            .map_err(|error| refuse(&error))
+    let job = |read| RangeJob::of_stored(store.clone(), series_id, sealed, default_retention, read);
+    let read = |read: Option<RangeQuery>| match read {
+        None => Ok(Columns::default()),
+        Some(read) => job(read).run().map_err(|error| refuse(&error)),
     };
     let [before, after] = query.neighbour_reads();
-    query.answer(read(Some(query.main_read()))?, read(before)?, read(after)?)
+    let (before, after) = (read(before)?, read(after)?);
+    if !query.is_fed() {
+        return query.answer(read(Some(query.main_read()))?, before, after);
+    }
+    let mut feed = Feed::new(query);
+    job(query.main_read())
+        .visit(&mut feed)
+        .map_err(|error| refuse(&error))?;
+    query.finish(feed, before, after)
 }
 
 /// Writes rows as `[[timestamp, value ...] ...]`, with the quality behind the value if there are any.

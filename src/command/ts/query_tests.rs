@@ -1,8 +1,9 @@
 //! What TS.GET, TS.RANGE, TS.REVRANGE and TS.GETAT answer.
 
-use crate::command::test_run::{add_series, check, run};
-use crate::lane::Partition;
+use crate::command::test_run::{NOW_MS, add_series, check, run};
 use crate::lane::test_support::{TestPartition, test_partition};
+use crate::lane::{Committed, Partition, SeriesSweep};
+use crate::series::EncodeScratch;
 
 /// `k` holds `(timestamp, value, quality)` of these.
 fn with_samples(samples: &[(i64, &str, u8)]) -> TestPartition {
@@ -235,4 +236,88 @@ fn samples_from_before_the_epoch_are_seen_by_open_ranges() {
             ("TS.RANGE k - + AGGREGATION sum 10", "-10:2 0:1.5"),
         ],
     );
+}
+
+/// Writes every head to the database.
+fn seal(partition: &mut Partition) {
+    let mut scratch = EncodeScratch::default();
+    assert!(matches!(
+        partition.commit(&mut scratch),
+        Committed::Written { .. }
+    ));
+    partition.sweep_series(&mut SeriesSweep::default(), NOW_MS + 3_600_000, false);
+    assert!(matches!(
+        partition.commit(&mut scratch),
+        Committed::Written { .. }
+    ));
+}
+
+/// Sum and count of the buckets of 0, 1, 2 ... at 0, 10, 20 ... in `from..=to`.
+fn expected_buckets(samples: i64, from: i64, to: i64, width: i64) -> String {
+    let mut buckets: std::collections::BTreeMap<i64, (i64, i64)> = std::collections::BTreeMap::new();
+    for value in (0..samples).filter(|value| (from..=to).contains(&(value * 10))) {
+        let bucket = buckets.entry(value * 10 / width * width).or_default();
+        *bucket = (bucket.0 + value, bucket.1 + 1);
+    }
+    let shown: Vec<String> = buckets
+        .into_iter()
+        .map(|(start, (sum, count))| format!("{start}:{sum},{count}"))
+        .collect();
+    shown.join(" ")
+}
+
+#[test]
+fn chunks_are_aggregated_by_their_summaries() {
+    let mut partition = test_partition();
+    for value in 0..300 {
+        run(&mut partition, &format!("TS.ADD k {} {value}", value * 10));
+        if value % 20 == 19 && value < 280 {
+            seal(&mut partition);
+        }
+    }
+    let check_all = |partition: &mut Partition| {
+        for (from, to) in [
+            (0, 2_990),
+            (5, 2_985),
+            (200, 399),
+            (190, 410),
+            (1_000, 1_000),
+            (2_790, 2_990),
+        ] {
+            for width in [7, 100, 200, 1_000, 10_000] {
+                let line = format!("TS.RANGE k {from} {to} AGGREGATION sum,count {width}");
+                assert_eq!(
+                    rows(partition, &line),
+                    expected_buckets(300, from, to, width),
+                    "{line}"
+                );
+            }
+        }
+    };
+    check_all(&mut partition);
+    assert_eq!(
+        rows(&mut partition, "TS.RANGE k 0 + AGGREGATION sum,count 200 COUNT 1"),
+        "0:190,20"
+    );
+    assert_eq!(
+        rows(
+            &mut partition,
+            "TS.REVRANGE k - 799 AGGREGATION first,last,max 400 COUNT 1"
+        ),
+        "400:40,79,79"
+    );
+    assert_eq!(
+        rows(&mut partition, "TS.RANGE k - + FILTER_BY_VALUE 25 200 COUNT 2"),
+        "250:25 260:26"
+    );
+    // A late sample and a deletion, in memory and then on disk.
+    run(&mut partition, "TS.ADD k 500 7 ON_DUPLICATE SUM");
+    run(&mut partition, "TS.DEL k 600 690");
+    for _ in 0..2 {
+        assert_eq!(
+            rows(&mut partition, "TS.RANGE k 400 799 AGGREGATION sum,count 200"),
+            "400:997,20 600:745,10"
+        );
+        seal(&mut partition);
+    }
 }

@@ -1,6 +1,6 @@
 //! The storage engine alone: ingest rate, write amplification, late samples, bytes on disk, memory, start time.
 //!
-//! `cargo bench --bench engine -- [ingest|late|size|memory|start] [MILLIONS]`: all of them if none is named, with the
+//! `cargo bench --bench engine -- [ingest|late|size|memory|start|scan|always] [MILLIONS]`: all of them if none is named, with the
 //! full 100 million samples if the last number is left out. Data goes to `TMPDIR`, which must not be a memory disk.
 //! Wall times are those of the machine at that moment; CPU times are what to compare.
 
@@ -10,6 +10,8 @@ mod data;
 mod gauge;
 #[path = "engine/harness.rs"]
 mod harness;
+#[path = "engine/served.rs"]
+mod served;
 #[path = "engine/start.rs"]
 mod start;
 
@@ -17,6 +19,7 @@ use data::Random;
 use gauge::Gauge;
 use harness::{Engine, Setup};
 use ticklane::series::Sample;
+use ticklane::store::layout;
 
 const START_MS: i64 = 1_728_462_600_000;
 /// Bytes that a client counts for a sample: timestamp, double and quality.
@@ -188,7 +191,7 @@ const KINDS: [Kind; 3] = [
 fn size(samples: usize) {
     println!("\n## Bytes on disk per sample, 100 series, {samples} samples each kind");
     println!(
-        "kind     tier   chunks alone   live tables   directory with log   (index and keys are in the tables)"
+        "kind     tier   chunks alone   with keys and index   whole directory, log and journal included"
     );
     const SIZE_SERIES: usize = 100;
     for (name, draw) in KINDS {
@@ -215,14 +218,15 @@ fn size(samples: usize) {
             engine.seal_all();
             engine.wait_for_merges(directory.path());
             let totals = engine.partition.tier_totals();
-            let (tier, bytes, count) = match hot_age {
-                None => ("hot", totals.hot_bytes, totals.hot_samples),
-                Some(_) => ("cold", totals.cold_bytes, totals.cold_samples),
+            let (tier, family, bytes, count) = match hot_age {
+                None => ("hot", layout::CHUNKS, totals.hot_bytes, totals.hot_samples),
+                Some(_) => ("cold", layout::COLD, totals.cold_bytes, totals.cold_samples),
             };
+            let tables = engine.partition.database().table_bytes(family);
             println!(
-                "{name:<8} {tier:<5} {:>13.3} {:>13.3} {:>20.3}   {:.1} % of the samples in this tier",
+                "{name:<8} {tier:<5} {:>13.3} {:>21.3} {:>16.3}   {:.1} % of the samples in this tier",
                 bytes as f64 / count.max(1) as f64,
-                engine.partition.database().live_bytes() as f64 / samples as f64,
+                tables as f64 / count.max(1) as f64,
                 gauge::disk_bytes(&harness::partition_dir(directory.path())) as f64 / samples as f64,
                 count as f64 * 100.0 / samples as f64
             );
@@ -317,5 +321,11 @@ fn main() {
     }
     if wants("start") {
         start::start(samples);
+    }
+    if wants("scan") {
+        served::scan(samples);
+    }
+    if wants("always") {
+        served::always();
     }
 }

@@ -10,6 +10,15 @@ use crate::gauge;
 use crate::harness::{Engine, Setup};
 use crate::{Walk, keys};
 
+const BUSINESSES: [&str; 7] = [
+    "stock_quotes",
+    "iot_data",
+    "financial_quotes",
+    "order_data",
+    "payment_data",
+    "inventory_data",
+    "sms_delivery",
+];
 const SERIES: usize = 100_000;
 /// Rounds written to each start's server before it is killed.
 const ROUNDS_BEFORE_KILL: usize = 40;
@@ -50,39 +59,56 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// Starts a server and asks it until it answers; prints how long that took.
-fn timed_start(data_dir: &Path, what: &str) -> (Child, BufReader<TcpStream>) {
+/// A server with one lane on `data_dir`, and its port.
+pub fn spawn(data_dir: &Path, sets: &[&str]) -> (Child, u16) {
     let port = free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ticklane"));
     command.args(["serve", "--lanes", "1", "--port", &port.to_string(), "--data-dir"]);
     command.arg(data_dir).args(["--set", "server.lane_port_base=0"]);
-    for business in [
-        "stock_quotes",
-        "iot_data",
-        "financial_quotes",
-        "order_data",
-        "payment_data",
-        "inventory_data",
-        "sms_delivery",
-    ] {
+    for business in BUSINESSES {
         command.args(["--set", &format!("business.{business}.port=0")]);
     }
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
+    (child.expect("the server starts"), port)
+}
+
+/// Connects as soon as somebody listens.
+pub fn connect(port: u16) -> BufReader<TcpStream> {
     let begin = Instant::now();
-    let child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("the server starts");
-    let stream = loop {
+    loop {
         match TcpStream::connect(("127.0.0.1", port)) {
-            Ok(stream) => break stream,
+            Ok(stream) => {
+                stream.set_nodelay(true).expect("an option");
+                return BufReader::new(stream);
+            }
             Err(_) if begin.elapsed() < Duration::from_secs(120) => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(error) => panic!("{error}"),
         }
-    };
-    let mut client = BufReader::new(stream);
+    }
+}
+
+/// CPU seconds that a process has used.
+fn cpu_seconds(process: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = text.rsplit(") ").next().unwrap_or("");
+    let ticks = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok());
+    ticks.sum::<u64>() as f64 / 100.0
+}
+
+/// Starts a server and asks it until it answers; prints how long that took.
+fn timed_start(data_dir: &Path, what: &str) -> (Child, BufReader<TcpStream>) {
+    let begin = Instant::now();
+    let (child, port) = spawn(data_dir, &[]);
+    let mut client = connect(port);
     client.get_mut().write_all(b"PING\r\n").expect("a request");
     let mut line = String::new();
     client.read_line(&mut line).expect("an answer");
@@ -91,11 +117,18 @@ fn timed_start(data_dir: &Path, what: &str) -> (Child, BufReader<TcpStream>) {
         .get_mut()
         .write_all(b"TSDB_GET stock_0000000 - + 1\r\n")
         .expect("a request");
-    line.clear();
-    client.read_line(&mut line).expect("an answer");
-    let rest_bytes = client.buffer().len();
-    client.consume(rest_bytes);
-    println!("{what}: {pong:.0?} to PONG, {:.0?} to a sample", begin.elapsed());
+    // An array of one sample of three parts, the value in two lines.
+    for expected in ["*1", "*3", ":", "$", "", ":"] {
+        line.clear();
+        client.read_line(&mut line).expect("an answer");
+        assert!(line.starts_with(expected), "{line}");
+    }
+    println!(
+        "{what}: {:.2} s to PONG, {:.2} s to a sample, {:.2} s of CPU",
+        pong.as_secs_f64(),
+        begin.elapsed().as_secs_f64(),
+        cpu_seconds(child.id())
+    );
     (child, client)
 }
 
@@ -125,7 +158,8 @@ fn load(client: &mut BufReader<TcpStream>, keys: &[Vec<u8>], walk: &mut Walk, fi
     }
 }
 
-fn stop(mut child: Child, signal: libc::c_int) {
+/// Ends a server.
+pub fn stop(mut child: Child, signal: libc::c_int) {
     // SAFETY: the child has not been waited for, so its id is still its own; the call touches no memory.
     unsafe { libc::kill(child.id() as libc::pid_t, signal) };
     child.wait().expect("the end of the server");

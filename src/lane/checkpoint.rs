@@ -44,6 +44,8 @@ struct Gathering {
     places: usize,
     next_place: usize,
     next_series: usize,
+    /// Series before this one have nothing left that the mark covers.
+    settled_series: usize,
     next_deadline_ms: i64,
 }
 
@@ -151,17 +153,20 @@ impl Partition {
                 };
                 CheckpointStep::More
             }
-            Phase::Settling(gathering) => {
-                let sealed_later = self.has_unsealed_up_to(gathering.mark.sequence);
+            Phase::Settling(mut gathering) => {
+                let place = gathering.settled_series;
+                let settled = self.settle_slice(&mut gathering);
                 let rows_later = !self.changed_series.is_empty();
                 let owes = self.outbox.any_up_to(gathering.mark.sequence);
-                if sealed_later
-                    || rows_later
-                    || owes
-                    || self.batches.any_unsettled_up_to(gathering.mark.sequence)
-                {
+                let unsettled = self.batches.any_unsettled_up_to(gathering.mark.sequence);
+                if !settled || rows_later || owes || unsettled {
+                    let went_on = !settled && gathering.settled_series > place;
                     self.checkpoint.phase = Phase::Settling(gathering);
-                    return CheckpointStep::Rest;
+                    return if went_on {
+                        CheckpointStep::More
+                    } else {
+                        CheckpointStep::Rest
+                    };
                 }
                 let mark = Mark {
                     next_deadline_ms: gathering.next_deadline_ms,
@@ -218,6 +223,7 @@ impl Partition {
             places: self.keys.places(),
             next_place: 0,
             next_series: 0,
+            settled_series: 0,
             next_deadline_ms: i64::MAX,
         }
     }
@@ -234,7 +240,8 @@ impl Partition {
         }
         gathering.next_place = end;
         let mut seals = 0;
-        while gathering.next_series < self.series.len() && seals < SLICE_SEALS {
+        let end = self.series.len().min(gathering.next_series + SLICE_PLACES);
+        while gathering.next_series < end && seals < SLICE_SEALS {
             let member = gathering.next_series as u32;
             if let Some(Some(series)) = self.series.get(gathering.next_series) {
                 let first = series.first_unsealed_sequence;
@@ -329,11 +336,20 @@ impl Partition {
         }
     }
 
-    fn has_unsealed_up_to(&self, sequence: u64) -> bool {
-        self.series
-            .iter()
-            .flatten()
-            .any(|series| series.first_unsealed_sequence != 0 && series.first_unsealed_sequence <= sequence)
+    /// Passes series that have nothing left up to the mark: new samples are above it, so nobody has to look back. True
+    /// when all are passed.
+    fn settle_slice(&self, gathering: &mut Gathering) -> bool {
+        let end = self.series.len().min(gathering.settled_series + SLICE_PLACES);
+        while gathering.settled_series < end {
+            let series = self.series.get(gathering.settled_series).and_then(Option::as_ref);
+            if series.is_some_and(|s| {
+                s.first_unsealed_sequence != 0 && s.first_unsealed_sequence <= gathering.mark.sequence
+            }) {
+                return false;
+            }
+            gathering.settled_series += 1;
+        }
+        gathering.settled_series >= self.series.len()
     }
 
     /// The rows are on disk, `stored_keys` keys in all.

@@ -160,8 +160,9 @@ struct Waiting {
     entry: OutboxEntry,
     /// Record that holds it.
     sequence: u64,
-    /// The batch that wrote it, until that batch is complete everywhere.
+    /// The batch that wrote it, and whether that batch is complete everywhere.
     batch: Option<BatchId>,
+    is_complete: bool,
     /// Handed out to be delivered.
     taken: bool,
 }
@@ -190,6 +191,7 @@ impl Outbox {
                 entry,
                 sequence,
                 batch,
+                is_complete: batch.is_none(),
                 taken: false,
             },
         );
@@ -200,14 +202,19 @@ impl Outbox {
         self.entries.remove(&id).is_some()
     }
 
-    /// The batch is complete everywhere: its entries may be delivered once the record `sequence` is written.
-    pub fn settle(&mut self, batch: BatchId, sequence: u64) {
+    /// Every part of the batch is on record: its entries may be delivered.
+    pub fn complete(&mut self, batch: BatchId) {
         for waiting in self.entries.values_mut() {
-            if waiting.batch == Some(batch) {
-                waiting.batch = None;
-                waiting.sequence = waiting.sequence.max(sequence);
-            }
+            waiting.is_complete |= waiting.batch == Some(batch);
         }
+    }
+
+    /// Entries of the batch that are not delivered.
+    pub fn count_of(&self, batch: BatchId) -> usize {
+        self.entries
+            .values()
+            .filter(|waiting| waiting.batch == Some(batch))
+            .count()
     }
 
     /// Takes entries in records before `sequence`, at most `max`; they stay listed until removed.
@@ -215,7 +222,7 @@ impl Outbox {
         let ready = self
             .entries
             .iter_mut()
-            .filter(|(_, waiting)| !waiting.taken && waiting.batch.is_none() && waiting.sequence < sequence);
+            .filter(|(_, waiting)| !waiting.taken && waiting.is_complete && waiting.sequence < sequence);
         ready
             .take(max)
             .map(|(id, waiting)| {
@@ -327,8 +334,9 @@ mod tests {
         outbox.give_back(&[first]);
         assert_eq!(outbox.take_ready(12, 1).len(), 1);
         assert!(outbox.remove(first) && !outbox.remove(first));
-        outbox.settle(7, 12);
-        assert_eq!(outbox.take_ready(13, 9).len(), 2);
-        assert!(outbox.any_up_to(11) && !outbox.any_up_to(10) && outbox.any_in(12));
+        assert_eq!(outbox.count_of(7), 1);
+        outbox.complete(7);
+        assert_eq!(outbox.take_ready(11, 9).len(), 1);
+        assert!(outbox.any_up_to(10) && !outbox.any_up_to(9) && outbox.any_in(11) && !outbox.any_in(10));
     }
 }

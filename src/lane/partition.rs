@@ -3,10 +3,11 @@
 //! Lives on the lane that owns it; nothing else touches it. Handlers change memory and append to the open record;
 //! the commit that follows makes the record durable before any reply leaves (DESIGN: the life of a command).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use hashbrown::HashMap;
 
 use crate::config::TimeUnit;
 use crate::refusal::Refusal;
@@ -699,7 +700,7 @@ impl Partition {
 
     /// Lets the keys of a complete batch go and puts its outcome on record, with the open record.
     pub fn settle_batch(&mut self, batch: BatchId) {
-        self.outbox.settle(batch, self.sequence);
+        self.outbox.complete(batch);
         self.batches
             .outcome(batch, &mut self.journal, &mut self.dropped_series);
     }
@@ -786,6 +787,19 @@ enum LoadedValue {
 /// # Errors
 /// If a row cannot be read or is damaged.
 pub fn load_key(store: &Database, key: &[u8], reach: Reach) -> Result<Read<Option<LoadedKey>>, StoreError> {
+    load_key_but(store, key, reach, |_| false)
+}
+
+/// As [`load_key`], without reading the rows of series that `is_loaded`.
+///
+/// # Errors
+/// If a row cannot be read or is damaged.
+pub(super) fn load_key_but(
+    store: &Database,
+    key: &[u8],
+    reach: Reach,
+    is_loaded: impl Fn(u64) -> bool,
+) -> Result<Read<Option<LoadedKey>>, StoreError> {
     let found = store.kv(key, reach, |row| {
         row.map(
             |KvRow {
@@ -813,6 +827,10 @@ pub fn load_key(store: &Database, key: &[u8], reach: Reach) -> Result<Read<Optio
     })?;
     let mut rows = Vec::new();
     for (data_type, id) in members {
+        if is_loaded(id) {
+            rows.push((id, data_type, SealedState::default()));
+            continue;
+        }
         match store.series(id, reach)? {
             Read::Cold => return Ok(Read::Cold),
             Read::Known(row) => {

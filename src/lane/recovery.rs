@@ -17,7 +17,7 @@ use super::keys::{KeyTable, Value};
 use super::labels::LabelTable;
 use super::outbox::{Outbox, OutboxEntry};
 use super::partition::{
-    LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key,
+    LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key, load_key_but,
 };
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
@@ -200,11 +200,11 @@ impl OpenedPartition {
             flushed: false,
             deadlines: BTreeSet::new(),
             labels: LabelTable::default(),
-            stale_labels: HashMap::new(),
+            stale_labels: hashbrown::HashMap::new(),
             warmed_labels: Vec::new(),
             outbox: Outbox::default(),
             roll_up_depth: 0,
-            fetched_buckets: HashMap::new(),
+            fetched_buckets: hashbrown::HashMap::new(),
             next_stored_deadline_ms,
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,
@@ -244,7 +244,8 @@ impl Partition {
         if self.stored_keys == 0 {
             return Ok(None);
         }
-        match load_key(&self.store, key, Reach::Disk)? {
+        let places = &self.series_places;
+        match load_key_but(&self.store, key, Reach::Disk, |id| places.contains_key(&id))? {
             Read::Known(Some(loaded)) => Ok(Some(self.insert_loaded(key, loaded))),
             _ => Ok(None),
         }
@@ -493,7 +494,9 @@ impl Partition {
             .series_places
             .values()
             .filter(|member| !known.contains(member));
-        let loose: Vec<u32> = loose.copied().collect();
+        let mut loose: Vec<u32> = loose.copied().collect();
+        // Keys that lie together are read together.
+        loose.sort_unstable_by(|left, right| self.series_at(*left).key.cmp(&self.series_at(*right).key));
         for member in &loose {
             let key = self.series_at(*member).key.clone();
             self.locate_for_replay(&key)?;

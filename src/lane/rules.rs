@@ -8,6 +8,7 @@
 use crate::aggregate::{AggregationSpec, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings};
 use crate::series::{Columns, Rule, Sample};
 
+use super::journal::BatchId;
 use super::outbox::OutboxEntry;
 use super::partition::Partition;
 use super::properties::PLAIN_DATA_TYPE;
@@ -383,6 +384,16 @@ impl Partition {
     #[inline]
     pub fn owes_in_open_record(&self) -> bool {
         !self.outbox.is_empty() && self.outbox.any_in(self.sequence)
+    }
+
+    /// Every part of the batch is on record: what it owes may be delivered.
+    pub fn complete_deliveries(&mut self, batch: BatchId) {
+        self.outbox.complete(batch);
+    }
+
+    /// Entries of the batch that are not delivered.
+    pub fn owed_by(&self, batch: BatchId) -> usize {
+        self.outbox.count_of(batch)
     }
 
     /// Entries not delivered yet.

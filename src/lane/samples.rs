@@ -71,7 +71,9 @@ impl Partition {
         let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
         let series = series.expect("invariant: entries name living series");
         series.add(sample, sequence);
-        let full = series.head.len() >= head_samples_max || series.late.len() >= LATE_SAMPLES_MAX;
+        let len = series.head.len();
+        let full = (len >= head_samples_max && len >= series.head_samples_max(head_samples_max))
+            || series.late.len() >= LATE_SAMPLES_MAX;
         if full && !series.seal_due {
             series.seal_due = true;
             self.seal_due.push(member);
@@ -256,9 +258,10 @@ impl Partition {
             sealed.sequence = sequence;
             seal_deletions(series, &mut sealed, batch);
             let len = series.head.len();
+            let chunk_samples = series.head_samples_max(self.settings.head_samples_max);
             let mut start = 0;
             while start < len {
-                let end = len.min(start + self.settings.head_samples_max);
+                let end = len.min(start + chunk_samples);
                 chunk.clear();
                 series::encode(&series.head, start..end, scratch, &mut chunk);
                 let first = series.head.get(start).timestamp;

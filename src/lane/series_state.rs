@@ -1,11 +1,10 @@
 //! One series in memory: its head, its late samples, and what is known of its sealed chunks.
 
-use crate::series::{Columns, Sample};
+use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample};
 use crate::store::{Database, Reach, Read, StoreError, Tier};
 
-use super::partition::damaged_series;
-
 use super::deletions;
+use super::partition::damaged_series;
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +168,9 @@ impl SealedState {
     }
 }
 
+/// Bytes of a sample in a chunk above which its values count as noise.
+const INCOMPRESSIBLE_BYTES: u64 = 6;
+
 /// A series that has been touched.
 #[derive(Debug)]
 pub struct Series {
@@ -247,6 +249,18 @@ impl Series {
     /// Ranges of what is sealed are deleted: the newest timestamp may be among them.
     pub fn has_deletions(&self) -> bool {
         !self.unsealed_deletions.is_empty() || !self.sealed.deleted.is_empty()
+    }
+
+    /// Samples at which the head is full. Where values do not compress, a chunk's own bytes weigh more than its
+    /// index saves: such heads grow twice as long.
+    pub fn head_samples_max(&self, usual: usize) -> usize {
+        let sealed = &self.sealed;
+        let incompressible = sealed.chunk_bytes > sealed.chunk_samples.saturating_mul(INCOMPRESSIBLE_BYTES);
+        if incompressible {
+            usual.saturating_mul(2).clamp(1, CHUNK_SAMPLES_MAX)
+        } else {
+            usual
+        }
     }
 
     /// What is sealed was read or written anew.

@@ -125,6 +125,11 @@ impl CommitQueue {
         self.passed.wake_all();
     }
 
+    /// Something can be delivered.
+    pub fn raise_delivery(&self) {
+        self.delivery_work.raise();
+    }
+
     /// Waits until something has to be delivered.
     pub async fn wait_for_deliveries(&self) {
         self.delivery_work.wait().await;

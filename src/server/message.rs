@@ -199,12 +199,22 @@ pub enum BatchStep {
         /// Its new name.
         to: Box<[u8]>,
     },
-    /// Put the part on record.
+    /// Put the part on record. Answered with the number of entries that it owes to keys elsewhere.
     Commit {
         /// Places that take part here.
         places: Vec<usize>,
         /// All participants everywhere.
         participants: Vec<PartitionName>,
+    },
+    /// All parts are on record: let the keys go, at once.
+    Free {
+        /// Places that take part here.
+        places: Vec<usize>,
+    },
+    /// All parts are on record: deliver what they owe to keys elsewhere. Answered when that is done.
+    Deliver {
+        /// Places that take part here.
+        places: Vec<usize>,
     },
     /// All parts are on record: let the keys go. Answered when the part is as durable as its policy says.
     LetGo {

@@ -18,6 +18,9 @@ use super::lane_shell::LaneShell;
 use super::message::{Answer, BatchStep, KeyImage, LaneRequest, ScanStep};
 use super::{checkpoints, reports};
 
+/// A client waits at most so long for what its batch owes to a partition that does not answer.
+const DELIVERY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Asks a lane, this one or another.
 pub async fn ask(shell: &Rc<LaneShell>, lane: usize, request: LaneRequest) -> Answer {
     if lane == shell.id() {
@@ -164,10 +167,29 @@ async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answ
             }
             let changes = note_changes(shell, &places);
             if shell.commits.wait(&changes).await {
-                Answer::Flag(true)
+                let mut owed = 0;
+                each_partition(shell, &places, |partition| owed += partition.owed_by(id) as u64);
+                Answer::Count(owed)
             } else {
                 unknown_outcome()
             }
+        }
+        BatchStep::Free { places } => {
+            each_partition(shell, &places, |partition| partition.batches.let_go(id));
+            shell.released.wake_all();
+            Answer::Flag(true)
+        }
+        BatchStep::Deliver { places } => {
+            each_partition(shell, &places, |partition| partition.complete_deliveries(id));
+            shell.commits.raise_delivery();
+            let owed = || {
+                let mut owed = 0;
+                each_partition(shell, &places, |partition| owed += partition.owed_by(id));
+                owed
+            };
+            let timer = glommio::timer::sleep(DELIVERY_WAIT_MAX);
+            futures_lite::future::or(timer, shell.commits.wait_until(|| owed() == 0)).await;
+            Answer::Flag(true)
         }
         BatchStep::LetGo { places } => {
             each_partition(shell, &places, |partition| partition.batches.let_go(id));

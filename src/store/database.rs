@@ -278,20 +278,20 @@ impl Database {
 
     /// Bytes of the live table files and memtables of all families, for CLUSTER_INFO.
     pub fn live_bytes(&self) -> u64 {
-        let property = |family: &'static str, name: &str| {
-            self.inner
-                .db
-                .property_int_value_cf(self.family(family), name)
-                .ok()
-                .flatten()
-                .unwrap_or(0)
-        };
+        let memtables = |family| self.property(family, "rocksdb.cur-size-all-mem-tables");
         layout::FAMILIES
             .iter()
-            .map(|family| {
-                property(family, "rocksdb.live-sst-files-size")
-                    + property(family, "rocksdb.cur-size-all-mem-tables")
-            })
+            .map(|family| self.table_bytes(family) + memtables(family))
             .sum()
+    }
+
+    /// Bytes of the live table files of one family of the layout, their index and filters included.
+    pub fn table_bytes(&self, family: &'static str) -> u64 {
+        self.property(family, "rocksdb.live-sst-files-size")
+    }
+
+    fn property(&self, family: &'static str, name: &str) -> u64 {
+        let value = self.inner.db.property_int_value_cf(self.family(family), name);
+        value.ok().flatten().unwrap_or(0)
     }
 }

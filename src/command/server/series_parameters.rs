@@ -3,7 +3,7 @@
 use crate::series::properties::{
     CHUNK_SIZE_MAX_BYTES, CHUNK_SIZE_MIN_BYTES, CHUNK_SIZE_STEP_BYTES, chunk_size_bytes,
 };
-use crate::series::{DuplicatePolicy, Encoding};
+use crate::series::{CompactionPolicy, DuplicatePolicy, Encoding};
 
 use super::parameters::{Parameter, as_it_is, fixed, in_range, integer, settable};
 
@@ -13,12 +13,40 @@ const THREADS_MAX: i64 = 16;
 /// All of them.
 pub const PARAMETERS: &[Parameter] = &[
     settable(
+        "ts-chained-rules",
+        |_, settings| {
+            if settings.series.chained_rules {
+                "yes"
+            } else {
+                "no"
+            }
+            .into()
+        },
+        |settings, value, _| {
+            settings.series.chained_rules = match value.to_ascii_lowercase().as_str() {
+                "yes" => true,
+                "no" => false,
+                _ => return Err("argument must be 'yes' or 'no'".into()),
+            };
+            Ok(())
+        },
+    ),
+    settable(
         "ts-chunk-size-bytes",
         |_, settings| settings.series.chunk_size_bytes.to_string(),
         |settings, value, _| {
             let size = integer(value, CHUNK_SIZE_MIN_BYTES.into(), CHUNK_SIZE_MAX_BYTES.into())?;
             let not_a_multiple = || format!("argument must be a multiple of {CHUNK_SIZE_STEP_BYTES}");
             settings.series.chunk_size_bytes = chunk_size_bytes(size).ok_or_else(not_a_multiple)?;
+            Ok(())
+        },
+    ),
+    settable(
+        "ts-compaction-policy",
+        |_, settings| CompactionPolicy::format_all(&settings.series.compaction),
+        |settings, value, _| {
+            let policies = CompactionPolicy::parse_all(value);
+            settings.series.compaction = policies.ok_or("Invalid compaction policy")?;
             Ok(())
         },
     ),

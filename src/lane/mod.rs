@@ -12,6 +12,7 @@ pub mod journal;
 pub mod keys;
 mod label_query;
 mod labels;
+mod late;
 pub mod outbox;
 mod partition;
 mod properties;

@@ -56,7 +56,7 @@ pub struct PartitionSettings {
 }
 
 /// Late samples held in memory per series before they are written to `late`.
-pub(super) const LATE_SAMPLES_MAX: usize = 256;
+pub(super) const LATE_SAMPLES_MAX: usize = 512;
 
 /// Counts since start.
 #[derive(Clone, Copy, Debug, Default)]

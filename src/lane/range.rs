@@ -7,9 +7,10 @@
 use std::ops::Range;
 
 use crate::series::{self, Columns, Sample};
-use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View, layout};
+use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View};
 
 use super::deletions::{self, TimeRange};
+use super::late::LateSamples;
 use super::partition::{Partition, damaged_series};
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
@@ -182,14 +183,8 @@ impl Partition {
 
 /// Late samples in arrival order as columns within the range; of equal timestamps the last one counts.
 fn late_columns(late: &[Sample], query: &RangeQuery) -> Columns {
-    let mut columns = Columns::default();
-    for sample in late
-        .iter()
-        .filter(|sample| (query.from..=query.to).contains(&sample.timestamp))
-    {
-        columns.upsert(*sample);
-    }
-    columns
+    let within = |sample: &&Sample| (query.from..=query.to).contains(&sample.timestamp);
+    series::sorted(late.iter().filter(within).copied().collect())
 }
 
 fn limited(range: Range<usize>, query: &RangeQuery) -> Range<usize> {
@@ -326,29 +321,39 @@ impl RangeJob {
                 _ => {}
             }
         }
-        let mut late = Columns::default();
-        let mut rows = view.late_rows(self.series_id, from, to);
+        let Read::Known(late) = self.gather_late(view, (from, to), chunks_max)? else {
+            return Ok(Read::Cold);
+        };
+        let mut merged = Columns::default();
+        series::merge_newer(&chunks, &late, &mut merged);
+        Ok(Read::Known(merged))
+    }
+
+    /// Sealed late samples in `from..=to`.
+    fn gather_late(
+        &self,
+        view: &View<'_>,
+        (from, to): (i64, i64),
+        rows_max: usize,
+    ) -> Result<Read<Columns>, StoreError> {
+        let mut late = LateSamples::default();
+        let mut rows = view.late_runs(self.series_id);
+        let mut found = 0;
         loop {
             match rows.current()? {
                 Read::Cold => return Ok(Read::Cold),
                 Read::Known(None) => break,
-                Read::Known(Some((timestamp, _)))
-                    if deletions::covering(&self.unsealed_deletions, timestamp).is_some() => {}
-                Read::Known(Some((timestamp, row))) => {
-                    let (value, quality) =
-                        layout::decode_late_value(row).ok_or_else(|| self.damaged("late row", timestamp))?;
-                    late.push(Sample {
-                        timestamp,
-                        value,
-                        quality,
-                    });
+                Read::Known(Some(_)) if found >= rows_max => return Ok(Read::Cold),
+                Read::Known(Some((number, row))) => {
+                    let what = |error| self.damaged(&format!("late run {number} ({error})"), from);
+                    late.add(row, from, to).map_err(what)?;
+                    found += 1;
                 }
             }
             rows.advance();
         }
-        let mut merged = Columns::default();
-        series::merge_newer(&chunks, &late, &mut merged);
-        Ok(Read::Known(merged))
+        late.retain(|timestamp| deletions::covering(&self.unsealed_deletions, timestamp).is_none());
+        Ok(Read::Known(late.finish()))
     }
 
     fn gather_chunks(

@@ -99,11 +99,7 @@ impl RewriteJob {
 
     /// Newest sample that is neither in memory nor deleted.
     fn newest_sealed(&self, view: &View<'_>) -> Result<Option<i64>, StoreError> {
-        let late = view.late_rows_backwards(self.series_id);
-        let newest_late = match late.current()? {
-            Read::Known(row) => row.map(|(timestamp, _)| timestamp),
-            Read::Cold => None,
-        };
+        let newest_late = self.newest_late(view)?;
         for tier in [Tier::Hot, Tier::Cold] {
             let mut rows = view.chunks(tier, self.series_id, i64::MIN, i64::MAX, true);
             while let Read::Known(Some((first, bytes))) = rows.current()? {

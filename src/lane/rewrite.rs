@@ -7,13 +7,14 @@
 
 use std::sync::Arc;
 
-use crate::series::{self, CHUNK_SAMPLES_MAX, Columns, EncodeScratch, Sample};
-use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View, layout};
+use crate::series::{self, CHUNK_SAMPLES_MAX, Columns, EncodeScratch};
+use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View};
 
+use super::late::{self, LateSamples};
 use super::series_state::SealedState;
 
-/// Late rows that one job reads.
-const LATE_ROWS_PER_JOB_MAX: usize = 8_192;
+/// Late samples after which a job reads no further row of them.
+const LATE_ROWS_PER_JOB_MAX: u64 = 8_192;
 /// Samples that one job re-encodes.
 pub(super) const SAMPLES_PER_JOB_MAX: usize = 65_536;
 /// Chunks that one job drops.
@@ -42,7 +43,9 @@ pub struct Rewritten {
     pub(super) sealed: SealedState,
     pub(super) deleted_chunks: Vec<(Tier, i64)>,
     pub(super) chunks: Vec<(Tier, i64, Vec<u8>)>,
-    pub(super) deleted_late_rows: Vec<i64>,
+    pub(super) deleted_late_runs: Vec<i64>,
+    /// A run made anew, of what is left of those deleted.
+    pub(super) late_run: Option<(i64, Vec<u8>)>,
     /// The state says something new although no row may have changed.
     pub(super) has_news: bool,
     /// The newest sealed sample, if it was deleted samples that determined the last timestamp; `Some(None)` = nothing is
@@ -57,8 +60,15 @@ impl Rewritten {
     pub fn is_empty(&self) -> bool {
         self.deleted_chunks.is_empty()
             && self.chunks.is_empty()
-            && self.deleted_late_rows.is_empty()
+            && self.deleted_late_runs.is_empty()
             && !self.has_news
+    }
+
+    /// True if a chunk is written where a deleted one was.
+    pub(super) fn replaces(&self, tier: Tier, first: i64) -> bool {
+        self.chunks
+            .iter()
+            .any(|chunk| chunk.0 == tier && chunk.1 == first)
     }
 
     pub(super) fn remove(&mut self, tier: Tier, first: i64, samples: usize, bytes: usize) {
@@ -107,7 +117,8 @@ impl RewriteJob {
             sealed: self.sealed.clone(),
             deleted_chunks: Vec::new(),
             chunks: Vec::new(),
-            deleted_late_rows: Vec::new(),
+            deleted_late_runs: Vec::new(),
+            late_run: None,
             has_news: false,
             newest_sealed: None,
             work_bytes: 0,
@@ -154,47 +165,60 @@ impl RewriteJob {
         if before == i64::MIN {
             return Ok(());
         }
-        let (late, complete) = self.late_rows(view, before - 1)?;
-        out.deleted_late_rows = late.timestamps;
-        let left = self.sealed.late_rows - self.sealed.late_rows.min(out.deleted_late_rows.len() as u64);
-        let oldest_late = if complete { before } else { i64::MIN };
         if !out.is_empty() {
-            out.sealed.late_rows = left;
             let oldest = oldest.unwrap_or(self.sealed.last_timestamp);
-            out.sealed.first_timestamp = if left > 0 { oldest.min(oldest_late) } else { oldest };
+            // Late samples that have expired go away when the others are folded.
+            let has_late = self.sealed.late_rows > 0;
+            out.sealed.first_timestamp = if has_late { oldest.min(before) } else { oldest };
         }
         Ok(())
     }
 
-    /// The oldest late rows up to `to`, and whether these are all.
-    fn late_rows(&self, view: &View<'_>, to: i64) -> Result<(Columns, bool), StoreError> {
-        let mut late = Columns::default();
-        if self.sealed.late_rows == 0 {
-            return Ok((late, true));
-        }
-        let mut rows = view.late_rows(self.series_id, i64::MIN, to);
-        while let Read::Known(Some((timestamp, row))) = rows.current()? {
-            if late.len() >= LATE_ROWS_PER_JOB_MAX {
-                return Ok((late, false));
+    /// The oldest rows of late samples: their numbers, what they hold, and whether these are all.
+    fn late_runs(&self, view: &View<'_>) -> Result<(Vec<i64>, LateSamples, bool), StoreError> {
+        let (mut numbers, mut late, mut complete) = (Vec::new(), LateSamples::default(), true);
+        let mut rows = view.late_runs(self.series_id);
+        while let Read::Known(Some((number, row))) = rows.current()? {
+            let what = |error| {
+                let what = format!("damaged late run {number} of series {} ({error})", self.series_id);
+                StoreError::new(StoreOperation::Decode, self.store.name(), what)
+            };
+            let is_enough = late.rows >= LATE_ROWS_PER_JOB_MAX;
+            complete = complete && !is_enough;
+            if !is_enough {
+                late.add(row, i64::MIN, i64::MAX).map_err(what)?;
+                numbers.push(number);
+            } else if late::is_deletions(row) {
+                // Chunks may have forgotten this deletion already: what it hides must not get into one.
+                late.add(row, i64::MIN, i64::MAX).map_err(what)?;
             }
-            let row = layout::decode_late_value(row).ok_or_else(|| self.damaged("late row", timestamp))?;
-            let (value, quality) = row;
-            late.push(Sample {
-                timestamp,
-                value,
-                quality,
-            });
             rows.advance();
         }
-        Ok((late, true))
+        if let Some(before) = self.expired_before {
+            late.retain(|timestamp| timestamp >= before);
+        }
+        Ok((numbers, late, complete))
+    }
+
+    /// Newest late sample on disk.
+    pub(super) fn newest_late(&self, view: &View<'_>) -> Result<Option<i64>, StoreError> {
+        let mut late = LateSamples::default();
+        let mut rows = view.late_runs(self.series_id);
+        while let Read::Known(Some((number, row))) = rows.current()? {
+            let what = |error: String| self.damaged(&format!("late run ({error})"), number);
+            late.add(row, i64::MIN, i64::MAX).map_err(what)?;
+            rows.advance();
+        }
+        Ok(late.finish().timestamps.last().copied())
     }
 
     fn fold(&self, view: &View<'_>, out: &mut Rewritten) -> Result<(), StoreError> {
-        let (late, complete) = self.late_rows(view, i64::MAX)?;
+        let (numbers, late, complete) = self.late_runs(view)?;
+        let (rows, late) = (late.rows, late.finish());
         let mut scratch = EncodeScratch::default();
         let (mut folded, mut samples) = (0, 0);
         while let Some(timestamp) = late.timestamps.get(folded).copied() {
-            if samples >= SAMPLES_PER_JOB_MAX {
+            if samples >= SAMPLES_PER_JOB_MAX && late.len() - folded <= CHUNK_SAMPLES_MAX {
                 break;
             }
             let Some(found) = self.chunk_for(view, timestamp)? else {
@@ -213,11 +237,19 @@ impl RewriteJob {
             samples += merged.len();
             folded = end;
         }
-        out.deleted_late_rows = late.timestamps.get(..folded).unwrap_or(&[]).to_vec();
-        // Rows of equal timestamps were counted again when they were written: only an empty family is exact.
-        let all = complete && folded == late.len();
-        let left = self.sealed.late_rows.saturating_sub(folded as u64).max(1);
-        out.sealed.late_rows = if all { 0 } else { left };
+        let left = late.len() - folded;
+        out.deleted_late_runs = numbers;
+        if left > 0 {
+            // Newer than what it is made of, and older than the rows that were not read.
+            let number = out.deleted_late_runs.pop().unwrap_or(0);
+            let mut run = Vec::new();
+            series::encode(&late, folded..late.len(), &mut scratch, &mut run);
+            out.late_run = Some((number, run));
+        }
+        let all = complete && left == 0;
+        // Rows that hold nothing but deletions must be seen again, too.
+        let rest = (self.sealed.late_rows.saturating_sub(rows) + left as u64).max(1);
+        out.sealed.late_rows = if all { 0 } else { rest };
         out.has_news = all;
         Ok(())
     }

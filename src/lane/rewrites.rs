@@ -232,13 +232,18 @@ impl Partition {
                 continue;
             }
             for (tier, first) in &rewritten.deleted_chunks {
-                batch.delete_chunk(*tier, series.id, *first);
+                if !rewritten.replaces(*tier, *first) {
+                    batch.delete_chunk(*tier, series.id, *first);
+                }
             }
             for (tier, first, chunk) in &rewritten.chunks {
                 batch.put_chunk(*tier, series.id, *first, chunk);
             }
-            for timestamp in &rewritten.deleted_late_rows {
-                batch.delete_late(series.id, *timestamp, series.data_type);
+            for number in &rewritten.deleted_late_runs {
+                batch.delete_late_run(series.id, *number);
+            }
+            if let Some((number, run)) = &rewritten.late_run {
+                batch.put_late_run(series.id, *number, run);
             }
             // It may have been changed while the job ran.
             rewritten.sealed.retention = series.sealed.retention;

@@ -7,6 +7,7 @@ use crate::store::{Batch, StoredKey, Tier};
 
 use super::deletions;
 use super::keys::Value;
+use super::late;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
 use super::properties::PLAIN_DATA_TYPE;
 use super::series_state::{SealedState, Series};
@@ -272,17 +273,9 @@ impl Partition {
                 sealed.chunk_bytes += chunk.len() as u64;
                 start = end;
             }
-            for late in &series.late {
-                batch.put_late(
-                    series.id,
-                    late.timestamp,
-                    series.data_type,
-                    late.value,
-                    late.quality,
-                );
-                sealed.first_timestamp = sealed.first_timestamp.min(late.timestamp);
+            if !series.late.is_empty() {
+                late::write_samples(series, &mut sealed, batch, scratch);
             }
-            sealed.late_rows += series.late.len() as u64;
             batch.put_series(series.id, &sealed.encode(series.data_type, &series.key));
             seals.push(Seal {
                 member,
@@ -323,19 +316,14 @@ impl Partition {
     }
 }
 
-/// Puts the deletions of a series on disk: late rows are removed at once, so that those put into the batch afterwards stay;
-/// of chunks it is remembered.
+/// Puts the deletions of a series on disk: among its late samples, of which they hide those written before, and in its
+/// state for what chunks hold.
 fn seal_deletions(series: &Series, sealed: &mut SealedState, batch: &mut Batch) {
-    let has_chunks = sealed.chunk_samples + sealed.cold_samples > 0;
-    for (from, to) in &series.unsealed_deletions {
-        if sealed.late_rows > 0 {
-            if from == to {
-                batch.delete_late(series.id, *from, series.data_type);
-            } else {
-                batch.delete_late_range(series.id, *from, *to);
-            }
-        }
-        if has_chunks {
+    if sealed.late_rows > 0 && !series.unsealed_deletions.is_empty() {
+        late::write_deletions(series, sealed.sequence, batch);
+    }
+    if sealed.chunk_samples + sealed.cold_samples > 0 {
+        for (from, to) in &series.unsealed_deletions {
             deletions::insert(&mut sealed.deleted, *from, *to);
         }
     }

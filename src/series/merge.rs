@@ -1,6 +1,7 @@
 //! Merging two sorted runs of samples.
 
 use crate::series::columns::Columns;
+use crate::series::sample::Sample;
 
 /// Appends both runs in order to `out`, which must hold nothing newer than either; at equal timestamps the
 /// sample of `newer` wins. Stretches of one run that lie between two samples of the other are copied whole.
@@ -28,6 +29,22 @@ pub fn merge_newer(base: &Columns, newer: &Columns, out: &mut Columns) {
     out.extend_from(newer, right..newer.len());
 }
 
+/// Samples in the order of their arrival as columns; of equal timestamps the last one counts.
+pub fn sorted(mut samples: Vec<Sample>) -> Columns {
+    // Stable: equal timestamps keep the order of their arrival.
+    samples.sort_by_key(|sample| sample.timestamp);
+    let mut columns = Columns::with_capacity(samples.len());
+    for (index, sample) in samples.iter().enumerate() {
+        if samples
+            .get(index + 1)
+            .is_none_or(|next| next.timestamp != sample.timestamp)
+        {
+            columns.push(*sample);
+        }
+    }
+    columns
+}
+
 /// How many timestamps lie before `limit`: doubling steps, so that short stretches cost little.
 fn gallop(timestamps: &[i64], limit: i64) -> usize {
     let mut step = 1;
@@ -41,7 +58,6 @@ fn gallop(timestamps: &[i64], limit: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::sample::Sample;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -54,6 +70,15 @@ mod tests {
                 quality,
             })
             .collect()
+    }
+
+    #[test]
+    fn the_last_arrival_counts() {
+        let arrivals = [(5, 1.0), (3, 2.0), (5, 3.0), (4, 4.0), (3, 5.0)];
+        let samples = arrivals.map(|(timestamp, value)| Sample::new(timestamp, value));
+        let columns = sorted(samples.to_vec());
+        assert_eq!(columns.timestamps, [3, 4, 5]);
+        assert_eq!(columns.values, [5.0, 4.0, 3.0]);
     }
 
     #[test]

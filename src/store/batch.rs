@@ -91,28 +91,16 @@ impl Batch {
         );
     }
 
-    /// Adds or replaces a late row.
-    pub fn put_late(&mut self, series_id: u64, timestamp: i64, data_type: u8, value: f64, quality: u8) {
-        let key = layout::late_key(series_id, timestamp, data_type);
-        self.rows.put_cf(
-            self.database.family(layout::LATE),
-            key,
-            layout::late_value(value, quality),
-        );
+    /// Adds or replaces a row of late samples or deletions; higher numbers count more.
+    pub fn put_late_run(&mut self, series_id: u64, number: i64, row: &[u8]) {
+        let key = layout::chunk_key(series_id, number);
+        self.rows.put_cf(self.database.family(layout::LATE), key, row);
     }
 
-    /// Removes one late row.
-    pub fn delete_late(&mut self, series_id: u64, timestamp: i64, data_type: u8) {
-        let key = layout::late_key(series_id, timestamp, data_type);
+    /// Removes one row of late samples.
+    pub fn delete_late_run(&mut self, series_id: u64, number: i64) {
+        let key = layout::chunk_key(series_id, number);
         self.rows.delete_cf(self.database.family(layout::LATE), key);
-    }
-
-    /// Removes the late rows of a series in `from..=to` that are stored or in this batch already, whatever their data
-    /// type.
-    pub fn delete_late_range(&mut self, series_id: u64, from: i64, to: i64) {
-        let (start, end) = layout::late_range(series_id, from, to);
-        self.rows
-            .delete_range_cf(self.database.family(layout::LATE), start, end);
     }
 
     /// Removes everything stored of a series.

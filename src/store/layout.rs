@@ -11,7 +11,7 @@
 //! | `series` | series id, 8 bytes big-endian | series state, see `lane::series_row` |
 //! | `chunks` | series id, then first timestamp with its sign bit flipped, both 8 bytes big-endian | encoded chunk |
 //! | `cold` | as in `chunks` | encoded chunk of the cold tier, all older than the hot ones of its series |
-//! | `late` | series id, timestamp as above, data type byte | value (8 bytes little-endian), quality byte |
+//! | `late` | series id, then a number as above | late samples of one seal as an encoded chunk, or deletions, see `lane::late` |
 //!
 //! Key count, keys and deadlines share one family because it is written without the log: a crash keeps a prefix of
 //! that family's writes, so rows that are written together stay consistent only inside one family.
@@ -29,7 +29,7 @@ pub const KV: &str = "kv";
 pub const SERIES: &str = "series";
 /// Sealed chunks.
 pub const CHUNKS: &str = "chunks";
-/// Rows older than their series' newest chunk.
+/// Runs of samples older than their series' newest chunk.
 pub const LATE: &str = "late";
 /// Sealed chunks of the cold tier.
 pub const COLD: &str = "cold";
@@ -104,7 +104,7 @@ pub fn from_sortable_i64(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
 }
 
-/// Key in `chunks`.
+/// Key in `chunks`, `cold` and, with the row's number for the timestamp, in `late`.
 pub fn chunk_key(series_id: u64, first_timestamp: i64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&series_id.to_be_bytes());
@@ -112,15 +112,7 @@ pub fn chunk_key(series_id: u64, first_timestamp: i64) -> [u8; 16] {
     key
 }
 
-/// Key in `late`.
-pub fn late_key(series_id: u64, timestamp: i64, data_type: u8) -> [u8; 17] {
-    let mut key = [0; 17];
-    key[..16].copy_from_slice(&chunk_key(series_id, timestamp));
-    key[16] = data_type;
-    key
-}
-
-/// The smallest key above every chunk and late row of the series with a timestamp up to `to`.
+/// The smallest key above every row of the series with a timestamp up to `to`.
 pub fn end_of_rows(series_id: u64, to: i64) -> Vec<u8> {
     match to.checked_add(1) {
         Some(next) => chunk_key(series_id, next).to_vec(),
@@ -128,29 +120,9 @@ pub fn end_of_rows(series_id: u64, to: i64) -> Vec<u8> {
     }
 }
 
-/// Keys that enclose the late rows of a series in `from..=to`: the first one, and the first one behind them.
-pub fn late_range(series_id: u64, from: i64, to: i64) -> (Vec<u8>, Vec<u8>) {
-    (chunk_key(series_id, from).to_vec(), end_of_rows(series_id, to))
-}
-
-/// The timestamp inside a `chunks` or `late` key; `None` if the key is too short.
+/// The timestamp (or number) inside a [`chunk_key`]; `None` if the key is too short.
 pub fn key_timestamp(key: &[u8]) -> Option<i64> {
     Some(from_sortable_i64(key.get(8..16)?.try_into().ok()?))
-}
-
-/// Value in `late`.
-pub fn late_value(value: f64, quality: u8) -> [u8; 9] {
-    let mut row = [0; 9];
-    row[..8].copy_from_slice(&value.to_le_bytes());
-    row[8] = quality;
-    row
-}
-
-/// Inverse of [`late_value`]; `None` if the row has another length.
-pub fn decode_late_value(row: &[u8]) -> Option<(f64, u8)> {
-    let row: [u8; 9] = row.try_into().ok()?;
-    let [bits @ .., quality] = row;
-    Some((f64::from_le_bytes(bits), quality))
 }
 
 /// Row key of `key` in `kv`.
@@ -273,8 +245,7 @@ mod tests {
         row.encode(&mut out);
         assert_eq!(KvRow::decode(&out), Some(row));
         assert_eq!(KvRow::decode(&out[..5]), None);
-        assert_eq!(decode_late_value(&late_value(1.5, 7)), Some((1.5, 7)));
-        assert_eq!(key_timestamp(&late_key(3, -9, 0)), Some(-9));
+        assert_eq!(key_timestamp(&chunk_key(3, -9)), Some(-9));
         assert_eq!(decode_deadline_key(&deadline_key(9, b"k")), Some((9, &b"k"[..])));
         assert_eq!(decode_deadline_key(&kv_key(b"12345678k")), None);
     }

@@ -189,14 +189,9 @@ impl View<'_> {
         self.series_rows(tier.family(), series_id, (from, to), true, reverse)
     }
 
-    /// Late rows of a series in `from..=to`, ascending.
-    pub fn late_rows(&self, series_id: u64, from: i64, to: i64) -> ChunkCursor<'_> {
-        self.series_rows(layout::LATE, series_id, (from, to), false, false)
-    }
-
-    /// All late rows of a series, descending.
-    pub fn late_rows_backwards(&self, series_id: u64) -> ChunkCursor<'_> {
-        self.series_rows(layout::LATE, series_id, (i64::MIN, i64::MAX), false, true)
+    /// Rows of late samples of a series, each with its number, oldest first.
+    pub fn late_runs(&self, series_id: u64) -> ChunkCursor<'_> {
+        self.series_rows(layout::LATE, series_id, (i64::MIN, i64::MAX), false, false)
     }
 
     /// The state row of a series.
@@ -240,7 +235,7 @@ impl View<'_> {
             .raw_iterator_cf_opt(database.family(family), options);
         let first = layout::chunk_key(series_id, from);
         if reverse {
-            rows.seek_for_prev(layout::late_key(series_id, to, u8::MAX));
+            rows.seek_for_prev(layout::chunk_key(series_id, to));
         } else if step_back {
             // The chunk that starts before `from` may reach into the range.
             rows.seek_for_prev(first);
@@ -288,10 +283,10 @@ impl RowCursor<'_> {
     }
 }
 
-/// A chunk or late row: its timestamp and its value.
+/// A chunk or a row of late samples: its first timestamp or its number, and its bytes.
 type SeriesRow<'a> = (i64, &'a [u8]);
 
-/// A walk over the chunks or late rows of one series.
+/// A walk over the chunks or the rows of late samples of one series.
 pub struct ChunkCursor<'a> {
     database: &'a Database,
     rows: DBRawIterator<'a>,
@@ -299,7 +294,7 @@ pub struct ChunkCursor<'a> {
 }
 
 impl ChunkCursor<'_> {
-    /// The current first timestamp and bytes, `None` at the end; `Cold` if the disk would have to be read.
+    /// The current first timestamp or number and bytes, `None` at the end; `Cold` if the disk would have to be read.
     ///
     /// # Errors
     /// If reading failed or the key is damaged.

@@ -103,7 +103,7 @@ fn old_samples_become_cold_and_are_read_the_same() {
 
 #[test]
 fn series_that_nobody_touches_become_cold_too() {
-    let mut server = Server::start(options(&[]));
+    let mut server = Server::start(options(&[("business.stock_quotes.cold_hot_separation", "false")]));
     store(&mut server.client(), 0..40_000, |time| time.to_string());
     wait_for(&mut server.client(), "sealed", |client| {
         info(client, "hot_samples") >= 40_000

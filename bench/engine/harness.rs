@@ -94,6 +94,7 @@ fn settings(setup: Setup) -> PartitionSettings {
         checkpoint_journal_bytes: CHECKPOINT_JOURNAL_BYTES,
         checkpoint_interval_ms: 60_000,
         value_len_max_bytes: 64 << 20,
+        series_defaults: Arc::default(),
     }
 }
 

@@ -14,6 +14,8 @@ struct Part {
     all_keys: bool,
     operations: JournalBuffer,
     dropped_series: Vec<u64>,
+    /// Oldest record with samples of a dropped series that are nowhere else; 0 = none.
+    dropped_sequence: u64,
     /// Record that holds the part; 0 before it is committed.
     sequence: u64,
 }
@@ -98,10 +100,16 @@ impl Batches {
         }
     }
 
-    /// Remembers a dropped series: with the open record, or with the running batch's outcome.
-    pub fn drop_series(&mut self, series_id: u64, with_record: &mut Vec<u64>) {
+    /// Remembers a dropped series: with the open record, or with the running batch's outcome. `oldest` is the record
+    /// with its oldest sample that is not sealed; 0 = there is none.
+    pub fn drop_series(&mut self, series_id: u64, oldest: u64, with_record: &mut Vec<u64>) {
         match self.running.and_then(|id| self.parts.get_mut(&id)) {
-            Some(part) => part.dropped_series.push(series_id),
+            Some(part) => {
+                part.dropped_series.push(series_id);
+                if oldest != 0 && (part.dropped_sequence == 0 || oldest < part.dropped_sequence) {
+                    part.dropped_sequence = oldest;
+                }
+            }
             None => with_record.push(series_id),
         }
     }
@@ -129,6 +137,7 @@ impl Batches {
         if let Some(part) = self.parts.get_mut(&id) {
             journal.batch_outcome(id, true);
             dropped_series.append(&mut part.dropped_series);
+            part.dropped_sequence = 0;
         }
     }
 
@@ -184,6 +193,7 @@ impl Batches {
         if let Some(part) = id.and_then(|id| self.parts.get_mut(&id)) {
             part.operations.clear();
             part.dropped_series.clear();
+            part.dropped_sequence = 0;
         }
     }
 
@@ -196,11 +206,13 @@ impl Batches {
             .collect()
     }
 
-    /// True if a part in a record up to `sequence` is not forgotten yet.
+    /// True if a part in a record up to `sequence` is not forgotten yet, or if a batch that may yet turn out never to have
+    /// happened has dropped samples of such a record.
     pub fn any_unsettled_up_to(&self, sequence: u64) -> bool {
+        let is_up_to = |record: u64| record != 0 && record <= sequence;
         self.parts
             .values()
-            .any(|part| part.sequence != 0 && part.sequence <= sequence)
+            .any(|part| is_up_to(part.sequence) || is_up_to(part.dropped_sequence))
     }
 
     /// Batches under way here.
@@ -243,7 +255,12 @@ mod tests {
         assert!(batches.commit(7, &[PartitionName::new("x", 0)], &mut journal, 42));
         assert!(!journal.is_empty() && !batches.any_uncommitted());
         let mut dropped = Vec::new();
+        batches.enter(7, &mut journal);
+        batches.drop_series(3, 40, &mut dropped);
+        batches.leave(&mut journal);
+        assert!(batches.any_unsettled_up_to(40) && !batches.any_unsettled_up_to(39));
         batches.outcome(7, &mut journal, &mut dropped);
+        assert_eq!(dropped, [3]);
         assert!(
             batches.holds_nothing() && batches.any_unsettled_up_to(42) && !batches.any_unsettled_up_to(41)
         );

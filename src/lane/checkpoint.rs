@@ -268,6 +268,15 @@ impl Partition {
         }
     }
 
+    /// As [`Partition::before_change`], before an operation that does not build on what the entry holds: only that of a
+    /// batch may turn out never to have happened.
+    #[inline]
+    pub(super) fn before_overwrite(&mut self, place: usize) {
+        if self.batches.running().is_some() {
+            self.before_change(place);
+        }
+    }
+
     #[cold]
     fn gather_before_change(&mut self, place: usize) {
         if let Phase::Gathering(mut gathering) = std::mem::take(&mut self.checkpoint.phase) {

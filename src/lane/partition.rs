@@ -443,6 +443,7 @@ impl Partition {
 
     #[inline]
     pub(super) fn apply_string(&mut self, place: usize, value: &[u8], expire_at_ms: i64) {
+        self.before_overwrite(place);
         match &self.keys.at(place).value {
             Value::Absent => self.key_count += 1,
             Value::Series(_) => self.drop_value(place),
@@ -548,6 +549,7 @@ impl Partition {
         if !self.keys.at(place).is_present() {
             return;
         }
+        self.before_overwrite(place);
         self.drop_value(place);
         self.set_deadline(place, 0);
         self.key_count -= 1;
@@ -577,7 +579,9 @@ impl Partition {
                 if let Some(series) = self.remove_series(member) {
                     self.journal.drop_series(series.id);
                     self.tier_totals.change(&series.sealed, &SealedState::default());
-                    self.batches.drop_series(series.id, &mut self.dropped_series);
+                    let oldest = series.first_unsealed_sequence;
+                    self.batches
+                        .drop_series(series.id, oldest, &mut self.dropped_series);
                 }
             }
         }
@@ -762,6 +766,11 @@ impl Partition {
         self.deadlines.clear();
         self.next_stored_deadline_ms = i64::MAX;
         (self.key_count, self.stored_keys) = (0, 0);
+        // What is being read from the disk for commands that wait was read before: it is not taken in.
+        self.completed_epoch = self.epoch;
+        self.epoch += 1;
+        self.warmed_labels.clear();
+        self.fetched_buckets.clear();
         self.counters.changes += 1;
         self.flushed = true;
     }

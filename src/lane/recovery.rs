@@ -367,7 +367,11 @@ impl Partition {
         let place = self.place_for_replay(key)?;
         self.next_series_id = self.next_series_id.max(series_id.saturating_add(1));
         if let Some(member) = self.series_places.get(&series_id).copied() {
-            // A checkpoint that did not complete has written the key's row already.
+            // A checkpoint that did not complete has written the key's row already. Properties that the key had before
+            // this series may have been replayed meanwhile; its own follow.
+            if let Some(Some(series)) = self.series.get_mut(member as usize) {
+                series.sealed.retention = None;
+            }
             self.attach_series(place, data_type, member);
             return Ok(());
         }
@@ -456,6 +460,7 @@ impl Partition {
     ) {
         let mut properties = None;
         if let Some(source) = self.keys.find(from) {
+            self.before_overwrite(source);
             properties = self.properties(source).cloned();
             self.unlist(source);
             self.keys.set_value(source, Value::Absent);
@@ -469,7 +474,10 @@ impl Partition {
             self.changed_series.push(*member);
         }
         let target = match self.keys.find(to) {
-            Some(target) => target,
+            Some(target) => {
+                self.before_overwrite(target);
+                target
+            }
             None => self.keys.insert(to, Value::Absent, 0, StoredKey::default()),
         };
         self.keys.set_value(target, Value::Series(members));

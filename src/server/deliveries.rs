@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::command::{CommandId, decode_open_bucket};
 use crate::lane::outbox::OutboxEntry;
-use crate::lane::{RolledUp, RuleEnds};
+use crate::lane::{RolledUp, RuleEnds, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Proto;
 use crate::series::Sample;
@@ -25,6 +25,9 @@ use super::requests::{ask, with_partition};
 const DELIVERIES_PER_ROUND_MAX: usize = 256;
 /// Wait before deliveries that failed are tried again.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// Refusals that pass: the delivery is tried again. All others are the key's own, a string in its place for example.
+const RETRIED: [&[u8]; 2] = [b"-ERR partition unavailable", b"-ERR too many deleted ranges"];
 
 /// An internal command to be run at another key.
 struct Delivery {
@@ -111,8 +114,10 @@ async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxE
         match answer.await {
             Answer::Parts(parts) => {
                 for (index, id) in ids.into_iter().enumerate() {
-                    let is_closed = parts.get(index).starts_with(b"-ERR partition unavailable");
-                    if is_closed { &mut again } else { &mut done }.push(id);
+                    let is_for_later = RETRIED
+                        .iter()
+                        .any(|refusal| parts.get(index).starts_with(refusal));
+                    if is_for_later { &mut again } else { &mut done }.push(id);
                 }
             }
             _ => again.extend(ids),
@@ -246,6 +251,10 @@ async fn roll_up(
     stretch: (i64, i64),
 ) -> Result<Option<RolledUp>, Refusal> {
     let read = with_partition(shell, place, |partition, now_ms| {
+        // What a batch has done to the source may turn out never to have happened.
+        if partition.batches.is_held(source, None) {
+            return Err(Stop::Wait(Wait::Held));
+        }
         partition.read_rollup(source, destination, stretch, now_ms)
     });
     let Some(read) = read.await? else {

@@ -90,8 +90,9 @@ impl HopRun {
                     };
                     partition.leave_batch();
                     if partition.has_changes() {
-                        // A delivery never waits for another one: chains of rules could wait for each other.
-                        let change = if self.hop.client == DELIVERING {
+                        // A delivery never waits for another one: chains of rules could wait for each other. Nor does
+                        // a batch: what others owe in the same record may go to keys that it holds.
+                        let change = if self.hop.client == DELIVERING || self.hop.batch.is_some() {
                             shell.commits.note(command.place, true)
                         } else {
                             shell.commits.note_command(partition, command.place, true)

@@ -1,8 +1,9 @@
 //! The other lanes: one queue for messages and one for replies per ordered pair, credits, tickets.
 //!
-//! A sender may have at most `hops_in_flight_max` unanswered messages per peer, and both queues hold as many, so that
-//! neither a message nor a reply ever waits for room. Work done for a message never sends another one. With these
-//! two rules no cycle of waiting can form, whatever the load (bounded meshes without them deadlock: glommio #555).
+//! A sender may have at most `hops_in_flight_max` unanswered messages of each rank per peer, and both queues hold as many,
+//! so that neither a message nor a reply ever waits for room. Work done for a message waits for messages of later ranks
+//! only. With these two rules no cycle of waiting can form, whatever the load (bounded meshes without them deadlock:
+//! glommio #555).
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -14,7 +15,7 @@ use glommio::channels::shared_channel::{
 };
 
 use super::event::Event;
-use super::message::{Answer, LaneMessage, LaneReply, LaneRequest, Ticket};
+use super::message::{Answer, LaneMessage, LaneReply, LaneRequest, Rank, Ticket};
 
 /// One lane's ends of all queues, before its executor has connected them.
 pub struct MeshEnds {
@@ -39,12 +40,13 @@ pub fn build(lanes: usize, in_flight_max: usize) -> Vec<MeshEnds> {
             peers: (0..lanes).map(|_| None).collect(),
         })
         .collect();
+    let room = in_flight_max * Rank::COUNT;
     for left in 0..lanes {
         for right in left + 1..lanes {
-            let (left_messages_out, right_messages_in) = shared_channel::new_bounded(in_flight_max);
-            let (right_messages_out, left_messages_in) = shared_channel::new_bounded(in_flight_max);
-            let (left_replies_out, right_replies_in) = shared_channel::new_bounded(in_flight_max);
-            let (right_replies_out, left_replies_in) = shared_channel::new_bounded(in_flight_max);
+            let (left_messages_out, right_messages_in) = shared_channel::new_bounded(room);
+            let (right_messages_out, left_messages_in) = shared_channel::new_bounded(room);
+            let (left_replies_out, right_replies_in) = shared_channel::new_bounded(room);
+            let (right_replies_out, left_replies_in) = shared_channel::new_bounded(room);
             let mut put = |at: usize, peer: usize, peer_ends: PeerEnds| {
                 if let Some(slot) = ends.get_mut(at).and_then(|ends| ends.peers.get_mut(peer)) {
                     *slot = Some(peer_ends);
@@ -88,7 +90,8 @@ pub struct PeerInbox {
 struct Peer {
     messages: ConnectedSender<LaneMessage>,
     replies: ConnectedSender<LaneReply>,
-    credits: Cell<usize>,
+    /// By rank.
+    credits: [Cell<usize>; Rank::COUNT],
     credit_returned: Event,
 }
 
@@ -108,6 +111,8 @@ struct Tickets {
 #[derive(Default)]
 struct TicketSlot {
     peer: usize,
+    /// Of the message.
+    rank: usize,
     answer: Option<Answer>,
     waker: Option<Waker>,
     /// Nobody waits any more: the answer is dropped when it comes.
@@ -139,7 +144,7 @@ impl MeshEnds {
                 Some((messages, replies)) => Some(Peer {
                     messages: messages.await,
                     replies: replies.await,
-                    credits: Cell::new(self.in_flight_max),
+                    credits: std::array::from_fn(|_| Cell::new(self.in_flight_max)),
                     credit_returned: Event::default(),
                 }),
             });
@@ -179,9 +184,11 @@ impl Mesh {
     /// Sends a message as soon as there is a credit. The answer is awaited with [`Mesh::answer`].
     pub async fn send(&self, lane: usize, request: LaneRequest) -> Ticket {
         let peer = self.peer(lane);
-        peer.credit_returned.wait_until(|| peer.credits.get() > 0).await;
-        peer.credits.set(peer.credits.get() - 1);
-        let ticket = self.open_ticket(lane);
+        let rank = request.rank() as usize;
+        let credits = peer.credits.get(rank).expect("invariant: ranks are counted");
+        peer.credit_returned.wait_until(|| credits.get() > 0).await;
+        credits.set(credits.get() - 1);
+        let ticket = self.open_ticket(lane, rank);
         let sent = peer.messages.try_send(LaneMessage { ticket, request });
         // A full queue would mean more messages than credits; a closed one, that the peer's thread is gone.
         assert!(
@@ -191,10 +198,11 @@ impl Mesh {
         ticket
     }
 
-    fn open_ticket(&self, peer: usize) -> Ticket {
+    fn open_ticket(&self, peer: usize, rank: usize) -> Ticket {
         let mut tickets = self.tickets.borrow_mut();
         let slot = TicketSlot {
             peer,
+            rank,
             ..TicketSlot::default()
         };
         match tickets.free.pop() {
@@ -237,8 +245,6 @@ impl Mesh {
     /// A reply has arrived from `peer`.
     pub fn take_reply(&self, peer: usize, reply: LaneReply) {
         let sender = self.peer(peer);
-        sender.credits.set(sender.credits.get() + 1);
-        sender.credit_returned.wake_all();
         let mut tickets = self.tickets.borrow_mut();
         let slot = tickets
             .slots
@@ -248,6 +254,12 @@ impl Mesh {
             slot.peer, peer,
             "invariant: a reply comes from the lane that was asked"
         );
+        let credits = sender
+            .credits
+            .get(slot.rank)
+            .expect("invariant: ranks are counted");
+        credits.set(credits.get() + 1);
+        sender.credit_returned.wake_all();
         if slot.abandoned {
             tickets.free.push(reply.ticket);
             return;

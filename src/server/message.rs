@@ -6,6 +6,7 @@ use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
 use crate::series::{Sample, SeriesProperties};
 
+use super::hop::DELIVERING;
 use super::scan_cursors::Walk;
 
 /// Matches a reply to its request on the lane that asked.
@@ -94,6 +95,37 @@ pub enum LaneRequest {
     Flush(Option<BatchId>),
     /// Write a checkpoint of every partition and wait for it.
     Checkpoint,
+}
+
+impl LaneRequest {
+    /// What the request may have to wait for: each rank only for requests of later ranks.
+    pub fn rank(&self) -> Rank {
+        match self {
+            // They hold their keys already.
+            LaneRequest::Execute(hop) if hop.batch.is_some() => Rank::Holding,
+            LaneRequest::WriteImage { .. } | LaneRequest::Flush(Some(_)) => Rank::Holding,
+            LaneRequest::Batch(_, BatchStep::Hold { .. } | BatchStep::Deliver { .. }) => Rank::First,
+            LaneRequest::Batch(_, _) => Rank::Holding,
+            LaneRequest::Execute(hop) if hop.client == DELIVERING => Rank::Delivery,
+            _ => Rank::First,
+        }
+    }
+}
+
+/// Requests have credits by rank, so that one that others wait for never waits behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Waits for held keys, or for the deliveries of what it has written.
+    First,
+    /// A delivery: waits for held keys.
+    Delivery,
+    /// A step of a batch that holds its keys: waits for commits only.
+    Holding,
+}
+
+impl Rank {
+    /// How many there are.
+    pub const COUNT: usize = 3;
 }
 
 /// Commands for one lane with all their arguments in one buffer.

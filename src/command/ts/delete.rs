@@ -56,16 +56,17 @@ fn delete_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
     let (bounds, filter) = parse_multi_delete(args, now_of(partition, call))?;
     let matches = partition.find_labelled(&label_query(&filter, args), call.now_ms)?;
     // Everything that has to be read from the disk is read before the first sample goes.
-    let mut found = Vec::with_capacity(matches.len());
     for series in &matches {
         if let Some(series) = partition.find_plain_series(series.key(), call.now_ms)? {
             count_samples(partition, series, bounds)?;
-            found.push(series);
         }
     }
     let mut count = 0;
-    for series in found {
-        count += delete_samples(partition, series, bounds, call.now_ms)?;
+    for series in &matches {
+        // Rules that are followed may load keys into the table, which moves its places.
+        if let Some(series) = partition.find_plain_series(series.key(), call.now_ms)? {
+            count += delete_samples(partition, series, bounds, call.now_ms)?;
+        }
     }
     parts::begin(reply);
     parts::push(reply, b"", &count.to_le_bytes());

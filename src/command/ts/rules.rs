@@ -181,6 +181,8 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     let backfill = args.get(8) == b"1";
     let newest = partition.last_sample(member)?.map(|sample| sample.timestamp);
     let mut properties = partition.properties(place).cloned().unwrap_or_default();
+    // The destination has no rule, so this would be one to a key that is gone, on its way out.
+    properties.rules.retain(|rule| *rule.destination != *args.get(2));
     properties.rules.push(Rule {
         destination: args.get(2).into(),
         aggregator: Aggregator::parse(args.get(3)).ok_or(texts::AGGREGATOR_UNKNOWN)?,

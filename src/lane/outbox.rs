@@ -60,6 +60,19 @@ impl OutboxEntry {
         }
     }
 
+    /// True if `key` is one of its keys.
+    fn names(&self, key: &[u8]) -> bool {
+        match self {
+            OutboxEntry::Rollup {
+                source, destination, ..
+            } => **source == *key || **destination == *key,
+            OutboxEntry::Relink { key: at, from, to } => {
+                **at == *key || **from == *key || to.as_deref() == Some(key)
+            }
+            OutboxEntry::Create { key: at, source, .. } => **at == *key || **source == *key,
+        }
+    }
+
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -255,6 +268,11 @@ impl Outbox {
                 .any(|waiting| waiting.sequence == sequence && waiting.batch.is_none())
     }
 
+    /// True if an entry that is not delivered names `key`.
+    pub fn names(&self, key: &[u8]) -> bool {
+        self.entries.values().any(|waiting| waiting.entry.names(key))
+    }
+
     /// Entries not delivered.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -331,6 +349,7 @@ mod tests {
             [first]
         );
         assert!(outbox.take_ready(11, 9).is_empty(), "handed out once");
+        assert!(outbox.names(b"s") && outbox.names(b"a") && !outbox.names(b"x"));
         outbox.give_back(&[first]);
         assert_eq!(outbox.take_ready(12, 1).len(), 1);
         assert!(outbox.remove(first) && !outbox.remove(first));

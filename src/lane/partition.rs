@@ -145,6 +145,8 @@ pub struct Partition {
     pub(super) outbox: Outbox,
     /// Open buckets by destination, for commands that are about to be run again.
     pub(super) fetched_buckets: HashMap<Box<[u8]>, Option<Sample>>,
+    /// The other ends of the rules of keys that are renamed or replaced now hear of it from whoever does that.
+    pub ends_are_told: bool,
     /// Rules that are being followed, one within the other.
     pub(super) roll_up_depth: usize,
     /// What the disk has answered to label queries that are about to be run again.

@@ -203,6 +203,7 @@ impl OpenedPartition {
             stale_labels: hashbrown::HashMap::new(),
             warmed_labels: Vec::new(),
             outbox: Outbox::default(),
+            ends_are_told: false,
             roll_up_depth: 0,
             fetched_buckets: hashbrown::HashMap::new(),
             next_stored_deadline_ms,

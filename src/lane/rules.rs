@@ -401,13 +401,27 @@ impl Partition {
         self.outbox.len()
     }
 
+    /// The other ends of the rules of `key`, and whether something that names it is not delivered yet.
+    ///
+    /// # Errors
+    /// `Wait::Load`.
+    pub fn rule_ends(&mut self, key: &[u8], now_ms: i64) -> Result<(Vec<Box<[u8]>>, bool), Stop> {
+        let place = self.find(key, now_ms)?;
+        let properties = place.and_then(|place| self.properties(place));
+        let ends = properties.map_or_else(Vec::new, |properties| {
+            let destinations = properties.rules.iter().map(|rule| &rule.destination);
+            destinations.chain(&properties.source).cloned().collect()
+        });
+        Ok((ends, self.outbox.names(key)))
+    }
+
     /// The other ends of the rules of the key at `place`, which is about to go away (`to` `None`) or to be renamed, are
     /// told so.
     pub(super) fn tell_other_ends(&mut self, place: usize, to: Option<&[u8]>) {
         let Some(properties) = self.properties(place) else {
             return;
         };
-        if properties.source.is_none() && properties.rules.is_empty() {
+        if self.ends_are_told || (properties.source.is_none() && properties.rules.is_empty()) {
             return;
         }
         let own: Box<[u8]> = self.keys.at(place).key().into();

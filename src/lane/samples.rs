@@ -42,6 +42,28 @@ impl Partition {
         Ok(())
     }
 
+    /// Puts the samples of a series that had another key into that of `key` and `data_type`, created if needed. Rules are
+    /// not followed: they have been, where the samples come from.
+    ///
+    /// # Errors
+    /// `WRONGTYPE`, `Wait::Load`, or a key that is too long.
+    pub fn put_moved_samples(
+        &mut self,
+        key: &[u8],
+        data_type: u8,
+        samples: &[Sample],
+        now_ms: i64,
+    ) -> Result<(), Stop> {
+        let member = match self.find_series(key, data_type, now_ms)? {
+            Some(member) => member,
+            None => self.create_series(key, data_type, now_ms)?,
+        };
+        for sample in samples {
+            self.put_sample(member, *sample, now_ms);
+        }
+        Ok(())
+    }
+
     /// As [`Partition::put_sample`] for the series of data type 0 of the key at `place`, whose rules are followed.
     #[inline]
     pub fn put_sample_at(&mut self, place: usize, member: u32, sample: Sample, now_ms: i64) {

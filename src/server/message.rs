@@ -77,6 +77,15 @@ pub enum LaneRequest {
         image: Option<KeyImage>,
         /// What the key held is at this key now (RENAME).
         moved_to: Option<Box<[u8]>>,
+        /// The other ends of its rules are told by the sender.
+        ends_are_told: bool,
+    },
+    /// The other ends of the rules of a key, which are told of its new name by the batch that renames it.
+    RuleEnds {
+        /// Place of the partition.
+        place: usize,
+        /// The key.
+        key: Box<[u8]>,
     },
     /// Wait until the series at a key has changed, or for some time.
     AwaitChange {
@@ -103,7 +112,10 @@ impl LaneRequest {
         match self {
             // They hold their keys already.
             LaneRequest::Execute(hop) if hop.batch.is_some() => Rank::Holding,
-            LaneRequest::WriteImage { .. } | LaneRequest::Flush(Some(_)) => Rank::Holding,
+            LaneRequest::ReadImage { .. } | LaneRequest::WriteImage { .. } | LaneRequest::Flush(Some(_)) => {
+                Rank::Holding
+            }
+            LaneRequest::RuleEnds { .. } => Rank::Holding,
             LaneRequest::Batch(_, BatchStep::Hold { .. } | BatchStep::Deliver { .. }) => Rank::First,
             LaneRequest::Batch(_, _) => Rank::Holding,
             LaneRequest::Execute(hop) if hop.client == DELIVERING => Rank::Delivery,
@@ -230,6 +242,8 @@ pub enum BatchStep {
         from: Box<[u8]>,
         /// Its new name.
         to: Box<[u8]>,
+        /// The other ends of its rules are told by the sender.
+        ends_are_told: bool,
     },
     /// Put the part on record. Answered with the number of entries that it owes to keys elsewhere.
     Commit {
@@ -340,6 +354,13 @@ pub enum Answer {
     Keys(Vec<Box<[u8]>>, Option<ScanPosition>),
     /// The walk of a cursor, if it is still known.
     Walk(Option<Walk>),
+    /// The other ends of the rules of a key.
+    RuleEnds {
+        /// Their keys.
+        ends: Vec<Box<[u8]>>,
+        /// Nothing that names the key is on its way from its partition.
+        is_quiet: bool,
+    },
     /// What a key holds.
     Image(Option<KeyImage>),
     /// Refused or failed; the text is the reply.

@@ -24,6 +24,7 @@ mod rates;
 mod reports;
 mod requests;
 mod rewrites;
+mod rule_ends;
 mod run_lane;
 mod scan_cursors;
 mod sockets;
@@ -31,6 +32,7 @@ mod start;
 mod supervisor;
 mod timers;
 mod transaction;
+mod transfer;
 mod turn;
 mod waking;
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::command::plan::{OrderAnswer, Plan, TransferKind};
+use crate::command::plan::{OrderAnswer, Plan};
 use crate::command::{QueuedCommand, ReportKinds, Reports, Run, Session, SessionContext, SessionStop};
 use crate::lane::KeyFilter;
 use crate::lane::journal::BatchId;
@@ -11,7 +11,7 @@ use crate::resp::{Args, Proto, Reply, Span};
 use super::client::ClientHandle;
 use super::hop::UNKNOWN_OUTCOME;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, BatchStep, Hop, LaneRequest, ScanStep};
+use super::message::{Answer, Hop, LaneRequest, ScanStep};
 use super::requests::{ask, ask_all};
 use super::scan_cursors::{Walk, lane_of};
 use super::transaction::{
@@ -49,7 +49,7 @@ pub async fn run(
             reply.simple("RESET");
         }
         Plan::Transfer { source, target, kind } => {
-            return transfer(shell, batch, &source, &target, kind, reply).await;
+            return super::transfer::transfer(shell, batch, (&source, &target), kind, reply).await;
         }
         Plan::Scan {
             cursor,
@@ -511,148 +511,6 @@ async fn batch_flush(
         Ended::Unknown(text) => return Err(text),
     }
     Ok(())
-}
-
-async fn transfer(
-    shell: &Rc<LaneShell>,
-    batch: Option<BatchId>,
-    source: &[u8],
-    target: &[u8],
-    kind: TransferKind,
-    reply: &mut Reply,
-) -> Result<(), String> {
-    if let Some(batch) = batch {
-        if let Some(error) = transfer_in(shell, batch, source, target, kind, reply).await.err() {
-            reply.error(&error);
-        }
-        return Ok(());
-    }
-    // As if RENAME were a command with two keys that it writes.
-    let Some(id) = shell
-        .shared
-        .commands
-        .find(b"RENAME")
-        .or_else(|| shell.shared.commands.find(b"COPY"))
-    else {
-        reply.error("ERR internal: RENAME and COPY are disabled");
-        return Ok(());
-    };
-    let command = QueuedCommand {
-        id,
-        args: vec![b"RENAME"[..].into(), source.into(), target.into()],
-    };
-    let mut run = match BatchRun::new(shell, &[command], &[]) {
-        Ok(run) => run,
-        Err(refusal) => {
-            reply.error(&refusal);
-            return Ok(());
-        }
-    };
-    match run.hold(shell, None).await {
-        Ended::Done(()) => {}
-        Ended::Refused(text) => {
-            reply.error(&text);
-            return Ok(());
-        }
-        _ => return Err(UNKNOWN_OUTCOME.into()),
-    }
-    match transfer_in(shell, run.id, source, target, kind, reply).await {
-        Ok(true) => match run.commit(shell).await {
-            Ended::Unknown(text) => Err(text),
-            _ => Ok(()),
-        },
-        Ok(false) => {
-            run.release(shell).await;
-            Ok(())
-        }
-        Err(text) => {
-            run.release(shell).await;
-            reply.error(&text);
-            Ok(())
-        }
-    }
-}
-
-/// The transfer itself, its keys being held; true if something was written.
-async fn transfer_in(
-    shell: &Rc<LaneShell>,
-    batch: BatchId,
-    source: &[u8],
-    target: &[u8],
-    kind: TransferKind,
-    reply: &mut Reply,
-) -> Result<bool, String> {
-    let directory = &shell.shared.directory;
-    let from = directory.place(source).ok_or_else(|| no_business().to_string())?;
-    let to = directory.place(target).ok_or_else(|| no_business().to_string())?;
-    let read = |place: crate::business::Place, key: &[u8]| {
-        ask(
-            shell,
-            place.home.lane,
-            LaneRequest::ReadImage {
-                place: place.home.place,
-                key: key.into(),
-            },
-        )
-    };
-    let image = match read(from, source).await {
-        Answer::Image(image) => image,
-        Answer::Refused(text) => return Err(text),
-        _ => return Err("ERR internal: unexpected answer".into()),
-    };
-    let copies = matches!(kind, TransferKind::Copy { .. });
-    let Some(image) = image else {
-        if copies {
-            reply.integer(0);
-            return Ok(false);
-        }
-        return Err("ERR no such key".into());
-    };
-    let replaces = matches!(kind, TransferKind::Rename | TransferKind::Copy { replace: true });
-    if !replaces && !matches!(read(to, target).await, Answer::Image(None)) {
-        reply.integer(0);
-        return Ok(false);
-    }
-    let check = |answer: Answer| match answer {
-        Answer::Refused(text) => Err(text),
-        _ => Ok(()),
-    };
-    if source != target {
-        let (lane, place) = (to.home.lane, to.home.place);
-        if from.home == to.home && !copies {
-            let step = BatchStep::Rename {
-                place,
-                from: source.into(),
-                to: target.into(),
-            };
-            check(ask(shell, lane, LaneRequest::Batch(batch, step)).await)?;
-        } else {
-            let write = LaneRequest::WriteImage {
-                batch,
-                place,
-                key: target.into(),
-                image: Some(if copies { image.without_rules() } else { image }),
-                moved_to: None,
-            };
-            check(ask(shell, lane, write).await)?;
-            if !copies {
-                let (lane, place) = (from.home.lane, from.home.place);
-                let write = LaneRequest::WriteImage {
-                    batch,
-                    place,
-                    key: source.into(),
-                    image: None,
-                    moved_to: Some(target.into()),
-                };
-                check(ask(shell, lane, write).await)?;
-            }
-        }
-    }
-    match kind {
-        TransferKind::Rename => reply.ok(),
-        _ => reply.integer(1),
-    }
-    Ok(source != target)
 }
 
 async fn scan(shell: &Rc<LaneShell>, cursor: u64, count: usize, filter: KeyFilter, reply: &mut Reply) {

@@ -72,7 +72,27 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
             key,
             image,
             moved_to,
-        } => write_image(shell, batch, place, &key, (image, moved_to)).await,
+            ends_are_told,
+        } => {
+            let change = ImageChange {
+                image,
+                moved_to,
+                ends_are_told,
+            };
+            write_image(shell, batch, place, &key, change).await
+        }
+        LaneRequest::RuleEnds { place, key } => {
+            let found = with_partition(shell, place, |partition, now_ms| {
+                partition.rule_ends(&key, now_ms)
+            });
+            match found.await {
+                Ok((ends, is_named)) => Answer::RuleEnds {
+                    ends,
+                    is_quiet: !is_named,
+                },
+                Err(refusal) => Answer::Refused(refusal.to_string()),
+            }
+        }
         LaneRequest::AwaitChange {
             place,
             key,
@@ -139,12 +159,19 @@ async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answ
             watcher,
         } => hold(shell, id, &keys, &places, all_keys, watcher).await,
         BatchStep::Check(hop) => check(shell, id, hop).await,
-        BatchStep::Rename { place, from, to } => {
+        BatchStep::Rename {
+            place,
+            from,
+            to,
+            ends_are_told,
+        } => {
             let renamed = with_partition(shell, place, |partition, now_ms| {
                 partition.warm(&from)?;
                 partition.warm(&to)?;
                 partition.enter_batch(id);
+                partition.ends_are_told = ends_are_told;
                 let renamed = partition.rename(&from, &to, now_ms);
+                partition.ends_are_told = false;
                 partition.leave_batch();
                 renamed
             });
@@ -519,17 +546,27 @@ async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answ
     }
 }
 
+/// What a key is to hold: see [`LaneRequest::WriteImage`].
+struct ImageChange {
+    image: Option<KeyImage>,
+    moved_to: Option<Box<[u8]>>,
+    ends_are_told: bool,
+}
+
 async fn write_image(
     shell: &Rc<LaneShell>,
     batch: BatchId,
     place: usize,
     key: &[u8],
-    (image, moved_to): (Option<KeyImage>, Option<Box<[u8]>>),
+    change: ImageChange,
 ) -> Answer {
     let written = with_partition(shell, place, |partition, now_ms| {
         partition.warm(key)?;
         partition.enter_batch(batch);
-        let written = write_image_now(partition, key, image.as_ref(), moved_to.as_deref(), now_ms);
+        partition.ends_are_told = change.ends_are_told;
+        let (image, moved_to) = (change.image.as_ref(), change.moved_to.as_deref());
+        let written = write_image_now(partition, key, image, moved_to, now_ms);
+        partition.ends_are_told = false;
         partition.leave_batch();
         written
     });
@@ -569,9 +606,7 @@ fn write_image_now(
                 partition.create_plain_series(key, (**properties).clone(), now_ms)?;
             }
             for (data_type, samples) in series {
-                for sample in samples {
-                    partition.add_sample(key, *data_type, *sample, now_ms)?;
-                }
+                partition.put_moved_samples(key, *data_type, samples, now_ms)?;
             }
             if let (Some(found), true) = (partition.find(key, now_ms)?, *expire_at_ms != 0) {
                 partition.set_expiry(found, *expire_at_ms);

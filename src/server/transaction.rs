@@ -173,6 +173,11 @@ impl BatchRun {
             .await;
     }
 
+    /// Something was written that is not to stay: the partitions forget it by being recovered.
+    pub async fn call_off(self, shell: &Rc<LaneShell>) {
+        self.settle(shell, true).await;
+    }
+
     /// Puts all parts on record. The rest goes on in the background.
     pub async fn commit(self, shell: &Rc<LaneShell>) -> Ended<()> {
         let written = |share: &Share| share.written.iter().copied().collect::<Vec<_>>();

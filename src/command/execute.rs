@@ -84,19 +84,20 @@ pub fn execute_split(
     }
     let mut run = |reply: &mut Reply| -> Handled {
         let mut sum = 0;
-        if merge == Merge::Array {
+        let is_array = matches!(merge, Merge::Array | Merge::Each);
+        if is_array {
             reply.array(groups.len() / step);
         }
         for index in (0..groups.len()).step_by(step) {
             let before = reply.len();
             handler(partition, &group(index), reply)?;
-            if merge != Merge::Array {
+            if !is_array {
                 sum += integer_reply(reply, before);
                 reply.truncate(before);
             }
         }
         match merge {
-            Merge::Array => {}
+            Merge::Array | Merge::Each => {}
             Merge::Sum => reply.integer(sum),
             Merge::Ok | Merge::OneIfDone => write_outcome(merge, true, reply),
         }

@@ -104,8 +104,10 @@ pub enum Run {
 /// How the replies of a [`Run::Split`] become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// An array of them.
+    /// An array of them; an error instead if one of them is one.
     Array,
+    /// An array of them, errors included.
+    Each,
     /// Their sum.
     Sum,
     /// `+OK`; nothing if called off.

@@ -170,13 +170,16 @@ impl Turn {
 
 /// Makes one reply of the replies of a split command's groups.
 pub fn join(merge: Merge, group: &[&[u8]], out: &mut Vec<u8>) {
-    if let Some(error) = group.iter().find(|reply| reply.first() == Some(&b'-')) {
+    let is_error = |reply: &&&[u8]| reply.first() == Some(&b'-');
+    if merge != Merge::Each
+        && let Some(error) = group.iter().find(is_error)
+    {
         out.extend_from_slice(error);
         return;
     }
     let mut reply = Reply::new(Proto::Resp2);
     match merge {
-        Merge::Array => {
+        Merge::Array | Merge::Each => {
             reply.array(group.len());
             out.extend_from_slice(reply.as_bytes());
             group.iter().for_each(|part| out.extend_from_slice(part));
@@ -223,5 +226,18 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "+OK\r\n$1\r\nx\r\n:7\r\n:5\r\n+OK\r\n"
         );
+    }
+
+    #[test]
+    fn an_error_is_the_whole_reply_unless_each_has_its_own() {
+        for (merge, expected) in [
+            (Merge::Array, "-ERR x\r\n"),
+            (Merge::Sum, "-ERR x\r\n"),
+            (Merge::Each, "*2\r\n:1\r\n-ERR x\r\n"),
+        ] {
+            let mut out = Vec::new();
+            join(merge, &[b":1\r\n", b"-ERR x\r\n"], &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 }

@@ -192,7 +192,8 @@ fn tips(command: &Command) -> &'static [&'static str] {
         (_, "TIME" | "LASTSAVE" | "TTL" | "PTTL") => &["nondeterministic_output"],
         (
             Run::Split {
-                merge: Merge::Array, ..
+                merge: Merge::Array | Merge::Each,
+                ..
             },
             _,
         ) => &["request_policy:multi_shard"],

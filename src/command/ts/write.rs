@@ -19,7 +19,7 @@ pub const COMMANDS: &[Command] = &[
     facts::MADD.command(Run::Split {
         step: 3,
         handler: add_group,
-        merge: Merge::Array,
+        merge: Merge::Each,
         atomic: None,
         prepare: Some(prepare_group),
     }),

@@ -5,6 +5,7 @@ import time
 import pytest
 import redis
 from server import TESTS_REDIS, Server
+from wire import Wire
 
 
 def pytest_collection_modifyitems(items):
@@ -14,9 +15,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="not a Redis feature"))
 
 
-@pytest.fixture(scope="session", params=[1, 4], ids=["1lane", "4lanes"])
+@pytest.fixture(scope="session", params=[1, 2, 4], ids=["1lane", "2lanes", "4lanes"])
 def running_server(request):
-    """A server with one lane, then one with four."""
+    """A server with one lane, then one with two, then one with four."""
     server = Server(lanes=request.param)
     yield server
     assert server.stop() == 0, "exit code after SIGTERM"
@@ -35,6 +36,20 @@ def client(request, server):
     """A redis-py client, once per protocol version."""
     with redis.Redis(port=server.port, protocol=request.param, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture
+def wire(server):
+    """A connection that shows every byte of RESP2 replies."""
+    with Wire(server.port) as wire:
+        yield wire
+
+
+@pytest.fixture
+def wire3(server):
+    """A connection that shows every byte of RESP3 replies."""
+    with Wire(server.port, protocol=3) as wire:
+        yield wire
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,7 @@ class Server:
         self.log_path = pathlib.Path(self.data_dir + ".log")
         self.lane_port = free_ports(lanes) if lane_ports else 0
         self.port = 0
+        self.settings = settings
         self._start(settings)
 
     def _start(self, settings):
@@ -88,6 +89,12 @@ class Server:
     def log(self):
         """All that the process has printed."""
         return self.log_path.read_text(errors="replace")
+
+    def restart(self, sig=signal.SIGTERM):
+        """Ends the process by a signal and starts it again with its data."""
+        self.process.send_signal(sig)
+        self.process.wait(STOP_SECONDS_MAX)
+        self._start(self.settings)
 
     def stop(self):
         """Stops the process gracefully and removes its data; returns the exit code."""

@@ -1,10 +1,12 @@
 //! TSDB_SET, TSDB_GET, TSDB_MSET and the BATCH commands: samples in the words of the original requirement.
 
+use std::ops::Range;
+
 use crate::config::TimeUnit;
-use crate::lane::{Handled, Partition, RangeQuery, RangeRead, Stop};
+use crate::lane::{DecodedRange, Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::refusal::Refusal;
 use crate::resp::number::{parse_f64, parse_i64, parse_u64};
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Reply, SampleWriter};
 use crate::series::{Columns, DEFAULT_QUALITY, Sample};
 
 use super::plan::Plan;
@@ -216,15 +218,17 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
         reply.array(0);
         return Ok(());
     };
-    match partition.read_range(
-        member,
-        RangeQuery {
-            from,
-            to,
-            limit,
-            reverse,
-        },
-    )? {
+    let query = RangeQuery {
+        from,
+        to,
+        limit,
+        reverse,
+    };
+    let answer = |range: &DecodedRange<'_>| write_decoded(range, reverse, reply);
+    if partition.with_decoded_range(member, &query, answer)?.is_some() {
+        return Ok(());
+    }
+    match partition.read_range(member, query)? {
         RangeRead::Ready(columns) => write_samples(&columns, reverse, reply),
         RangeRead::Offload(job) => {
             return Err(Stop::Offload(Box::new(move |reply| match job.run() {
@@ -256,17 +260,34 @@ fn types(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handl
 /// Writes an array of `[timestamp, value, quality]`.
 fn write_samples(columns: &Columns, reverse: bool, reply: &mut Reply) {
     reply.array(columns.len());
+    let mut writer = SampleWriter::new(true);
+    write_run(columns, 0..columns.len(), reverse, &mut writer, reply);
+    writer.finish(reply);
+}
+
+/// The same of samples that lie in several runs.
+fn write_decoded(range: &DecodedRange<'_>, reverse: bool, reply: &mut Reply) {
+    reply.array(range.samples());
+    let mut writer = SampleWriter::new(true);
+    range.for_each_run(|columns, within| write_run(columns, within, reverse, &mut writer, reply));
+    writer.finish(reply);
+}
+
+fn write_run(
+    columns: &Columns,
+    within: Range<usize>,
+    reverse: bool,
+    writer: &mut SampleWriter,
+    reply: &mut Reply,
+) {
     let mut write = |index: usize| {
         let sample = columns.get(index);
-        reply.array(3);
-        reply.integer(sample.timestamp);
-        reply.sample_value(sample.value);
-        reply.integer(i64::from(sample.quality));
+        writer.write(reply, sample.timestamp, sample.value, sample.quality);
     };
     if reverse {
-        (0..columns.len()).rev().for_each(&mut write);
+        within.rev().for_each(&mut write);
     } else {
-        (0..columns.len()).for_each(&mut write);
+        within.for_each(&mut write);
     }
 }
 

@@ -175,6 +175,7 @@ fn storage(mut section: Section) -> Result<StorageConfig, ConfigError> {
         block_cache_bytes: section.bytes("block_cache", MIB..=TIB)?,
         write_buffers_bytes: section.bytes("write_buffers", MIB..=TIB)?,
         read_cache_bytes: section.bytes("read_cache", 0..=TIB)?,
+        decoded_cache_bytes: section.bytes("decoded_cache", 0..=TIB)?,
         background_threads: section.integer("background_threads", 1..=256)?,
         max_open_files: section.integer("max_open_files", 16..=1_000_000)?,
         checkpoint_journal_bytes: section.bytes("checkpoint_journal", 64 * KIB..=64 * GIB)?,

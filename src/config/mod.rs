@@ -106,6 +106,8 @@ pub struct StorageConfig {
     pub write_buffers_bytes: usize,
     /// Per lane; 0 = off.
     pub read_cache_bytes: usize,
+    /// Chunks decoded for reads, per lane; 0 = off.
+    pub decoded_cache_bytes: usize,
     pub background_threads: usize,
     /// Per database.
     pub max_open_files: usize,

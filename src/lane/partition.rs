@@ -3,6 +3,7 @@
 //! Lives on the lane that owns it; nothing else touches it. Handlers change memory and append to the open record;
 //! the commit that follows makes the record durable before any reply leaves (DESIGN: the life of a command).
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::store::{Database, Reach, Read, StoreError, StoredKey};
 
 use super::batches::Batches;
 use super::checkpoint::Checkpoint;
+use super::decoded::DecodedChunks;
 use super::journal::{BatchId, JournalBuffer, PartitionName};
 use super::keys::{Entry, KeyTable, Value};
 use super::label_query::WarmedLabels;
@@ -128,6 +130,8 @@ pub struct Partition {
     pub(super) rewrites: Rewrites,
     /// Ranges read from the disk for commands that run again.
     pub(super) warmed: WarmedReads,
+    /// Chunks decoded for reads that come again.
+    pub(super) decoded: RefCell<DecodedChunks>,
     /// Sums over all series, and the same as last written.
     pub(super) tier_totals: TierTotals,
     pub(super) stored_tier_totals: TierTotals,

@@ -101,6 +101,9 @@ impl Partition {
     pub fn read_range(&self, member: u32, query: RangeQuery) -> Result<RangeRead, StoreError> {
         let query = self.retained(member, query);
         let series = self.series_at(member);
+        if let Some(columns) = self.with_decoded(series, &query, |range| range.to_columns())? {
+            return Ok(RangeRead::Ready(columns));
+        }
         let within = limited(series.head.range(query.from, query.to), &query);
         let head_suffices = query.reverse && within.len() >= query.limit;
         if series.has_nothing_sealed() || head_suffices || query.from > query.to {

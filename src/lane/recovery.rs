@@ -3,6 +3,7 @@
 //! Two passes over the journal. The first only collects evidence about batches of several partitions; when every
 //! partition has been heard, [`void_batches`] decides which of them never happened; the second replays all others.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -193,6 +194,7 @@ impl OpenedPartition {
             changed_series: Vec::new(),
             rewrites: Rewrites::default(),
             warmed: WarmedReads::default(),
+            decoded: RefCell::default(),
             tier_totals,
             stored_tier_totals: tier_totals,
             seal_due: Vec::new(),

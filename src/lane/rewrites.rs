@@ -275,6 +275,7 @@ impl Partition {
         for rewritten in written {
             self.rewrites.running.remove(&rewritten.series_id);
             self.rewrites.written += 1;
+            self.decoded.get_mut().forget(rewritten.series_id);
             let member = self.series_places.get(&rewritten.series_id);
             if let Some(Some(series)) = member.and_then(|member| self.series.get_mut(*member as usize)) {
                 series.set_sealed(rewritten.sealed);

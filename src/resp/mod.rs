@@ -10,6 +10,7 @@ pub mod inline;
 pub mod number;
 pub mod reply;
 pub mod request;
+mod samples;
 pub mod value;
 
 pub use args::{ArgCursor, Args};
@@ -17,4 +18,5 @@ pub use error::ProtocolError;
 pub use glob::glob_match;
 pub use reply::{Proto, Reply};
 pub use request::{Request, RequestLimits, RequestParser, Span};
+pub use samples::SampleWriter;
 pub use value::skip_value;

@@ -286,6 +286,12 @@ pub fn decode_values(bytes: &[u8], out: &mut Vec<f64>) -> Result<(), ChunkError>
     parts.decode_values(out).inspect_err(|_| out.truncate(start))
 }
 
+/// First and last timestamp; nothing is decoded.
+pub fn time_range(bytes: &[u8]) -> Result<(i64, i64), ChunkError> {
+    let parts = Parts::read(bytes)?;
+    Ok((parts.first_timestamp, parts.last_timestamp))
+}
+
 /// Count, time range and aggregates. Nothing is decoded, but for chunks that store no aggregates: those of
 /// fewer than 16 samples, a few of outliers among few samples, and those of incompressible doubles.
 pub fn summary(bytes: &[u8]) -> Result<ChunkSummary, ChunkError> {

@@ -22,6 +22,7 @@ mod format_tests;
 
 pub use chunk::{
     CHUNK_SAMPLES_MAX, EncodeScratch, decode, decode_timestamps, decode_values, encode, encode_cold, summary,
+    time_range,
 };
 pub use columns::{Columns, Qualities};
 pub use compaction::CompactionPolicy;

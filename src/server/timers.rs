@@ -82,6 +82,10 @@ fn expire(shell: &Rc<LaneShell>, now_ms: i64) {
     .detach();
 }
 
+/// One in so many bytes of decoded chunks is given up each time, so that partitions that are read get the memory of
+/// those that no longer are.
+const DECODED_FADING: usize = 64;
+
 fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
     let storage = &shell.shared.config.storage;
     let mut checkpoints_due = Vec::new();
@@ -93,7 +97,14 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
             read_cache_bytes: storage.read_cache_bytes / partitions,
             series_bytes: storage.series_memory_bytes / lanes / partitions,
         };
+        let decoded_bytes: usize = lane
+            .open_partitions()
+            .map(|(_, partition)| partition.decoded_bytes())
+            .sum();
+        let decoded_free_bytes = storage.decoded_cache_bytes.saturating_sub(decoded_bytes) / partitions;
         for (place, partition) in lane.open_partitions() {
+            let decoded_bytes = partition.decoded_bytes();
+            partition.set_decoded_limit(decoded_bytes - decoded_bytes / DECODED_FADING + decoded_free_bytes);
             let over_budget = partition.memory_bytes() - partition.table_size().1 > budget.series_bytes;
             if let Some(sweep) = sweeps.get_mut(place) {
                 partition.sweep_series(sweep, now_ms, over_budget);

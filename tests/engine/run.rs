@@ -188,6 +188,8 @@ impl Run {
             }
             Step::Checkpoint { pieces } => (0..1 + pieces % 12).try_for_each(|_| self.checkpoint()),
             Step::Evict => {
+                // Room for some decoded chunks, so that reads find some of them kept and others not.
+                self.partition().set_decoded_limit(64 << 10);
                 self.partition().evict(&MemoryBudget {
                     read_cache_bytes: 0,
                     series_bytes: 0,

@@ -18,6 +18,7 @@ const FAMILIES: &[&[Command]] = &[
     super::ts::delete::COMMANDS,
     super::ts::read::COMMANDS,
     super::ts::info::COMMANDS,
+    super::ts::label_index::COMMANDS,
     super::ts::multi::COMMANDS,
     super::ts::several::COMMANDS,
     super::ts::follow::COMMANDS,

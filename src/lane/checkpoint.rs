@@ -8,7 +8,8 @@ use crate::store::layout::{KvRow, TYPE_SERIES, TYPE_SERIES_WITH_PROPERTIES, TYPE
 use crate::store::{CheckpointRows, StoredKey};
 
 use super::keys::Value;
-use super::partition::{Partition, encode_series_member};
+use super::loading::encode_series_member;
+use super::partition::Partition;
 
 /// Places of the key table and series visited per slice: tens of microseconds.
 const SLICE_PLACES: usize = 2048;

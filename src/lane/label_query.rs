@@ -12,7 +12,8 @@ use crate::series::{Label, SeriesProperties};
 use crate::store::layout::{self, KvRow};
 use crate::store::{Database, Reach, Read, StoreError};
 
-use super::partition::{Partition, split_series_payload};
+use super::loading::split_series_payload;
+use super::partition::Partition;
 use super::stop::{Stop, Wait};
 
 /// A label and the values of it that are wanted.

@@ -11,7 +11,8 @@ use crate::store::{Database, Reach, Read, StoreError, StoreOperation, Tier, View
 
 use super::deletions::{self, TimeRange};
 use super::late::LateSamples;
-use super::partition::{Partition, damaged_series};
+use super::loading::damaged_series;
+use super::partition::Partition;
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
 use super::warmed::Warmed;

@@ -16,10 +16,9 @@ use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
 use super::labels::LabelTable;
+use super::loading::{LoadedKey, damaged_series, load_key, load_key_but};
 use super::outbox::{Outbox, OutboxEntry};
-use super::partition::{
-    LoadedKey, Partition, PartitionCounters, PartitionSettings, damaged_series, load_key, load_key_but,
-};
+use super::partition::{Partition, PartitionCounters, PartitionSettings};
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::warmed::WarmedReads;

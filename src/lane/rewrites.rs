@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::store::{Batch, Database, Reach, Read, StoreError};
 
 use super::keys::Value;
-use super::partition::{LATE_SAMPLES_MAX, Partition, PartitionSettings, damaged_series};
+use super::loading::damaged_series;
+use super::partition::{LATE_SAMPLES_MAX, Partition, PartitionSettings};
 use super::rewrite::{RewriteJob, Rewritten};
 use super::samples::Seal;
 use super::series_state::{SealedState, Series};

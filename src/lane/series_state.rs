@@ -4,7 +4,7 @@ use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample};
 use crate::store::{Database, Reach, Read, StoreError, Tier};
 
 use super::deletions;
-use super::partition::damaged_series;
+use super::loading::damaged_series;
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -91,14 +91,21 @@ def test_copy(wire, target):
     assert listed(wire) == '*1 "k"'
 
 
+def test_scan_by_type(client, wire):
+    create(wire)
+    create(wire, "iot_k")
+    wire("SET s 1")
+    assert sorted(client.scan_iter(_type="TSDB-TYPE")) == ["iot_k", "k"]
+    assert sorted(client.scan_iter(_type="tsdb-type", match="k*", count=10_000)) == ["k"]
+    assert list(client.scan_iter(_type="string")) == ["s"]
+
+
 def test_generic_reads(wire):
     create(wire)
     wire("SET s 1")
     assert wire("EXISTS k k s nope") == ":3"
     assert wire("TOUCH k s nope") == ":2"
     assert wire("TYPE k") == "+TSDB-TYPE"
-    assert wire("SCAN 0 TYPE TSDB-TYPE COUNT 1000") == '*2 "0" *1 "k"'
-    assert wire("SCAN 0 TYPE string COUNT 1000") == '*2 "0" *1 "s"'
     assert wire("KEYS *").startswith("*2 ")
     assert not wire("OBJECT ENCODING k").startswith("-")
     assert wire("OBJECT REFCOUNT k") == ":1"
@@ -183,8 +190,13 @@ def test_series_of_tsdb_set(wire):
     assert wire("TS.ADD k 200 2.5") == ":200"
     assert ":200" in wire("TSDB_GET k 150 250")
     assert wire("TSDB_GET k - +").startswith("*3 *3 :100 ")
-    assert wire("TSDB_SET k 400 4.5 7").startswith("+OK")
+    assert wire("TSDB_SET k 400 4.5 0 7") == "+OK"
     assert wire("TS.RANGE k 400 +") == "*1 *2 :400 +4.5"
+    assert wire("TSDB_SET k 500 9 1") == "+OK", "another data type"
+    assert wire("TS.GET k") == "*2 :400 +4.5"
+    assert wire("TSDB_GET k 400 400") == '*1 *3 :400 "4.5" :7'
+    assert wire("TS.ADD k 400 5 ON_DUPLICATE LAST") == ":400"
+    assert wire("TSDB_GET k 400 400").startswith('*1 *3 :400 "5" ')
     assert wire("TYPE k") == "+TSDB-TYPE"
     assert wire("TS.ALTER k LABELS l v") == "+OK"
     assert listed(wire) == '*1 "k"'

@@ -171,10 +171,45 @@ def test_renamed_ends(wire, ends):
     new_source, new_destination = f"{prefix_source}new1", f"{prefix_destination}new2"
     assert wire(f"RENAME {source} {new_source}") == "+OK"
     assert wire(f"RENAME {destination} {new_destination}") == "+OK"
-    eventually(lambda: f'+sourceKey "{new_source}" ' in wire(f"TS.INFO {new_destination}"), True)
-    eventually(lambda: f'+rules *1 *4 "{new_destination}" :10 +COUNT :0 ' in wire(f"TS.INFO {new_source}"), True)
+    assert f'+sourceKey "{new_source}" ' in wire(f"TS.INFO {new_destination}")
+    assert f'+rules *1 *4 "{new_destination}" :10 +COUNT :0 ' in wire(f"TS.INFO {new_source}")
     assert wire(f"TS.ADD {new_source} 11 1") == ":11"
     assert wire(f"TS.RANGE {new_destination} - +") == shown([(0, 1)])
+    for _ in range(5):
+        assert wire(f"RENAME {new_source} {source}") == "+OK"
+        assert f'+sourceKey "{source}" ' in wire(f"TS.INFO {new_destination}")
+        assert wire(f"RENAME {source} {new_source}") == "+OK"
+    assert wire(f"RENAME {new_source} {source}") == "+OK"
+    time.sleep(1.2)
+    assert f'+sourceKey "{source}" ' in wire(f"TS.INFO {new_destination}"), "nothing old comes after it"
+    assert f'+rules *1 *4 "{new_destination}" ' in wire(f"TS.INFO {source}")
+
+
+@pytest.mark.parametrize("onto", ["source", "destination"])
+def test_renamed_onto_the_other_end(wire, ends, onto):
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
+    wire(f"TS.MADD {source} 1 1 {source} 11 1")
+    gone, left = ends if onto == "destination" else ends[::-1]
+    assert wire(f"RENAME {gone} {left}") == "+OK"
+    assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {left}")
+    assert wire(f"TS.ADD {left} 100 1") == ":100"
+    assert wire(f"EXISTS {gone}") == ":0"
+
+
+@pytest.mark.parametrize("command", ["RENAME", "COPY"])
+@pytest.mark.parametrize("which", [0, 1], ids=["source", "destination"])
+def test_an_end_is_overwritten_by_another_key(wire, ends, which, command):
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
+    wire("TS.ADD another 5 5")
+    line = f"RENAME another {ends[which]}" if command == "RENAME" else f"COPY another {ends[which]} REPLACE"
+    assert not wire(line).startswith("-")
+    for key in ends:
+        assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {key}")
+    assert wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10") == "+OK"
+    wire(f"TS.MADD {source} 11 1 {source} 21 1")
+    assert ":10 +1" in wire(f"TS.RANGE {destination} 10 10")
 
 
 def test_copies_have_no_rules(wire, ends):
@@ -247,7 +282,7 @@ def test_compaction_policy(client, wire):
         found = wire("TS.QUERYINDEX l=v")
         assert found == '*4 "k" "k_AVG_7200000_3600000" "k_COUNT_500" "k_MAX_60000"'
         info = wire("TS.INFO k_MAX_60000")
-        assert '+labels *3 *2 "l" "v" *2 "aggregation" "max" *2 "time_bucket" "60000" +sourceKey "k" ' in info
+        assert '+labels *3 *2 "l" "v" *2 "aggregation" "MAX" *2 "time_bucket" "60000" +sourceKey "k" ' in info
         assert "+retentionTime :3600000 " in info
         assert ":7200000 +AVG :3600000" in wire("TS.INFO k")
         wire("TS.ADD k 61000 7")

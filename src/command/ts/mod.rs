@@ -9,6 +9,7 @@ pub mod feed;
 pub mod follow;
 pub mod info;
 pub mod label_choice;
+pub mod label_index;
 pub mod labels;
 pub mod matching;
 pub mod multi;

@@ -1,41 +1,36 @@
-//! TS.QUERYINDEX, TS.QUERYLABELS, TS.MGET, TS.MRANGE and TS.MREVRANGE: commands about all series with some labels.
+//! TS.MGET, TS.MGETAT, TS.MRANGE and TS.MREVRANGE: commands about all series with some labels.
 //!
 //! Each runs as an internal command in every partition, whose answers the connection's lane merges by key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::aggregate::{Rows, reduce};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::tsdb::now_in;
 use crate::command::{Call, Command, Flags, KeySpec, Run};
-use crate::lane::{Handled, LabelMatch, Partition, Stop};
+use crate::lane::{Handled, Partition};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Proto, Reply};
 use crate::series::{Label, Sample, SeriesProperties};
 
 use super::facts;
 use super::label_choice::LabelChoice;
-use super::labels::LabelFilter;
-use super::matching::{Matched, label_query, rows_of_matches};
+use super::matching::{Matched, rows_of_matches};
 use super::parts::{self, OWN_ARGS};
 use super::query::{RowsQuery, SeriesRows, write_rows, write_sample};
 use super::range_options::{Group, MultiRange, RangeCommand, RangeOptions, parse_multi_range};
 use super::read::{closer, reads_at};
-use super::read_options::{parse_mget, parse_mget_at, parse_query_labels};
+use super::read_options::{parse_mget, parse_mget_at};
 use super::timestamp::{Bound, Bounds, Now};
 
 /// The table of these commands.
 pub const COMMANDS: &[Command] = &[
-    facts::QUERYINDEX.command(Run::Session(query_index)),
-    facts::QUERYLABELS.command(Run::Session(query_labels)),
     facts::MGET.command(Run::Session(mget)),
     facts::MRANGE.command(Run::Session(mrange)),
     facts::MREVRANGE.command(Run::Session(mrevrange)),
     facts::MGETAT.command(Run::Session(mget_at)),
     internal("TS.PART.MGETAT", mget_at_part),
-    internal("TS.PART.INDEX", index_part),
-    internal("TS.PART.LABELS", labels_part),
     internal("TS.PART.MGET", mget_part),
     internal("TS.PART.MRANGE", mrange_part),
 ];
@@ -62,87 +57,6 @@ pub fn now_of(partition: &Partition, call: &Call<'_>) -> Now {
         timestamp: now_in(unit, call),
         unit,
     }
-}
-
-fn query_index(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    LabelFilter::parse(args.from(1))?;
-    Err(parts::ask_every_partition(
-        context,
-        "TS.PART.INDEX",
-        args,
-        |_, _, answers, reply| {
-            let keys = parts::sorted(answers);
-            reply.set(keys.len());
-            keys.iter().for_each(|(key, _)| reply.bulk(key));
-            Ok(())
-        },
-    ))
-}
-
-fn index_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
-    let args = call.args.from(OWN_ARGS);
-    let filter = LabelFilter::parse(args.from(1))?;
-    let found = partition.find_labelled(&label_query(&filter, args), call.now_ms)?;
-    parts::begin(reply);
-    found
-        .iter()
-        .for_each(|found| parts::push(reply, found.key(), b""));
-    Ok(())
-}
-
-fn query_labels(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    parse_query_labels(args)?;
-    Err(parts::ask_every_partition(
-        context,
-        "TS.PART.LABELS",
-        args,
-        |_, _, answers, reply| {
-            let mut words: Vec<&[u8]> = parts::sorted(answers).into_iter().map(|(word, _)| word).collect();
-            words.dedup();
-            reply.set(words.len());
-            words.iter().for_each(|word| reply.bulk(word));
-            Ok(())
-        },
-    ))
-}
-
-fn labels_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
-    let args = call.args.from(OWN_ARGS);
-    let query = parse_query_labels(args)?;
-    let write = |words: BTreeSet<Box<[u8]>>, reply: &mut Reply| {
-        parts::begin(reply);
-        words.iter().for_each(|word| parts::push(reply, word, b""));
-    };
-    let Some(filter) = &query.filter else {
-        let words = partition.label_words(query.values_of.as_deref());
-        if words.is_complete() {
-            write(words.run()?, reply);
-            return Ok(());
-        }
-        return Err(Stop::Offload(Box::new(move |reply| match words.run() {
-            Ok(words) => write(words, reply),
-            Err(error) => {
-                log::error!("{error}");
-                reply.error(format_args!("ERR storage: {error}"));
-            }
-        })));
-    };
-    let mut words = BTreeSet::new();
-    for found in partition.find_labelled(&label_query(filter, args), call.now_ms)? {
-        let properties = match &found {
-            LabelMatch::Listed(_, place) => partition.properties(*place),
-            LabelMatch::Stored(stored) => Some(&stored.properties),
-        };
-        for (name, value) in properties.iter().flat_map(|properties| &properties.labels) {
-            match &query.values_of {
-                None => _ = words.insert(name.clone()),
-                Some(of) if of == name => _ = words.insert(value.clone()),
-                Some(_) => {}
-            }
-        }
-    }
-    write(words, reply);
-    Ok(())
 }
 
 fn mget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {

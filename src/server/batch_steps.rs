@@ -1,0 +1,212 @@
+//! What a lane does for one step of a batch of several partitions, as its coordinator asks for it.
+
+use std::rc::Rc;
+
+use crate::lane::journal::BatchId;
+use crate::lane::{ClientId, Partition, Wait};
+
+use super::commit::Change;
+use super::hop::{resolve, unknown_outcome};
+use super::lane_shell::LaneShell;
+use super::message::{Answer, BatchStep};
+use super::requests::{note_changes, with_partition};
+
+/// A client waits at most so long for what its batch owes to a partition that does not answer.
+const DELIVERY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Does the step.
+pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> Answer {
+    match step {
+        BatchStep::Hold {
+            keys,
+            places,
+            all_keys,
+            watcher,
+        } => hold(shell, id, &keys, &places, all_keys, watcher).await,
+        BatchStep::Check(hop) => check(shell, id, hop).await,
+        BatchStep::Rename {
+            place,
+            from,
+            to,
+            ends_are_told,
+        } => {
+            let renamed = with_partition(shell, place, |partition, now_ms| {
+                partition.warm(&from)?;
+                partition.warm(&to)?;
+                partition.enter_batch(id);
+                partition.ends_are_told = ends_are_told;
+                let renamed = partition.rename(&from, &to, now_ms);
+                partition.ends_are_told = false;
+                partition.leave_batch();
+                renamed
+            });
+            match renamed.await {
+                Ok(()) => Answer::Flag(true),
+                Err(refusal) => Answer::Refused(refusal.to_string()),
+            }
+        }
+        BatchStep::Commit { places, participants } => {
+            {
+                let mut lane = shell.lane.borrow_mut();
+                for place in &places {
+                    if !lane
+                        .partition(*place)
+                        .is_ok_and(|partition| partition.commit_batch(id, &participants))
+                    {
+                        return unknown_outcome();
+                    }
+                }
+            }
+            let changes = note_changes(shell, &places);
+            if shell.commits.wait(&changes).await {
+                let mut owed = 0;
+                each_partition(shell, &places, |partition| owed += partition.owed_by(id) as u64);
+                Answer::Count(owed)
+            } else {
+                unknown_outcome()
+            }
+        }
+        BatchStep::Free { places } => {
+            each_partition(shell, &places, |partition| partition.batches.let_go(id));
+            shell.released.wake_all();
+            Answer::Flag(true)
+        }
+        BatchStep::Deliver { places } => {
+            each_partition(shell, &places, |partition| partition.complete_deliveries(id));
+            shell.commits.raise_delivery();
+            let owed = || {
+                let mut owed = 0;
+                each_partition(shell, &places, |partition| owed += partition.owed_by(id));
+                owed
+            };
+            let timer = glommio::timer::sleep(DELIVERY_WAIT_MAX);
+            futures_lite::future::or(timer, shell.commits.wait_until(|| owed() == 0)).await;
+            Answer::Flag(true)
+        }
+        BatchStep::LetGo { places } => {
+            each_partition(shell, &places, |partition| partition.batches.let_go(id));
+            shell.released.wake_all();
+            let parts: Vec<Change> = places
+                .iter()
+                .map(|place| shell.commits.last_written(*place))
+                .collect();
+            shell.commits.wait_durable(&parts).await;
+            Answer::Flag(true)
+        }
+        BatchStep::Outcome { places } => {
+            each_partition(shell, &places, |partition| partition.settle_batch(id));
+            shell.released.wake_all();
+            let changes = note_changes(shell, &places);
+            shell.commits.wait_durable(&changes).await;
+            Answer::Flag(true)
+        }
+        BatchStep::Void { places } => {
+            each_partition(shell, &places, |partition| partition.void_batch(id));
+            let changes = note_changes(shell, &places);
+            shell.commits.wait_durable(&changes).await;
+            for place in places {
+                super::supervisor::close_for_void_batch(shell, place);
+            }
+            shell.released.wake_all();
+            Answer::Flag(true)
+        }
+        BatchStep::Forget { places } => {
+            each_partition(shell, &places, |partition| partition.batches.forget(id));
+            Answer::Flag(true)
+        }
+        BatchStep::Release { places } => {
+            each_partition(shell, &places, |partition| partition.batches.release(id));
+            shell.released.wake_all();
+            Answer::Flag(true)
+        }
+    }
+}
+
+fn each_partition(shell: &LaneShell, places: &[usize], mut act: impl FnMut(&mut Partition)) {
+    let mut lane = shell.lane.borrow_mut();
+    for place in places {
+        if let Ok(partition) = lane.partition(*place) {
+            act(partition);
+        }
+    }
+}
+
+/// Holds all keys on all places of this lane, or none, waiting until that is possible.
+async fn hold(
+    shell: &Rc<LaneShell>,
+    id: BatchId,
+    keys: &[(usize, Box<[u8]>)],
+    places: &[usize],
+    all_keys: bool,
+    watcher: Option<ClientId>,
+) -> Answer {
+    loop {
+        let mut held = true;
+        {
+            let mut lane = shell.lane.borrow_mut();
+            let now_ms = lane.clock.now_ms();
+            for place in places {
+                let partition = match lane.partition(*place) {
+                    Ok(partition) => partition,
+                    Err(refusal) => return Answer::Refused(refusal.to_string()),
+                };
+                let own: Vec<&[u8]> = keys
+                    .iter()
+                    .filter(|key| key.0 == *place)
+                    .map(|key| &*key.1)
+                    .collect();
+                held = held && partition.batches.try_hold(id, &own, all_keys);
+            }
+            if held {
+                let overtaken = watcher.is_some_and(|client| {
+                    places.iter().any(|place| {
+                        lane.partition(*place)
+                            .is_ok_and(|partition| partition.is_overtaken(client, now_ms))
+                    })
+                });
+                return Answer::Flag(!overtaken);
+            }
+            for place in places {
+                if let Ok(partition) = lane.partition(*place) {
+                    partition.batches.release(id);
+                }
+            }
+        }
+        if let Err(refusal) = resolve(shell, 0, Wait::Held).await {
+            return Answer::Refused(refusal.to_string());
+        }
+    }
+}
+
+/// Runs the check of an atomic split command on every group of the hop.
+async fn check(shell: &Rc<LaneShell>, _id: BatchId, hop: super::message::Hop) -> Answer {
+    for index in 0..hop.len() {
+        let Some((command, args)) = hop.get(index) else {
+            break;
+        };
+        let crate::command::Run::Split {
+            atomic: Some(check), ..
+        } = shell.shared.commands.get(command.id).run
+        else {
+            continue;
+        };
+        let now_us = shell.lane.borrow().clock.now_us();
+        let checked = with_partition(shell, command.place, |partition, now_ms| {
+            check(
+                partition,
+                &crate::command::Call {
+                    args,
+                    now_ms,
+                    now_us,
+                    client: hop.client,
+                },
+            )
+        });
+        match checked.await {
+            Ok(true) => {}
+            Ok(false) => return Answer::Flag(false),
+            Err(refusal) => return Answer::Refused(refusal.to_string()),
+        }
+    }
+    Answer::Flag(true)
+}

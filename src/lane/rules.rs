@@ -21,6 +21,9 @@ const CHAIN_MAX: usize = 8;
 /// Open buckets kept for commands that are about to be run again.
 const FETCHED_BUCKETS_MAX: usize = 65_536;
 
+/// Keys of the other ends of a key's rules, and whether something that names the key is not delivered yet.
+pub type EndsOfRules = (Vec<Box<[u8]>>, bool);
+
 /// Keys of the source and of the destination of a rule.
 pub type RuleEnds = (Box<[u8]>, Box<[u8]>);
 
@@ -405,7 +408,7 @@ impl Partition {
     ///
     /// # Errors
     /// `Wait::Load`.
-    pub fn rule_ends(&mut self, key: &[u8], now_ms: i64) -> Result<(Vec<Box<[u8]>>, bool), Stop> {
+    pub fn rule_ends(&mut self, key: &[u8], now_ms: i64) -> Result<EndsOfRules, Stop> {
         let place = self.find(key, now_ms)?;
         let properties = place.and_then(|place| self.properties(place));
         let ends = properties.map_or_else(Vec::new, |properties| {

@@ -192,16 +192,19 @@ async fn prepare(
     }))
 }
 
+/// A hop that asks for open buckets, and their destinations in its order.
+type AskedBuckets = (Hop, Vec<Box<[u8]>>);
+
+/// Key of a destination and its open bucket, if there is one.
+pub type FetchedBucket = (Box<[u8]>, Option<Sample>);
+
 /// Asks the owners of sources for the open buckets of their rules. A source that is gone, or whose partition is closed,
 /// has none.
-pub async fn fetch_open_buckets(
-    shell: &Rc<LaneShell>,
-    ends: Vec<RuleEnds>,
-) -> Vec<(Box<[u8]>, Option<Sample>)> {
+pub async fn fetch_open_buckets(shell: &Rc<LaneShell>, ends: Vec<RuleEnds>) -> Vec<FetchedBucket> {
     let Some(command) = shell.shared.commands.find(b"TS.RULE.OPEN") else {
         return Vec::new();
     };
-    let mut by_lane: BTreeMap<usize, (Hop, Vec<Box<[u8]>>)> = BTreeMap::new();
+    let mut by_lane: BTreeMap<usize, AskedBuckets> = BTreeMap::new();
     let mut fetched = Vec::new();
     for (source, destination) in ends {
         let Some(owner) = shell.shared.directory.place(&source) else {

@@ -3,7 +3,9 @@
 //! `SEED` repeats a run; `ENGINE_MODEL_RUNS` and `ENGINE_MODEL_STEPS` make the test longer.
 
 mod engine {
+    pub mod labels;
     pub mod model;
+    pub mod rules;
     pub mod run;
     pub mod steps;
 }
@@ -35,8 +37,30 @@ fn setup(seed: u64) -> Setup {
     }
 }
 
-/// Returns how many background jobs had something to do, and how many samples became cold.
-fn run(steps: &[Step], setup: Setup) -> Result<(u64, u64), String> {
+/// What runs have come across.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Background jobs that had something to do.
+    rewrites: u64,
+    cold_samples: u64,
+    /// Series found by labels that only the disk knew.
+    stored_matches: u64,
+    /// Buckets of rules, and deliveries.
+    buckets: u64,
+    delivered: u64,
+}
+
+impl std::ops::AddAssign for Seen {
+    fn add_assign(&mut self, other: Seen) {
+        self.rewrites += other.rewrites;
+        self.cold_samples += other.cold_samples;
+        self.stored_matches += other.stored_matches;
+        self.buckets += other.buckets;
+        self.delivered += other.delivered;
+    }
+}
+
+fn run(steps: &[Step], setup: Setup) -> Result<Seen, String> {
     let directory = tempfile::tempdir().unwrap();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::open(directory.path(), setup, Model::default(), START_MS);
@@ -44,7 +68,15 @@ fn run(steps: &[Step], setup: Setup) -> Result<(u64, u64), String> {
         run.commit()?;
         run.compare_all()?;
         run.steps(&[Step::Crash])?;
-        Ok((run.rewrites, run.cold_samples))
+        run.rest_on_disk()?;
+        run.compare_all()?;
+        Ok(Seen {
+            rewrites: run.rewrites,
+            cold_samples: run.cold_samples,
+            stored_matches: run.stored_matches,
+            buckets: run.buckets,
+            delivered: run.delivered,
+        })
     }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -57,13 +89,12 @@ fn run(steps: &[Step], setup: Setup) -> Result<(u64, u64), String> {
 fn the_engine_agrees_with_its_model() {
     let first = support::seed();
     let steps = number("ENGINE_MODEL_STEPS", 400);
-    let (mut rewrites, mut cold_samples) = (0, 0);
+    let mut all = Seen::default();
     for seed in first..first + number("ENGINE_MODEL_RUNS", 24) as u64 {
         let drawn = draw(&mut fastrand::Rng::with_seed(seed), steps);
         let error = match run(&drawn, setup(seed)) {
-            Ok((jobs, samples)) => {
-                rewrites += jobs;
-                cold_samples += samples;
+            Ok(seen) => {
+                all += seen;
                 continue;
             }
             Err(error) => error,
@@ -81,8 +112,10 @@ fn the_engine_agrees_with_its_model() {
             fewer.len()
         );
     }
-    println!("{rewrites} background jobs, {cold_samples} cold samples");
-    assert!(rewrites > 0, "no background job had anything to do");
+    println!("{all:?}");
+    assert!(all.rewrites > 0, "no background job had anything to do");
+    assert!(all.stored_matches > 0, "no labels were found on the disk");
+    assert!(all.buckets > 0, "no bucket was compared");
 }
 
 /// Where the child process works; set only for it.

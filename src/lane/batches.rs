@@ -7,13 +7,17 @@
 use std::collections::HashMap;
 
 use super::journal::{BatchId, JournalBuffer, PartitionName};
+use super::series_state::{SealedState, Series};
+
+/// Id of a series whose key is gone, and what is sealed of it.
+pub type DroppedSeries = (u64, SealedState);
 
 #[derive(Default)]
 struct Part {
     keys: Vec<Box<[u8]>>,
     all_keys: bool,
     operations: JournalBuffer,
-    dropped_series: Vec<u64>,
+    dropped_series: Vec<DroppedSeries>,
     /// Oldest record with samples of a dropped series that are nowhere else; 0 = none.
     dropped_sequence: u64,
     /// Record that holds the part; 0 before it is committed.
@@ -100,18 +104,15 @@ impl Batches {
         }
     }
 
-    /// Remembers a dropped series: with the open record, or with the running batch's outcome. `oldest` is the record
-    /// with its oldest sample that is not sealed; 0 = there is none.
-    pub fn drop_series(&mut self, series_id: u64, oldest: u64, with_record: &mut Vec<u64>) {
-        match self.running.and_then(|id| self.parts.get_mut(&id)) {
-            Some(part) => {
-                part.dropped_series.push(series_id);
-                if oldest != 0 && (part.dropped_sequence == 0 || oldest < part.dropped_sequence) {
-                    part.dropped_sequence = oldest;
-                }
-            }
-            None => with_record.push(series_id),
+    /// Remembers a series that the running batch has dropped until the batch's outcome; `None` if no batch is running.
+    pub fn drop_later(&mut self, series: &Series) -> Option<()> {
+        let part = self.running.and_then(|id| self.parts.get_mut(&id))?;
+        part.dropped_series.push((series.id, series.sealed.clone()));
+        let oldest = series.first_unsealed_sequence;
+        if oldest != 0 && (part.dropped_sequence == 0 || oldest < part.dropped_sequence) {
+            part.dropped_sequence = oldest;
         }
+        Some(())
     }
 
     /// Adds the part of `id` to the open record of number `sequence`. False if the batch is unknown here.
@@ -132,13 +133,14 @@ impl Batches {
     }
 
     /// The batch is complete everywhere: lets its keys go and hands over the series it dropped.
-    pub fn outcome(&mut self, id: BatchId, journal: &mut JournalBuffer, dropped_series: &mut Vec<u64>) {
+    pub fn outcome(&mut self, id: BatchId, journal: &mut JournalBuffer) -> Vec<DroppedSeries> {
         self.release_keys(id);
-        if let Some(part) = self.parts.get_mut(&id) {
-            journal.batch_outcome(id, true);
-            dropped_series.append(&mut part.dropped_series);
-            part.dropped_sequence = 0;
-        }
+        let Some(part) = self.parts.get_mut(&id) else {
+            return Vec::new();
+        };
+        journal.batch_outcome(id, true);
+        part.dropped_sequence = 0;
+        std::mem::take(&mut part.dropped_series)
     }
 
     /// Every part is committed: others may touch the keys again.
@@ -254,13 +256,15 @@ mod tests {
         assert!(journal.is_empty() && batches.has_uncommitted(7) && batches.any_uncommitted());
         assert!(batches.commit(7, &[PartitionName::new("x", 0)], &mut journal, 42));
         assert!(!journal.is_empty() && !batches.any_uncommitted());
-        let mut dropped = Vec::new();
+        let mut series = Series::new(3, 0, b"a", SealedState::default());
+        series.first_unsealed_sequence = 40;
+        assert!(batches.drop_later(&series).is_none());
         batches.enter(7, &mut journal);
-        batches.drop_series(3, 40, &mut dropped);
+        assert!(batches.drop_later(&series).is_some());
         batches.leave(&mut journal);
         assert!(batches.any_unsettled_up_to(40) && !batches.any_unsettled_up_to(39));
-        batches.outcome(7, &mut journal, &mut dropped);
-        assert_eq!(dropped, [3]);
+        let dropped = batches.outcome(7, &mut journal);
+        assert_eq!(dropped, [(3, SealedState::default())]);
         assert!(
             batches.holds_nothing() && batches.any_unsettled_up_to(42) && !batches.any_unsettled_up_to(41)
         );

@@ -584,13 +584,18 @@ impl Partition {
             for (_, member) in members {
                 if let Some(series) = self.remove_series(member) {
                     self.journal.drop_series(series.id);
-                    self.tier_totals.change(&series.sealed, &SealedState::default());
-                    let oldest = series.first_unsealed_sequence;
-                    self.batches
-                        .drop_series(series.id, oldest, &mut self.dropped_series);
+                    if self.batches.drop_later(&series).is_none() {
+                        self.drop_rows(series.id, &series.sealed);
+                    }
                 }
             }
         }
+    }
+
+    /// The rows of the series go with the open record.
+    pub(super) fn drop_rows(&mut self, series_id: u64, sealed: &SealedState) {
+        self.tier_totals.change(sealed, &SealedState::default());
+        self.dropped_series.push(series_id);
     }
 
     /// Gives the existing key `from` the name `to`, replacing what was there. Both keys are warm.
@@ -711,8 +716,9 @@ impl Partition {
     /// Lets the keys of a complete batch go and puts its outcome on record, with the open record.
     pub fn settle_batch(&mut self, batch: BatchId) {
         self.outbox.complete(batch);
-        self.batches
-            .outcome(batch, &mut self.journal, &mut self.dropped_series);
+        for (id, sealed) in self.batches.outcome(batch, &mut self.journal) {
+            self.drop_rows(id, &sealed);
+        }
     }
 
     /// The batch never happened: on record with the open record. Memory still holds it: close the partition then.

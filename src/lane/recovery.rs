@@ -323,7 +323,9 @@ impl Partition {
                 if let Some(member) = self.series_places.get(series_id).copied() {
                     self.remove_series(member);
                 }
-                self.dropped_series.push(*series_id);
+                // The rows of a series that a batch has dropped go with its outcome, and count until then.
+                let sealed = self.series_row(*series_id)?.map(|(sealed, _, _)| sealed);
+                self.drop_rows(*series_id, &sealed.unwrap_or_default());
             }
             Operation::Owe { id, entry } => {
                 let entry = OutboxEntry::decode(entry).ok_or_else(|| {

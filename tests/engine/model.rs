@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 /// Timestamp to value and quality.
 pub type Samples = BTreeMap<i64, (u64, u8)>;
 
+/// Names and values.
+pub type Labels = Vec<(String, String)>;
+
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Held {
@@ -20,12 +23,35 @@ pub struct Key {
     pub held: Held,
     /// Unix milliseconds; 0 = never.
     pub expire_at_ms: i64,
+    pub labels: Labels,
+}
+
+/// A rollup rule, listed by its destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleOfModel {
+    pub source: Vec<u8>,
+    pub aggregator: String,
+    pub bucket: i64,
+    /// Older samples were there before the rule.
+    pub from: i64,
+}
+
+impl Key {
+    fn new(held: Held) -> Key {
+        Key {
+            held,
+            expire_at_ms: 0,
+            labels: Vec::new(),
+        }
+    }
 }
 
 /// All keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
     pub keys: BTreeMap<Vec<u8>, Key>,
+    /// By destination, whose samples are not in the model.
+    pub rules: BTreeMap<Vec<u8>, RuleOfModel>,
 }
 
 /// A change that the engine has accepted.
@@ -64,6 +90,19 @@ pub enum Change {
         key: Vec<u8>,
         expire_at_ms: i64,
     },
+    /// An empty series.
+    Create {
+        key: Vec<u8>,
+    },
+    /// A series has these labels, and is created if need be.
+    Label {
+        key: Vec<u8>,
+        labels: Labels,
+    },
+    Rule {
+        destination: Vec<u8>,
+        rule: RuleOfModel,
+    },
     Flush,
 }
 
@@ -93,10 +132,7 @@ impl Model {
                 bits,
                 quality,
             } => {
-                let empty = || Key {
-                    held: Held::Series(BTreeMap::new()),
-                    expire_at_ms: 0,
-                };
+                let empty = || Key::new(Held::Series(BTreeMap::new()));
                 let entry = self.keys.entry(key.clone()).or_insert_with(empty);
                 let Held::Series(series) = &mut entry.held else {
                     panic!("a sample was added to a string")
@@ -120,19 +156,10 @@ impl Model {
                 samples.retain(|timestamp, _| !(*from..=*to).contains(timestamp));
             }
             Change::Text { key, value } => {
-                self.keys.insert(
-                    key.clone(),
-                    Key {
-                        held: Held::Text(value.clone()),
-                        expire_at_ms: 0,
-                    },
-                );
+                self.keys.insert(key.clone(), Key::new(Held::Text(value.clone())));
             }
             Change::Patch { key, offset, bytes } => {
-                let empty = || Key {
-                    held: Held::Text(Vec::new()),
-                    expire_at_ms: 0,
-                };
+                let empty = || Key::new(Held::Text(Vec::new()));
                 let entry = self.keys.entry(key.clone()).or_insert_with(empty);
                 let Held::Text(value) = &mut entry.held else {
                     panic!("a series was patched")
@@ -142,15 +169,41 @@ impl Model {
             }
             Change::Delete { key } => {
                 self.keys.remove(key);
+                self.rules
+                    .retain(|destination, rule| destination != key && rule.source != *key);
             }
             Change::Rename { from, to } => {
                 let key = self.keys.remove(from).expect("the engine renamed it");
                 self.keys.insert(to.clone(), key);
+                self.rules
+                    .retain(|destination, rule| destination != to && rule.source != *to);
+                if let Some(rule) = self.rules.remove(from) {
+                    self.rules.insert(to.clone(), rule);
+                }
+                for rule in self.rules.values_mut().filter(|rule| rule.source == *from) {
+                    rule.source.clone_from(to);
+                }
+            }
+            Change::Create { key } => {
+                let series = BTreeMap::from([(0, Samples::new())]);
+                self.keys.insert(key.clone(), Key::new(Held::Series(series)));
+            }
+            Change::Label { key, labels } => {
+                let empty = || Key::new(Held::Series(BTreeMap::new()));
+                let entry = self.keys.entry(key.clone()).or_insert_with(empty);
+                let Held::Series(series) = &mut entry.held else {
+                    panic!("a string was given labels")
+                };
+                series.entry(0).or_default();
+                entry.labels.clone_from(labels);
+            }
+            Change::Rule { destination, rule } => {
+                self.rules.insert(destination.clone(), rule.clone());
             }
             Change::Expire { key, expire_at_ms } => {
                 self.keys.get_mut(key).expect("the engine found it").expire_at_ms = *expire_at_ms;
             }
-            Change::Flush => self.keys.clear(),
+            Change::Flush => *self = Model::default(),
         }
     }
 
@@ -187,6 +240,23 @@ impl Model {
                 }),
             }
             .expect("a string takes everything");
+            for (label, value) in &key.labels {
+                writeln!(text, "label {name} {label} {value}").expect("a string takes everything");
+            }
+        }
+        for (destination, rule) in &self.rules {
+            let (destination, source) = (
+                String::from_utf8_lossy(destination),
+                String::from_utf8_lossy(&rule.source),
+            );
+            let RuleOfModel {
+                aggregator,
+                bucket,
+                from,
+                ..
+            } = rule;
+            writeln!(text, "rule {destination} {source} {aggregator} {bucket} {from}")
+                .expect("a string takes everything");
         }
         text
     }
@@ -201,19 +271,35 @@ impl Model {
                 ["text", name, expire_at_ms, value] => {
                     let held = Held::Text(value.replace('~', "\0").into_bytes());
                     let key = Key {
-                        held,
                         expire_at_ms: expire_at_ms.parse().unwrap(),
+                        ..Key::new(held)
                     };
                     model.keys.insert(name.as_bytes().to_vec(), key);
                 }
                 ["series", name, expire_at_ms, data_type] => {
-                    let expire_at_ms = expire_at_ms.parse().unwrap();
                     let empty = Key {
-                        held: Held::Series(BTreeMap::new()),
-                        expire_at_ms,
+                        expire_at_ms: expire_at_ms.parse().unwrap(),
+                        ..Key::new(Held::Series(BTreeMap::new()))
                     };
-                    model.keys.entry(name.as_bytes().to_vec()).or_insert(empty);
-                    current = Some((name.as_bytes().to_vec(), data_type.parse().unwrap()));
+                    let data_type = data_type.parse().unwrap();
+                    let entry = model.keys.entry(name.as_bytes().to_vec()).or_insert(empty);
+                    if let Held::Series(series) = &mut entry.held {
+                        series.insert(data_type, Samples::new());
+                    }
+                    current = Some((name.as_bytes().to_vec(), data_type));
+                }
+                ["label", name, label, value] => {
+                    let key = model.keys.get_mut(name.as_bytes()).unwrap();
+                    key.labels.push((label.to_owned(), value.to_owned()));
+                }
+                ["rule", destination, source, aggregator, bucket, from] => {
+                    let rule = RuleOfModel {
+                        source: source.as_bytes().to_vec(),
+                        aggregator: aggregator.to_owned(),
+                        bucket: bucket.parse().unwrap(),
+                        from: from.parse().unwrap(),
+                    };
+                    model.rules.insert(destination.as_bytes().to_vec(), rule);
                 }
                 [timestamp, bits, quality] => {
                     let (key, data_type) = current.clone().unwrap();

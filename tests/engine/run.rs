@@ -16,10 +16,13 @@ use ticklane::store::{
 };
 
 use super::model::{Change, Held, Model};
+use super::rules;
 use super::steps::Step;
 
 const KEYS: usize = 7;
 const DATA_TYPES: u8 = 2;
+/// Enough to end a checkpoint that is under way, and for another one.
+const CHECKPOINT_STEPS: usize = 24;
 /// When runs begin.
 pub const START_MS: i64 = 1_000_000;
 
@@ -48,7 +51,7 @@ pub struct Run {
     pub model: Model,
     pub durable: Model,
     open: Vec<Change>,
-    values: u64,
+    pub(super) values: u64,
     rewritten: Vec<(u64, Rewritten)>,
     /// Newest timestamps that were deleted, by series: up to there, retention may hide more or less than it should until
     /// background work has removed them.
@@ -58,9 +61,16 @@ pub struct Run {
     pub rewrites: u64,
     /// Most samples seen in the cold tier.
     pub cold_samples: u64,
+    /// Series found by labels that only the disk knew.
+    pub stored_matches: u64,
+    /// Buckets of rules compared.
+    pub buckets: u64,
+    /// Entries of the outbox delivered.
+    pub delivered: u64,
 }
 
-type Outcome = Result<(), String>;
+/// What is wrong, if anything is.
+pub type Outcome = Result<(), String>;
 
 impl Run {
     /// Opens the engine in `path`, which holds `model`.
@@ -84,6 +94,9 @@ impl Run {
             batches: 0,
             rewrites: 0,
             cold_samples: 0,
+            stored_matches: 0,
+            buckets: 0,
+            delivered: 0,
         };
         run.reopen();
         run
@@ -128,7 +141,7 @@ impl Run {
         self.model = self.durable.clone();
     }
 
-    fn partition(&mut self) -> &mut Partition {
+    pub(super) fn partition(&mut self) -> &mut Partition {
         self.partition.as_mut().expect("open between steps")
     }
 
@@ -169,6 +182,31 @@ impl Run {
                 pieces,
                 crash,
             } => self.batch(&name(key), data_type % DATA_TYPES, (from, len), pieces, crash),
+            Step::Label { key, number } => self.label(&name(key), number),
+            Step::Deliver => self.deliver(),
+            // Retention would hide samples of buckets that stay.
+            Step::Rule { .. } | Step::Feed { .. } if self.setup.retention > 0 => Ok(()),
+            Step::Rule {
+                source,
+                destination,
+                number,
+            } => self.create_rule(&rules::source(source), &rules::destination(destination), number),
+            Step::Feed {
+                source,
+                count,
+                gap,
+                seed,
+            } => self.feed(&rules::source(source), count, gap, seed),
+            Step::DeleteFromSource { source, from, len } => {
+                self.delete_from_source(&rules::source(source), from, len)
+            }
+            Step::DeleteEnd { number, is_source } => self.delete(&end(number, is_source)),
+            Step::RenameEnd { from, to, is_source } => {
+                // The server does not rename what something is on its way to.
+                self.deliver()?;
+                self.rename(&end(from, is_source), &end(to, is_source))?;
+                self.deliver()
+            }
             Step::Text { key, value } => self.text(&name(key), value),
             Step::Patch { key, offset, value } => self.patch(&name(key), usize::from(offset % 50), value),
             Step::Delete { key } => self.delete(&name(key)),
@@ -240,7 +278,7 @@ impl Run {
     }
 
     /// Repeats `action` until it need not wait; false if it was refused.
-    fn until_done<T>(
+    pub(super) fn until_done<T>(
         &mut self,
         mut action: impl FnMut(&mut Partition, i64) -> Result<T, Stop>,
     ) -> Result<Option<T>, String> {
@@ -272,7 +310,7 @@ impl Run {
         Err("waited a hundred times".into())
     }
 
-    fn done(&mut self, change: Change) {
+    pub(super) fn done(&mut self, change: Change) {
         self.expire_model();
         self.model.apply(&change);
         self.open.push(change);
@@ -324,7 +362,7 @@ impl Run {
         Ok(())
     }
 
-    fn newest(&self, key: &[u8], data_type: u8) -> i64 {
+    pub(super) fn newest(&self, key: &[u8], data_type: u8) -> i64 {
         let samples = self.model.samples(key, data_type, self.now_ms);
         samples
             .and_then(|samples| samples.keys().next_back().copied())
@@ -398,7 +436,12 @@ impl Run {
         }
         let before = std::mem::take(&mut self.open);
         self.partition().enter_batch(id);
-        self.late(key, data_type, 1 + len % 5, from)?;
+        match pieces % 4 {
+            0 => self.text(key, pieces)?,
+            1 => self.delete(key)?,
+            2 => self.label(key, from)?,
+            _ => self.late(key, data_type, 1 + len % 5, from)?,
+        }
         self.delete_range(key, data_type, from, len)?;
         self.append(key, data_type, (len % 7) as u8, pieces)?;
         self.partition().leave_batch();
@@ -449,7 +492,7 @@ impl Run {
         Ok(())
     }
 
-    fn delete(&mut self, key: &[u8]) -> Outcome {
+    pub(super) fn delete(&mut self, key: &[u8]) -> Outcome {
         let deleted = self.until_done(|partition, now_ms| {
             let place = partition.find(key, now_ms)?;
             if let Some(place) = place {
@@ -467,7 +510,7 @@ impl Run {
         Ok(())
     }
 
-    fn rename(&mut self, from: &[u8], to: &[u8]) -> Outcome {
+    pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> Outcome {
         for key in [from, to] {
             self.until_done(|partition, _| partition.warm(key))?;
         }
@@ -563,6 +606,19 @@ impl Run {
                 Ok(())
             }
         }
+    }
+
+    /// Everything is written back and forgotten, so that only the disk knows it.
+    pub fn rest_on_disk(&mut self) -> Outcome {
+        self.finish_maintenance();
+        self.commit()?;
+        for _ in 0..CHECKPOINT_STEPS {
+            self.checkpoint()?;
+        }
+        for _ in 0..3 {
+            self.step(Step::Evict)?;
+        }
+        Ok(())
     }
 
     fn maintain(&mut self, apply_later: bool) -> Outcome {
@@ -722,6 +778,11 @@ impl Run {
     pub fn compare_all(&mut self) -> Outcome {
         let now_ms = self.now_ms;
         let mut totals = TierTotals::default();
+        self.compare_labels()?;
+        self.compare_rules()?;
+        for key in rules::ends() {
+            self.count(&key, 0, &mut totals)?;
+        }
         for index in 0..KEYS {
             let key = name(index as u8);
             for data_type in 0..DATA_TYPES {
@@ -763,4 +824,13 @@ impl Run {
 
 fn name(key: u8) -> Vec<u8> {
     format!("key{}", usize::from(key) % KEYS).into_bytes()
+}
+
+/// Key of a source or of a destination of rules.
+fn end(number: u8, is_source: bool) -> Vec<u8> {
+    if is_source {
+        rules::source(number)
+    } else {
+        rules::destination(number)
+    }
 }

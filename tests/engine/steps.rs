@@ -25,7 +25,7 @@ pub enum Step {
         len: u16,
     },
     /// A batch of several partitions writes to a series and deletes a range of it while checkpoints and commits go on;
-    /// then its part is committed, or the process ends before.
+    /// then its part is committed, or the process ends before. Sometimes it replaces or deletes the key instead.
     Batch {
         key: u8,
         data_type: u8,
@@ -34,6 +34,25 @@ pub enum Step {
         pieces: u8,
         crash: bool,
     },
+    /// TS.CREATE or TS.ALTER with labels.
+    Label { key: u8, number: u16 },
+    /// TS.CREATERULE to a new destination.
+    Rule { source: u8, destination: u8, number: u8 },
+    /// Samples of a source of rules, after the newest one or (seed) anywhere before.
+    Feed {
+        source: u8,
+        count: u8,
+        gap: u8,
+        seed: Option<u16>,
+    },
+    /// A range of a source of rules is deleted.
+    DeleteFromSource { source: u8, from: u16, len: u16 },
+    /// An end of rules is deleted.
+    DeleteEnd { number: u8, is_source: bool },
+    /// An end of rules gets another name.
+    RenameEnd { from: u8, to: u8, is_source: bool },
+    /// Everything that is owed is delivered.
+    Deliver,
     /// SET.
     Text { key: u8, value: u8 },
     /// SETRANGE.
@@ -80,6 +99,9 @@ pub fn draw(random: &mut fastrand::Rng, count: usize) -> Vec<Step> {
 
 fn step(random: &mut fastrand::Rng) -> Step {
     let (key, data_type) = (random.u8(..), random.u8(..));
+    if random.u8(..) < 56 {
+        return step_with_properties(random);
+    }
     match random.u32(..220) {
         0..50 => Step::Append {
             key,
@@ -156,6 +178,42 @@ fn step(random: &mut fastrand::Rng) -> Step {
             crash: random.u8(..) < 80,
         },
         _ => Step::Crash,
+    }
+}
+
+fn step_with_properties(random: &mut fastrand::Rng) -> Step {
+    let (key, other) = (random.u8(..), random.u8(..));
+    match random.u32(..100) {
+        0..30 => Step::Label {
+            key,
+            number: random.u16(..),
+        },
+        30..40 => Step::Rule {
+            source: key,
+            destination: other,
+            number: random.u8(..),
+        },
+        40..80 => Step::Feed {
+            source: key,
+            count: other,
+            gap: random.u8(..),
+            seed: random.bool().then(|| random.u16(..)),
+        },
+        80..88 => Step::DeleteFromSource {
+            source: key,
+            from: random.u16(..),
+            len: random.u16(..),
+        },
+        88..90 => Step::DeleteEnd {
+            number: key,
+            is_source: random.bool(),
+        },
+        90..94 => Step::RenameEnd {
+            from: key,
+            to: other,
+            is_source: random.bool(),
+        },
+        _ => Step::Deliver,
     }
 }
 

@@ -1,0 +1,218 @@
+//! What a client of the crash test of series has done, and what that has to leave.
+
+use std::collections::BTreeMap;
+
+/// Names and values.
+pub type Labels = Vec<(String, String)>;
+/// Timestamp to value.
+pub type Samples = BTreeMap<i64, f64>;
+
+/// A rule of a source, listed by its destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub aggregator: &'static str,
+    pub bucket: i64,
+    /// Older samples were there before the rule.
+    pub from: i64,
+}
+
+/// A series.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    pub labels: Labels,
+    /// Of a destination: not known, the rule says what they are.
+    pub samples: Samples,
+    /// Of a source, by destination.
+    pub rules: BTreeMap<String, Rule>,
+    /// Of a destination.
+    pub source: Option<String>,
+    /// It has been a destination before: its samples are of no rule.
+    pub is_used: bool,
+}
+
+/// One command.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    Create {
+        key: String,
+        labels: Labels,
+    },
+    Alter {
+        key: String,
+        labels: Labels,
+    },
+    Add {
+        key: String,
+        samples: Vec<(i64, f64)>,
+    },
+    DeleteRange {
+        key: String,
+        from: i64,
+        to: i64,
+    },
+    Delete {
+        key: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    CreateRule {
+        source: String,
+        destination: String,
+        rule: Rule,
+    },
+    DeleteRule {
+        source: String,
+        destination: String,
+    },
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+impl Operation {
+    /// As sent.
+    pub fn command(&self) -> Vec<String> {
+        let with_labels = |name: &str, key: &str, labels: &Labels| {
+            let mut command = words(&[name, key, "LABELS"]);
+            command.extend(labels.iter().flat_map(|(n, v)| [n.clone(), v.clone()]));
+            command
+        };
+        match self {
+            Operation::Create { key, labels } => {
+                let mut command = words(&["TS.CREATE", key, "DUPLICATE_POLICY", "LAST"]);
+                command.extend(with_labels("", "", labels).into_iter().skip(2));
+                command
+            }
+            Operation::Alter { key, labels } => with_labels("TS.ALTER", key, labels),
+            Operation::Add { key, samples } => match samples[..] {
+                [(timestamp, value)] => words(&["TS.ADD", key, &timestamp.to_string(), &value.to_string()]),
+                _ => {
+                    let triples = samples
+                        .iter()
+                        .flat_map(|(time, value)| [key.clone(), time.to_string(), value.to_string()]);
+                    words(&["TS.MADD"]).into_iter().chain(triples).collect()
+                }
+            },
+            Operation::DeleteRange { key, from, to } => {
+                words(&["TS.DEL", key, &from.to_string(), &to.to_string()])
+            }
+            Operation::Delete { key } => words(&["DEL", key]),
+            Operation::Rename { from, to } => words(&["RENAME", from, to]),
+            Operation::CreateRule {
+                source,
+                destination,
+                rule,
+            } => words(&[
+                "TS.CREATERULE",
+                source,
+                destination,
+                "AGGREGATION",
+                rule.aggregator,
+                &rule.bucket.to_string(),
+            ]),
+            Operation::DeleteRule { source, destination } => words(&["TS.DELETERULE", source, destination]),
+        }
+    }
+}
+
+/// All series of one client.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub series: BTreeMap<String, Series>,
+}
+
+impl Model {
+    /// The key goes away, or has another name: so its links.
+    fn unlink(&mut self, key: &str, to: Option<&str>) {
+        for series in self.series.values_mut() {
+            if let Some(rule) = series.rules.remove(key)
+                && let Some(to) = to
+            {
+                series.rules.insert(to.to_owned(), rule);
+            }
+            if series.source.as_deref() == Some(key) {
+                series.source = to.map(str::to_owned);
+            }
+        }
+    }
+
+    /// Does what the server has done.
+    pub fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Create { key, labels } => {
+                let labels = labels.clone();
+                let series = Series {
+                    labels,
+                    ..Series::default()
+                };
+                self.series.insert(key.clone(), series);
+            }
+            Operation::Alter { key, labels } => self.at(key).labels.clone_from(labels),
+            Operation::Add { key, samples } => self.at(key).samples.extend(samples.iter().copied()),
+            Operation::DeleteRange { key, from, to } => {
+                self.at(key)
+                    .samples
+                    .retain(|time, _| !(*from..=*to).contains(time));
+            }
+            Operation::Delete { key } => {
+                self.series.remove(key);
+                self.unlink(key, None);
+            }
+            Operation::Rename { from, to } => {
+                if self.series.remove(to).is_some() {
+                    self.unlink(to, None);
+                }
+                let series = self.series.remove(from).expect("only what is there is renamed");
+                self.series.insert(to.clone(), series);
+                self.unlink(from, Some(to));
+            }
+            Operation::CreateRule {
+                source,
+                destination,
+                rule,
+            } => {
+                self.at(source).rules.insert(destination.clone(), rule.clone());
+                let destination = self.at(destination);
+                destination.source = Some(source.clone());
+                destination.is_used = true;
+            }
+            Operation::DeleteRule { source, destination } => {
+                self.at(source).rules.remove(destination);
+                self.at(destination).source = None;
+            }
+        }
+    }
+
+    fn at(&mut self, key: &str) -> &mut Series {
+        self.series
+            .get_mut(key)
+            .expect("operations are drawn from what is there")
+    }
+}
+
+impl Rule {
+    /// Starts and values of the closed buckets of these samples, and the start of the open one.
+    pub fn buckets(&self, samples: &Samples) -> (Vec<(i64, f64)>, i64) {
+        let start_of = |time: i64| time - time.rem_euclid(self.bucket);
+        let open = samples.keys().next_back().map_or(0, |newest| start_of(*newest));
+        let mut buckets: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for (time, value) in samples.range(self.from..) {
+            buckets.entry(start_of(*time)).or_default().push(*value);
+        }
+        let closed = buckets.range(..open);
+        let closed = closed.map(|(start, values)| (*start, self.aggregate(values)));
+        (closed.collect(), open)
+    }
+
+    fn aggregate(&self, values: &[f64]) -> f64 {
+        match self.aggregator {
+            "sum" => values.iter().sum(),
+            "max" => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            "last" => values.last().copied().unwrap_or(0.0),
+            _ => values.len() as f64,
+        }
+    }
+}

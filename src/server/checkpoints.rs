@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::lane::CheckpointStep;
 
-use super::blocking;
 use super::lane_shell::LaneShell;
-use super::supervisor;
 use super::waking::Awake;
+use super::{blocking, commit, lifecycle, supervisor};
 
 /// Wait before asking again whether a checkpoint can go on.
 const REST: Duration = Duration::from_millis(2);
@@ -34,7 +33,13 @@ pub async fn checkpoint(shell: &Rc<LaneShell>, place: usize, forced: bool) {
             step
         };
         match step {
-            CheckpointStep::Rest => glommio::timer::sleep(REST).await,
+            CheckpointStep::Rest => {
+                // What it waits for may be a batch, which waits for the disk; the timer that syncs has ended.
+                if lifecycle::stop_requested() {
+                    commit::sync_partitions(shell, false).await;
+                }
+                glommio::timer::sleep(REST).await;
+            }
             CheckpointStep::More => glommio::executor().yield_now().await,
             CheckpointStep::Write(rows) => {
                 if !write(shell, place, rows).await {

@@ -55,6 +55,8 @@ pub struct LaneShell {
     pub released: Event,
     /// No new commands are read.
     pub stopping: Cell<bool>,
+    /// Batches that this lane coordinates, committed but not yet forgotten everywhere.
+    pub settling: Cell<usize>,
     /// The data directory has less free space than configured, or a commit found none: writes are refused.
     pub disk_full: Cell<bool>,
     /// Partitions closed since start: tells one opening of a partition from the next.

@@ -94,6 +94,7 @@ pub async fn run_lane(start: LaneStart) {
         sockets,
         released: Event::default(),
         stopping: Cell::new(false),
+        settling: Cell::new(0),
         disk_full: Cell::new(false),
         closings: Cell::new(0),
         syncing: Cell::new(false),
@@ -196,6 +197,11 @@ async fn stop(shell: &Rc<LaneShell>) {
         glommio::timer::sleep(beat).await;
     }
     while shell.syncing.get() && Instant::now() < deadline {
+        glommio::timer::sleep(beat).await;
+    }
+    // Batches wait for the disk, and the timer that syncs has ended.
+    while shell.settling.get() > 0 && Instant::now() < deadline {
+        commit::sync_partitions(shell, false).await;
         glommio::timer::sleep(beat).await;
     }
     checkpoints::checkpoint_before_stop(shell, deadline).await;

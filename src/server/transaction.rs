@@ -205,7 +205,12 @@ impl BatchRun {
         }
         let shell = shell.clone();
         let void = unknown.is_some();
-        glommio::spawn_local(async move { self.settle(&shell, void).await }).detach();
+        shell.settling.set(shell.settling.get() + 1);
+        glommio::spawn_local(async move {
+            self.settle(&shell, void).await;
+            shell.settling.set(shell.settling.get() - 1);
+        })
+        .detach();
         unknown.map_or(Ended::Done(()), Ended::Unknown)
     }
 

@@ -165,3 +165,15 @@ def test_ranges_from_the_disk(own_server):
             assert wire(f"TS.DEL {name} 100 39000") == ":3891"
             assert wire(f"TS.RANGE {name} - + AGGREGATION count 1000000") == "*1 *2 :0 +109"
             assert "+totalSamples :109 +" in wire(f"TS.INFO {name}")
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_stop_does_not_wait_for_the_last_batch(lanes):
+    """RENAME, TS.CREATERULE and MSET across lanes are batches; their last step waits for the disk."""
+    server = Server(lanes=lanes)
+    with Wire(server.port) as wire:
+        for line in ("TS.CREATE a", "TS.CREATE iot_b", "TS.CREATERULE a iot_b AGGREGATION sum 10", "RENAME a c"):
+            assert wire(line) == "+OK"
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 8, "the time that a stop may take at most is 10 s"

@@ -79,6 +79,19 @@ impl Checkpoint {
         waiting
     }
 
+    /// True if its rows are being written, or its mark is about to move.
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.phase, Phase::Writing(_) | Phase::Moving(_))
+    }
+
+    /// Calls a checkpoint off that has not written anything. Entries that it has gathered count as stored: only when all
+    /// of them go away.
+    pub(super) fn cancel_gathering(&mut self) {
+        if matches!(self.phase, Phase::Gathering(_) | Phase::Settling(_)) {
+            self.phase = Phase::Idle;
+        }
+    }
+
     /// The mark to be written with the next commit.
     pub fn low_water_due(&self) -> Option<u64> {
         match &self.phase {

@@ -736,7 +736,7 @@ impl Partition {
         if self.checkpoint.cancel_waiting() {
             self.batches.set_gate(false);
         }
-        if self.checkpoint.is_running() {
+        if self.checkpoint.is_writing() {
             return Err(Stop::Wait(Wait::Checkpoint));
         }
         if self.batches.any_uncommitted_but(batch) || !self.journal.is_empty() {
@@ -745,6 +745,8 @@ impl Partition {
         // What the batch has written before is void. The flush itself is a record of its own, at once: it deletes rows
         // by range, which cannot wait for the batch's outcome.
         self.batches.clear_part(batch);
+        // Nor would one end that waits for deliveries to keys that the batch holds: what it has gathered is gone now.
+        self.checkpoint.cancel_gathering();
         self.journal.flush();
         self.apply_flush();
         Ok(())

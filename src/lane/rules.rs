@@ -102,22 +102,28 @@ pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
 }
 
 impl Partition {
-    /// A sample of this timestamp was added to the series of data type 0 of the key at `place`, whose newest sample was
-    /// `newest` before: rolls up what is due.
-    pub(super) fn roll_up_after(&mut self, place: usize, newest: Option<i64>, timestamp: i64, now_ms: i64) {
-        let due: Vec<(Rule, Stretch)> = self
-            .rules_at(place)
-            .filter_map(|(rule, bucketing)| {
-                let newest = newest?;
-                let open = bucketing.bucket_of(newest);
-                let closed = if timestamp > open.last {
-                    open
-                } else {
-                    Some(bucketing.bucket_of(timestamp)).filter(|bucket| *bucket != open)?
-                };
-                (closed.last >= rule.from).then(|| (rule.clone(), (closed.start, closed.last)))
-            })
-            .collect();
+    /// A sample of this timestamp was added to the series of data type 0 of the key at `place`: rolls up what is due.
+    /// `before` and `after` are what [`super::Series::newest_bound`] was and is.
+    pub(super) fn roll_up_after(
+        &mut self,
+        place: usize,
+        (before, after): (Option<i64>, Option<i64>),
+        timestamp: i64,
+        now_ms: i64,
+    ) {
+        let mut due: Vec<(Rule, Stretch)> = Vec::new();
+        let after = after.unwrap_or(timestamp);
+        for (rule, bucketing) in self.rules_at(place) {
+            let own = bucketing.bucket_of(timestamp);
+            let was_open = before.map(|before| bucketing.bucket_of(before));
+            let open_start = bucketing.start_of(after);
+            let changed = [was_open.filter(|bucket| *bucket != own), Some(own)];
+            for bucket in changed.into_iter().flatten() {
+                if bucket.last < open_start && bucket.last >= rule.from {
+                    due.push((rule.clone(), (bucket.start, bucket.last)));
+                }
+            }
+        }
         self.roll_up(place, due, now_ms);
     }
 
@@ -162,7 +168,7 @@ impl Partition {
 
     fn newest_at(&self, place: usize) -> Option<i64> {
         let member = self.plain_series_at(place)?;
-        self.series_at(member).newest_timestamp()
+        self.series_at(member).newest_bound()
     }
 
     fn rules_at(&self, place: usize) -> impl Iterator<Item = (&Rule, Bucketing)> {
@@ -342,7 +348,7 @@ impl Partition {
             return Ok(());
         }
         let (from, to) = rolled_up.replaced;
-        let newest = self.series_at(member).newest_timestamp();
+        let newest = self.series_at(member).newest_bound();
         let is_single = from == to && rolled_up.samples.len() == 1;
         if !is_single && newest.is_some_and(|newest| from <= newest) {
             self.delete_range(member, from, to)?;

@@ -71,9 +71,10 @@ impl Partition {
             self.put_sample(member, sample, now_ms);
             return;
         }
-        let newest = self.series_at(member).newest_timestamp();
+        let before = self.series_at(member).newest_bound();
         self.put_sample(member, sample, now_ms);
-        self.roll_up_after(place, newest, sample.timestamp, now_ms);
+        let after = self.series_at(member).newest_bound();
+        self.roll_up_after(place, (before, after), sample.timestamp, now_ms);
     }
 
     /// Adds a sample to the series at `member`. An equal timestamp is replaced.

@@ -347,6 +347,24 @@ impl Series {
         }
     }
 
+    /// A timestamp that no sample is newer than; `None` if there is no sample. Unlike [`Series::newest_timestamp`], it
+    /// never becomes newer but by a sample that is added: seals and background work may only lower it. Rules go by
+    /// it, because a bucket that becomes closed has to be noticed.
+    pub fn newest_bound(&self) -> Option<i64> {
+        if let Some(newest) = self.head.timestamps.last() {
+            return Some(*newest);
+        }
+        if !self.sealed.has_chunks() {
+            return None;
+        }
+        match self.newest_deletion() {
+            Some((from, _)) if self.sealed.late_rows == 0 && self.late.is_empty() => {
+                Some(from.saturating_sub(1))
+            }
+            _ => Some(self.sealed.last_timestamp),
+        }
+    }
+
     /// False from the deletion of the newest sealed sample until background work has carried it out on disk, unless there
     /// are newer samples in memory.
     pub fn newest_is_certain(&self) -> bool {
@@ -422,6 +440,33 @@ mod tests {
             [10, 5]
         );
         assert_eq!(series.first_unsealed_sequence, 7);
+    }
+
+    #[test]
+    fn the_bound_of_the_newest_sample_does_not_grow_with_a_seal() {
+        let sealed = SealedState {
+            last_timestamp: 100,
+            first_timestamp: 0,
+            chunk_samples: 10,
+            ..SealedState::default()
+        };
+        let mut series = Series::new(1, 0, b"k", sealed.clone());
+        assert_eq!(series.newest_bound(), Some(100));
+        series.delete_range(50, 100, 1);
+        assert_eq!(series.newest_bound(), Some(49));
+        series.add(sample(60), 1);
+        assert_eq!(
+            (series.newest_timestamp(), series.newest_bound()),
+            (Some(60), Some(100))
+        );
+        series.late.clear();
+        series.unsealed_deletions.clear();
+        series.set_sealed(SealedState {
+            late_rows: 1,
+            deleted: vec![(50, 100)],
+            ..sealed
+        });
+        assert_eq!(series.newest_bound(), Some(100));
     }
 
     #[test]

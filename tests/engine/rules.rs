@@ -155,7 +155,7 @@ impl Run {
             let Some((place, member)) = partition.find_plain_series(source, now_ms)? else {
                 return Ok(false);
             };
-            let newest = partition.series_at(member).newest_timestamp();
+            let newest = partition.series_at(member).newest_bound();
             partition.delete_range(member, from, to)?;
             partition.roll_up_deleted(place, (from, to), newest, now_ms);
             Ok(true)

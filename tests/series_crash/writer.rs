@@ -71,19 +71,19 @@ impl Writer {
     }
 
     fn draw(&mut self) -> Operation {
-        let role = if self.random.bool() { 's' } else { 'd' };
+        let role = if self.random.u32(..100) < 80 { 's' } else { 'd' };
         let key = self.any(role);
         let Some(series) = self.model.series.get(&key).cloned() else {
             let labels = self.labels();
             return Operation::Create { key, labels };
         };
-        match self.random.u32(..100) {
-            0..6 => {
+        match self.random.u32(..1_000) {
+            0..30 => {
                 let labels = self.labels();
                 return Operation::Alter { key, labels };
             }
-            6..9 => return Operation::Delete { key },
-            9..15 => {
+            30..33 => return Operation::Delete { key },
+            33..50 => {
                 let to = self.any(role);
                 if to != key {
                     return Operation::Rename { from: key, to };
@@ -96,7 +96,7 @@ impl Writer {
         }
         let newest = series.samples.keys().next_back().copied().unwrap_or(0);
         match self.random.u32(..100) {
-            0..6 if newest > 0 => {
+            0..3 if newest > 0 => {
                 let from = self.random.i64(0..=newest);
                 let to = from + self.random.i64(0..500);
                 Operation::DeleteRange { key, from, to }

@@ -92,7 +92,7 @@ pub fn delete_samples(
 ) -> Result<u64, Stop> {
     let count = count_samples(partition, (place, member), bounds)?;
     if count > 0 {
-        let newest = partition.series_at(member).newest_timestamp();
+        let newest = partition.series_at(member).newest_bound();
         let RangeQuery { from, to, .. } = range_of(bounds);
         partition.delete_range(member, from, to)?;
         partition.roll_up_deleted(place, (from, to), newest, now_ms);

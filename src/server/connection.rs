@@ -63,6 +63,9 @@ pub async fn serve_connection(shell: Rc<LaneShell>, client: Rc<ClientHandle>, st
     }
 }
 
+/// Replies of work that takes long leave before the rest of their pipeline is answered, from so many bytes on.
+const EARLY_WRITE_BYTES: usize = 256 << 10;
+
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
@@ -176,6 +179,10 @@ impl Connection {
                     self.settle().await;
                     self.run_late(step).await;
                     self.input.consume_pending();
+                    // The replies of a pipeline of big queries need not wait for each other.
+                    if self.output.len() >= EARLY_WRITE_BYTES {
+                        self.write().await?;
+                    }
                 }
             }
         }

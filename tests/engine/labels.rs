@@ -74,7 +74,7 @@ impl Run {
     /// TS.CREATE with labels, or TS.ALTER of those that there are.
     pub fn label(&mut self, key: &[u8], number: u16) -> Outcome {
         let labels = labels_of(number);
-        let retention = (number % 7 == 0).then_some(1 << 40);
+        let retention = (number.is_multiple_of(7)).then_some(1 << 40);
         let set = self.until_done(|partition, now_ms| {
             let mut properties = SeriesProperties::default();
             let found = partition.find_plain_series(key, now_ms)?;

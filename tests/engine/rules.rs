@@ -37,7 +37,7 @@ fn aggregate(aggregator: &str, samples: &[(i64, f64)]) -> f64 {
         "sum" => values.sum(),
         "min" => values.fold(f64::INFINITY, f64::min),
         "max" => values.fold(f64::NEG_INFINITY, f64::max),
-        "last" => values.last().unwrap_or(0.0),
+        "last" => samples.last().map_or(0.0, |sample| sample.1),
         _ => samples.len() as f64,
     }
 }
@@ -146,7 +146,7 @@ impl Run {
     pub fn delete_from_source(&mut self, source: &[u8], from: u16, len: u16) -> Outcome {
         let newest = self.newest(source, 0).max(1);
         let from = i64::from(from) % newest;
-        let to = if len % 5 == 0 {
+        let to = if len.is_multiple_of(5) {
             i64::MAX
         } else {
             from + i64::from(len % 400)

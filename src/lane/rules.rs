@@ -221,6 +221,22 @@ impl Partition {
         written.is_ok()
     }
 
+    /// The rule from `source` to `destination` with the place of the source's series.
+    fn find_rule(
+        &mut self,
+        source: &[u8],
+        destination: &[u8],
+        now_ms: i64,
+    ) -> Result<Option<(u32, Rule, Bucketing)>, Stop> {
+        let Some((place, member)) = self.find_plain_series(source, now_ms)? else {
+            return Ok(None);
+        };
+        let found = self
+            .rules_at(place)
+            .find(|(rule, _)| *rule.destination == *destination);
+        Ok(found.map(|(rule, bucketing)| (member, rule.clone(), bucketing)))
+    }
+
     /// What the rule from `source` to `destination` makes of a stretch of time that holds closed buckets only; `None` if
     /// there is no such rule.
     ///
@@ -233,13 +249,7 @@ impl Partition {
         (from, to): Stretch,
         now_ms: i64,
     ) -> Result<Option<RollupRead>, Stop> {
-        let Some((place, member)) = self.find_plain_series(source, now_ms)? else {
-            return Ok(None);
-        };
-        let found = self
-            .rules_at(place)
-            .find(|(rule, _)| *rule.destination == *destination);
-        let Some((rule, bucketing)) = found.map(|(rule, bucketing)| (rule.clone(), bucketing)) else {
+        let Some((member, rule, bucketing)) = self.find_rule(source, destination, now_ms)? else {
             return Ok(None);
         };
         let query = RangeQuery {
@@ -267,13 +277,7 @@ impl Partition {
         destination: &[u8],
         now_ms: i64,
     ) -> Result<Option<Sample>, Stop> {
-        let Some((place, member)) = self.find_plain_series(source, now_ms)? else {
-            return Ok(None);
-        };
-        let found = self
-            .rules_at(place)
-            .find(|(rule, _)| *rule.destination == *destination);
-        let Some((rule, bucketing)) = found.map(|(rule, bucketing)| (rule.clone(), bucketing)) else {
+        let Some((member, rule, bucketing)) = self.find_rule(source, destination, now_ms)? else {
             return Ok(None);
         };
         let Some(newest) = self.last_sample(member)? else {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::series::codec::bits::{Reader, put_signed, put_varint};
+use crate::series::codec::bits::{Reader, put_bytes, put_signed, put_varint};
 use crate::series::{Label, SeriesProperties};
 
 use super::journal::BatchId;
@@ -159,14 +159,8 @@ impl OutboxEntry {
     }
 }
 
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 fn get_bytes(reader: &mut Reader<'_>) -> Option<Box<[u8]>> {
-    let len = usize::try_from(reader.varint().ok()?).ok()?;
-    reader.take(len).ok().map(Box::from)
+    reader.bytes().ok().map(Box::from)
 }
 
 struct Waiting {

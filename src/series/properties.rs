@@ -1,7 +1,7 @@
 //! What a series key holds beside samples: its options, its labels and its rollup rules.
 
 use crate::aggregate::Aggregator;
-use crate::series::codec::bits::{Reader, put_varint};
+use crate::series::codec::bits::{Reader, put_bytes, put_varint};
 
 /// One label: its name and its value, neither empty.
 pub type Label = (Box<[u8]>, Box<[u8]>);
@@ -270,14 +270,8 @@ fn get_optional(reader: &mut Reader<'_>) -> Option<Option<u64>> {
     Some(reader.varint().ok()?.checked_sub(1))
 }
 
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 fn get_bytes(reader: &mut Reader<'_>) -> Option<Box<[u8]>> {
-    let len = usize::try_from(reader.varint().ok()?).ok()?;
-    reader.take(len).ok().map(Box::from)
+    reader.bytes().ok().map(Box::from)
 }
 
 #[cfg(test)]

@@ -65,11 +65,19 @@ fn mget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Resu
         context,
         "TS.PART.MGET",
         args,
-        |_, _, answers, reply| {
-            write_series(&parts::sorted(answers), reply);
-            Ok(())
-        },
+        collect_series,
     ))
+}
+
+/// Makes one reply of the series of all partitions, by key.
+fn collect_series(
+    _: &mut SessionContext<'_>,
+    _: Args<'_>,
+    answers: &[Vec<u8>],
+    reply: &mut Reply,
+) -> Result<(), Refusal> {
+    write_series(&parts::sorted(answers), reply);
+    Ok(())
 }
 
 /// The head of a map of series, and the series.
@@ -142,10 +150,7 @@ fn mget_at(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> R
         context,
         "TS.PART.MGETAT",
         args,
-        |_, _, answers, reply| {
-            write_series(&parts::sorted(answers), reply);
-            Ok(())
-        },
+        collect_series,
     ))
 }
 

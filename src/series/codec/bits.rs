@@ -46,6 +46,12 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Appends the length of `bytes`, then themselves.
+pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
 /// Appends a signed `value` in zigzag LEB128.
 #[inline]
 pub fn put_signed(out: &mut Vec<u8>, value: i64) {
@@ -103,6 +109,12 @@ impl<'a> Reader<'a> {
             }
         }
         Err(ChunkError::Corrupt("varint longer than 10 bytes"))
+    }
+
+    /// Bytes that [`put_bytes`] has written.
+    pub fn bytes(&mut self) -> Result<&'a [u8], ChunkError> {
+        let len = usize::try_from(self.varint()?).map_err(|_| ChunkError::Truncated)?;
+        self.take(len)
     }
 
     #[inline]

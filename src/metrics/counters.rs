@@ -69,8 +69,6 @@ lane_counters! {
     commits,
     /// Bytes in those batches.
     commit_bytes,
-    /// Commands whose writes those batches held.
-    commit_commands,
     /// Batches that storage refused or failed to write.
     commit_failures,
     /// Synchronisations of a write-ahead log to disk.

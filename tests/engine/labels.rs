@@ -11,6 +11,8 @@ use super::run::{Outcome, Run};
 /// Names of labels; a number with a digit per name, 0 = the series does not have it, says all of them.
 const NAMES: [&str; 3] = ["area", "kind", "unit"];
 const VALUES: u16 = 3;
+/// Retention that some series are given.
+const RETENTION: i64 = 700;
 
 /// A filter: for each name, the values that may be there as bits, 0 = any; bit 0 stands for no label.
 type Filter = [u8; NAMES.len()];
@@ -74,7 +76,7 @@ impl Run {
     /// TS.CREATE with labels, or TS.ALTER of those that there are.
     pub fn label(&mut self, key: &[u8], number: u16) -> Outcome {
         let labels = labels_of(number);
-        let retention = (number.is_multiple_of(7)).then_some(1 << 40);
+        let retention = number.is_multiple_of(7).then_some(RETENTION);
         let set = self.until_done(|partition, now_ms| {
             let mut properties = SeriesProperties::default();
             let found = partition.find_plain_series(key, now_ms)?;
@@ -102,6 +104,7 @@ impl Run {
             self.done(Change::Label {
                 key: key.into(),
                 labels,
+                retention,
             });
         }
         Ok(())

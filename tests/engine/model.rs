@@ -24,6 +24,8 @@ pub struct Key {
     /// Unix milliseconds; 0 = never.
     pub expire_at_ms: i64,
     pub labels: Labels,
+    /// Its own, which is never longer than that of the business: what that one has hidden may be gone from the disk.
+    pub retention: Option<i64>,
 }
 
 /// A rollup rule, listed by its destination.
@@ -42,6 +44,7 @@ impl Key {
             held,
             expire_at_ms: 0,
             labels: Vec::new(),
+            retention: None,
         }
     }
 }
@@ -94,10 +97,11 @@ pub enum Change {
     Create {
         key: Vec<u8>,
     },
-    /// A series has these labels, and is created if need be.
+    /// A series has these labels, and this retention if it had none, and is created if need be.
     Label {
         key: Vec<u8>,
         labels: Labels,
+        retention: Option<i64>,
     },
     Rule {
         destination: Vec<u8>,
@@ -188,7 +192,11 @@ impl Model {
                 let series = BTreeMap::from([(0, Samples::new())]);
                 self.keys.insert(key.clone(), Key::new(Held::Series(series)));
             }
-            Change::Label { key, labels } => {
+            Change::Label {
+                key,
+                labels,
+                retention,
+            } => {
                 let empty = || Key::new(Held::Series(BTreeMap::new()));
                 let entry = self.keys.entry(key.clone()).or_insert_with(empty);
                 let Held::Series(series) = &mut entry.held else {
@@ -196,6 +204,7 @@ impl Model {
                 };
                 series.entry(0).or_default();
                 entry.labels.clone_from(labels);
+                entry.retention = entry.retention.or(*retention);
             }
             Change::Rule { destination, rule } => {
                 self.rules.insert(destination.clone(), rule.clone());
@@ -240,6 +249,9 @@ impl Model {
                 }),
             }
             .expect("a string takes everything");
+            if let Some(retention) = key.retention {
+                writeln!(text, "retention {name} {retention}").expect("a string takes everything");
+            }
             for (label, value) in &key.labels {
                 writeln!(text, "label {name} {label} {value}").expect("a string takes everything");
             }
@@ -287,6 +299,10 @@ impl Model {
                         series.insert(data_type, Samples::new());
                     }
                     current = Some((name.as_bytes().to_vec(), data_type));
+                }
+                ["retention", name, retention] => {
+                    let key = model.keys.get_mut(name.as_bytes()).unwrap();
+                    key.retention = Some(retention.parse().unwrap());
                 }
                 ["label", name, label, value] => {
                     let key = model.keys.get_mut(name.as_bytes()).unwrap();

@@ -680,10 +680,16 @@ impl Run {
         Ok(())
     }
 
+    /// Retention of the series of a key; 0 = for ever.
+    fn retention(&self, key: &[u8]) -> i64 {
+        let own = self.model.get(key, self.now_ms).and_then(|key| key.retention);
+        own.unwrap_or(self.setup.retention)
+    }
+
     /// True if retention counts from a sample that has been deleted.
     fn is_uncertain(&self, key: &[u8], data_type: u8) -> bool {
         let deleted = self.newest_deleted.get(&(key.to_vec(), data_type));
-        self.setup.retention > 0 && deleted.is_some_and(|deleted| self.newest(key, data_type) <= *deleted)
+        self.retention(key) > 0 && deleted.is_some_and(|deleted| self.newest(key, data_type) <= *deleted)
     }
 
     /// What is not older than the retention, counted from the newest sample that ever was, has to be there.
@@ -702,7 +708,7 @@ impl Run {
         if let Some(wrong) = wrong {
             return Err(format!("{query:?}: {wrong:?} was read and is not there"));
         }
-        let from = self.newest_deleted[&(key.to_vec(), data_type)] - self.setup.retention;
+        let from = self.newest_deleted[&(key.to_vec(), data_type)] - self.retention(key);
         let from = query.from.max(from);
         let certain = if query.limit == usize::MAX && from <= query.to {
             samples.range(from..=query.to).count()
@@ -721,8 +727,9 @@ impl Run {
             return Vec::new();
         };
         let newest = samples.keys().next_back().copied().unwrap_or(0);
-        let oldest = if self.setup.retention > 0 {
-            newest - self.setup.retention
+        let retention = self.retention(key);
+        let oldest = if retention > 0 {
+            newest - retention
         } else {
             i64::MIN
         };

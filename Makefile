@@ -11,11 +11,13 @@ TICKLANE := $(CARGO_TARGET_DIR)/release/ticklane
 TICKLANE_LOAD := $(CARGO_TARGET_DIR)/release/ticklane-load
 # `make bench BENCH_WRITE=` prints only.
 BENCH_WRITE ?= --write bench/RESULTS.md
+# Random runs of the engine against its model in `make soak`; some 4 a second.
+SOAK_RUNS ?= 2000
 
 # One profile for everything: a second one would compile RocksDB a second time.
 CARGO_FLAGS := --release --locked
 
-.PHONY: help run test test-rust test-load test-python bench bench-full fmt clippy build build-load deps deps-test venv \
+.PHONY: help run test test-rust test-load test-python soak bench bench-full fmt clippy build build-load deps deps-test venv \
 	clean-data
 
 help: ## Print this list
@@ -34,6 +36,10 @@ test-load: deps
 
 test-python: build venv
 	PYTHONDONTWRITEBYTECODE=1 TICKLANE_BIN="$(TICKLANE)" "$(VENV)/bin/python" -m pytest -q -p no:cacheprovider tests/python
+
+soak: deps-test ## Run the randomised tests of the engine and of crashes for long, with seeds of their own
+	SEED=random ENGINE_MODEL_RUNS=$(SOAK_RUNS) TICKLANE_SERIES_CRASH_CYCLES=20 \
+		cargo test $(CARGO_FLAGS) --test engine_model --test series_crash -- --nocapture
 
 bench: build build-load deps-test ## Compare with Debian's redis-server, write bench/RESULTS.md; BENCH_ARGS="--rounds 5"
 	bench/compare --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BENCH_WRITE) $(BENCH_ARGS)

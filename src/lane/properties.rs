@@ -70,15 +70,10 @@ impl Partition {
             Value::Series(members) => members.clone(),
             _ => return,
         };
-        for (_, member) in members {
-            if let Some(Some(series)) = self.series.get_mut(member as usize)
-                && series.sealed.retention != properties.retention
-            {
-                series.sealed.retention = properties.retention;
-                self.changed_series.push(member);
-            }
-        }
         self.list(place, properties);
+        for (_, member) in members {
+            self.adopt_retention(place, member);
+        }
     }
 
     /// Puts properties at `place` and lists their labels.

@@ -371,11 +371,7 @@ impl Partition {
         let place = self.place_for_replay(key)?;
         self.next_series_id = self.next_series_id.max(series_id.saturating_add(1));
         if let Some(member) = self.series_places.get(&series_id).copied() {
-            // A checkpoint that did not complete has written the key's row already. Properties that the key had before
-            // this series may have been replayed meanwhile; its own follow.
-            if let Some(Some(series)) = self.series.get_mut(member as usize) {
-                series.sealed.retention = None;
-            }
+            // A checkpoint that did not complete has written the key's row already.
             self.attach_series(place, data_type, member);
             return Ok(());
         }
@@ -384,6 +380,7 @@ impl Partition {
             (self.series_row(series_id)?, self.series.get_mut(member as usize))
         {
             series.set_sealed(sealed);
+            self.adopt_retention(place, member);
         }
         Ok(())
     }

@@ -192,7 +192,19 @@ impl Partition {
         members.push((data_type, member));
         self.keys.set_value(place, Value::Series(members));
         self.key_count += u64::from(!was_present);
+        self.adopt_retention(place, member);
         self.touch(place);
+    }
+
+    /// The series at `member` has the retention of its key at `place`, as all series of a key have.
+    pub(super) fn adopt_retention(&mut self, place: usize, member: u32) {
+        let retention = self.properties(place).and_then(|properties| properties.retention);
+        if let Some(Some(series)) = self.series.get_mut(member as usize)
+            && series.sealed.retention != retention
+        {
+            series.sealed.retention = retention;
+            self.changed_series.push(member);
+        }
     }
 
     pub(super) fn add_series(&mut self, series: Series) -> u32 {

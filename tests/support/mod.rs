@@ -23,12 +23,14 @@ pub use server::{Program, Server, ServerOptions, run_to_exit};
 pub use transcript::{Failure, Run, run_file};
 pub use value::{Value, escape, unescape};
 
-/// The seed of this run: `SEED` from the environment, or one drawn now; a failing test prints it.
+/// The seed of this run from `SEED` in the environment: a number, `random` for one drawn now, else the same one every
+/// time. A failing test prints it.
 pub fn seed() -> u64 {
-    std::env::var("SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..1 << 48))
+    match std::env::var("SEED") {
+        Ok(text) if text == "random" => fastrand::u64(..1 << 48),
+        Ok(text) => text.parse().expect("SEED is a number or `random`"),
+        Err(_) => 1,
+    }
 }
 
 /// Raises this process's soft limit on open files to the hard one; children inherit it.

@@ -50,6 +50,7 @@ pub fn execute_split(
         merge,
         atomic,
         prepare,
+        together,
     } = command.run
     else {
         return Err(Refusal::text("ERR internal: not a split command").into());
@@ -65,6 +66,18 @@ pub fn execute_split(
                 return Err(Stop::Wait(Wait::Held));
             }
         }
+    }
+    if let Some(together) = together
+        && together(
+            partition,
+            &Call {
+                args: groups,
+                ..*call
+            },
+            reply,
+        )?
+    {
+        return Ok(());
     }
     // Every group can run before the first one does: a command that stops halfway would leave a trace.
     if partition.has_stored_keys() {

@@ -41,6 +41,7 @@ pub const COMMANDS: &[Command] = &[
             merge: Merge::Sum,
             atomic: None,
             prepare: None,
+            together: None,
         },
     },
     Command {
@@ -58,6 +59,7 @@ pub const COMMANDS: &[Command] = &[
             merge: Merge::Sum,
             atomic: None,
             prepare: None,
+            together: None,
         },
     },
     Command {
@@ -75,6 +77,7 @@ pub const COMMANDS: &[Command] = &[
             merge: Merge::Sum,
             atomic: None,
             prepare: None,
+            together: None,
         },
     },
     Command {
@@ -92,6 +95,7 @@ pub const COMMANDS: &[Command] = &[
             merge: Merge::Sum,
             atomic: None,
             prepare: None,
+            together: None,
         },
     },
     Command {

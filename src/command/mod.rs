@@ -64,6 +64,10 @@ pub type KeyHandler = fn(&mut Partition, &Call<'_>, &mut Reply) -> Handled;
 /// Looks whether a part of an atomic command can be applied: `Ok(false)` calls the whole command off.
 pub type KeyCheck = fn(&mut Partition, &Call<'_>) -> Result<bool, Stop>;
 
+/// Runs all groups of a split command, which `call.args` begins with, as one. `Ok(false)` if they are not as it wants them,
+/// with nothing changed and nothing replied: then each runs by itself. A stop changes nothing either.
+pub type GroupsHandler = fn(&mut Partition, &Call<'_>, &mut Reply) -> Result<bool, Stop>;
+
 /// Runs on the connection's own lane; touches no key.
 pub type SessionHandler = fn(&mut SessionContext<'_>, Args<'_>, &mut Reply) -> Result<(), SessionStop>;
 
@@ -91,6 +95,8 @@ pub enum Run {
         atomic: Option<KeyCheck>,
         /// Runs for every group before the first one does, so that no group has to wait; its answer is not asked for.
         prepare: Option<KeyCheck>,
+        /// The short way where all groups live in one partition: it looks every key up and reads every operand once.
+        together: Option<GroupsHandler>,
     },
     /// Every lane reports, the connection's lane makes the reply.
     Report {

@@ -145,6 +145,7 @@ pub const COMMANDS: &[Command] = &[
             merge: Merge::Array,
             atomic: None,
             prepare: None,
+            together: None,
         },
     },
     Command {
@@ -162,6 +163,7 @@ pub const COMMANDS: &[Command] = &[
             merge: Merge::Ok,
             atomic: Some(mset_check),
             prepare: None,
+            together: Some(mset_groups),
         },
     },
     Command {
@@ -179,6 +181,7 @@ pub const COMMANDS: &[Command] = &[
             merge: Merge::OneIfDone,
             atomic: Some(msetnx_check),
             prepare: None,
+            together: None,
         },
     },
     Command {
@@ -383,6 +386,25 @@ fn mset(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handle
     partition.set_string(call.args.get(0), call.args.get(1), 0, call.now_ms)?;
     reply.ok();
     Ok(())
+}
+
+/// All pairs of an MSET.
+fn mset_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Result<bool, Stop> {
+    let pairs = || {
+        (0..call.args.len())
+            .step_by(2)
+            .map(|start| call.args.range(start..start + 2))
+    };
+    for pair in pairs() {
+        partition.check_key(pair.get(0))?;
+        check_value_len(partition, pair.get(1).len())?;
+        partition.warm(pair.get(0))?;
+    }
+    for pair in pairs() {
+        partition.set_string(pair.get(0), pair.get(1), 0, call.now_ms)?;
+    }
+    reply.ok();
+    Ok(true)
 }
 
 fn mset_check(partition: &mut Partition, call: &Call<'_>) -> Result<bool, Stop> {

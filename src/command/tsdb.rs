@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::config::TimeUnit;
-use crate::lane::{DecodedRange, Handled, Partition, RangeQuery, RangeRead, Stop};
+use crate::lane::{DecodedRange, FoundSample, Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::refusal::Refusal;
 use crate::resp::number::{parse_f64, parse_i64, parse_u64};
 use crate::resp::{Args, Reply, SampleWriter};
@@ -12,6 +12,9 @@ use crate::series::{Columns, DEFAULT_QUALITY, Sample};
 use super::plan::Plan;
 use super::session::{SessionContext, SessionStop};
 use super::{Call, Command, Flags, KeySpec, Merge, Run};
+
+/// Arguments per sample: key, timestamp, value.
+const TSDB_MSET_STEP: usize = 3;
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
@@ -61,11 +64,12 @@ pub const COMMANDS: &[Command] = &[
         syntax: "key timestamp|* value [key timestamp|* value ...]",
         summary: "Stores samples of any keys, all or nothing.",
         run: Run::Split {
-            step: 3,
+            step: TSDB_MSET_STEP,
             handler: set_group,
             merge: Merge::Ok,
             atomic: Some(check_group),
             prepare: None,
+            together: Some(set_groups),
         },
     },
     Command {
@@ -168,6 +172,36 @@ fn parse_group(partition: &Partition, call: &Call<'_>) -> Result<Sample, Refusal
         value: parse_value(call.args.get(2))?,
         quality: DEFAULT_QUALITY,
     })
+}
+
+/// All samples of a TSDB_MSET into series that are there and have no rules.
+fn set_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Result<bool, Stop> {
+    let mut found = partition.lend_found_samples();
+    let outcome = find_groups(partition, call, &mut found);
+    if let Ok(true) = outcome {
+        for (member, sample) in &found {
+            partition.put_sample(*member, *sample, call.now_ms);
+        }
+        reply.ok();
+    }
+    partition.return_found_samples(found);
+    outcome
+}
+
+fn find_groups(
+    partition: &mut Partition,
+    call: &Call<'_>,
+    found: &mut Vec<FoundSample>,
+) -> Result<bool, Stop> {
+    for start in (0..call.args.len()).step_by(TSDB_MSET_STEP) {
+        let args = call.args.range(start..start + TSDB_MSET_STEP);
+        let sample = parse_group(partition, &Call { args, ..*call })?;
+        match partition.find_plain_series(args.get(0), call.now_ms)? {
+            Some((place, member)) if !partition.has_rules(place) => found.push((member, sample)),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 fn check_group(partition: &mut Partition, call: &Call<'_>) -> Result<bool, Stop> {

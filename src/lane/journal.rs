@@ -189,15 +189,21 @@ impl JournalBuffer {
     /// Adds [`Operation::Sample`].
     #[inline]
     pub fn sample(&mut self, series_id: u64, timestamp: i64, value: f64, quality: u8) {
-        self.bytes
-            .push(if quality == 0 { SAMPLE } else { SAMPLE_WITH_QUALITY });
-        self.push_varint(series_id);
-        self.push_varint(zigzag(timestamp.wrapping_sub(self.last_timestamp)));
+        // One growth of the buffer, by a constant: what is not needed of it is taken back.
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; SAMPLE_MAX_BYTES]);
+        let operation = self.bytes.last_chunk_mut::<SAMPLE_MAX_BYTES>();
+        let operation = operation.expect("invariant: so many bytes were just added");
+        operation[0] = if quality == 0 { SAMPLE } else { SAMPLE_WITH_QUALITY };
+        let mut len = put_varint(operation, 1, series_id);
+        let distance = timestamp.wrapping_sub(self.last_timestamp);
+        len = put_varint(operation, len, zigzag(distance));
         self.last_timestamp = timestamp;
-        self.bytes.extend_from_slice(&value.to_le_bytes());
-        if quality != 0 {
-            self.bytes.push(quality);
-        }
+        operation[len..len + 8].copy_from_slice(&value.to_le_bytes());
+        len += 8;
+        operation[len] = quality;
+        len += usize::from(quality != 0);
+        self.bytes.truncate(start + len);
     }
 
     /// Adds [`Operation::Flush`].
@@ -292,6 +298,21 @@ impl JournalBuffer {
         }
         self.bytes.push(value as u8);
     }
+}
+
+/// Longest [`Operation::Sample`]: its tag, two integers of 64 bits, the value, the quality.
+const SAMPLE_MAX_BYTES: usize = 1 + 2 * 10 + 8 + 1;
+
+/// Writes `value` at `position` and returns the position behind it.
+#[inline(always)]
+fn put_varint(out: &mut [u8; SAMPLE_MAX_BYTES], mut position: usize, mut value: u64) -> usize {
+    while value >= 0x80 {
+        out[position] = value as u8 | 0x80;
+        position += 1;
+        value >>= 7;
+    }
+    out[position] = value as u8;
+    position + 1
 }
 
 fn zigzag(value: i64) -> u64 {

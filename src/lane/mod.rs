@@ -57,6 +57,7 @@ pub use recovery::{Evidence, OpenedPartition, void_batches};
 pub use rewrite::{RewriteJob, Rewritten};
 pub use rewrites::{SeriesWalk, TierTotals};
 pub use rules::{RolledUp, RollupRead, RuleEnds, bucketing_of};
+pub use samples::FoundSample;
 pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};
 pub use series_state::{SealedState, Series};
 pub use stop::{Handled, Job, Stop, Wait};

@@ -25,6 +25,7 @@ use super::labels::LabelTable;
 use super::loading::{LoadedKey, LoadedValue, load_key};
 use super::outbox::Outbox;
 use super::rewrites::{Rewrites, TierTotals};
+use super::samples::FoundSample;
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
 use super::warmed::WarmedReads;
@@ -135,6 +136,8 @@ pub struct Partition {
     /// Sums over all series, and the same as last written.
     pub(super) tier_totals: TierTotals,
     pub(super) stored_tier_totals: TierTotals,
+    /// Lent to commands on many series.
+    pub(super) found_samples: Vec<FoundSample>,
     /// Series to seal with the open record.
     pub(super) seal_due: Vec<u32>,
     /// Ids whose rows are to be deleted with the open record.

@@ -196,6 +196,7 @@ impl OpenedPartition {
             decoded: RefCell::default(),
             tier_totals,
             stored_tier_totals: tier_totals,
+            found_samples: Vec::new(),
             seal_due: Vec::new(),
             dropped_series: Vec::new(),
             flushed: false,

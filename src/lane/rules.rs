@@ -161,7 +161,7 @@ impl Partition {
 
     /// True if samples of the key at `place` are rolled up.
     #[inline]
-    pub(super) fn has_rules(&self, place: usize) -> bool {
+    pub fn has_rules(&self, place: usize) -> bool {
         self.properties(place)
             .is_some_and(|properties| !properties.rules.is_empty())
     }

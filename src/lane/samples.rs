@@ -13,7 +13,25 @@ use super::properties::PLAIN_DATA_TYPE;
 use super::series_state::{SealedState, Series};
 use super::stop::Stop;
 
+/// Place in the slab of a series, and what it is about to be given.
+pub type FoundSample = (u32, Sample);
+
+/// Samples for which a partition keeps room from command to command.
+const FOUND_SAMPLES_MAX: usize = 4_096;
+
 impl Partition {
+    /// An empty list, with room from last time, to be given back to [`Partition::return_found_samples`].
+    pub fn lend_found_samples(&mut self) -> Vec<FoundSample> {
+        std::mem::take(&mut self.found_samples)
+    }
+
+    /// Takes back what [`Partition::lend_found_samples`] has lent.
+    pub fn return_found_samples(&mut self, mut found: Vec<FoundSample>) {
+        found.clear();
+        found.shrink_to(FOUND_SAMPLES_MAX);
+        self.found_samples = found;
+    }
+
     /// Adds a sample to the series of `key` and `data_type`, creating both if needed. An equal timestamp is replaced.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! TS.ADD, TS.MADD, TS.INCRBY and TS.DECRBY: adding samples, and what becomes of duplicates.
 
 use crate::command::{Call, Command, Merge, Run};
-use crate::lane::{Handled, Partition, RangeQuery, Stop};
+use crate::lane::{FoundSample, Handled, Partition, RangeQuery, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 use crate::series::{DuplicatePolicy, Ignore, Sample};
@@ -17,11 +17,12 @@ use super::{facts, texts};
 pub const COMMANDS: &[Command] = &[
     facts::ADD.command(Run::Owner { key: 1, handler: add }),
     facts::MADD.command(Run::Split {
-        step: 3,
+        step: MADD_STEP,
         handler: add_group,
         merge: Merge::Each,
         atomic: None,
         prepare: Some(prepare_group),
+        together: Some(add_groups),
     }),
     facts::INCRBY.command(Run::Owner {
         key: 1,
@@ -33,6 +34,8 @@ pub const COMMANDS: &[Command] = &[
     }),
 ];
 
+/// Arguments per sample: key, timestamp, value.
+const MADD_STEP: usize = 3;
 /// Shortest TS.ADD with options.
 const ADD_ARGS_WITH_OPTIONS_MIN: usize = 5;
 
@@ -119,6 +122,49 @@ fn add_one(partition: &mut Partition, call: &Call<'_>) -> Result<i64, Stop> {
         None => return Err(texts::KEY_MISSING.into()),
     };
     store(partition, found, sample, None, now_ms)
+}
+
+/// All samples of a TS.MADD, each newer than all before it in a series that is there and has no rules.
+fn add_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Result<bool, Stop> {
+    let mut found = partition.lend_found_samples();
+    let are_found = find_groups(partition, call, &mut found);
+    if are_found {
+        reply.array(found.len());
+        for (index, (member, sample)) in found.iter().enumerate() {
+            let newest = partition.series_at(*member).newest();
+            if newest.is_none_or(|newest| sample.timestamp > newest) {
+                partition.put_sample(*member, *sample, call.now_ms);
+                reply.integer(sample.timestamp);
+            } else {
+                // An earlier group was about the same series.
+                let args = call.args.range(index * MADD_STEP..(index + 1) * MADD_STEP);
+                let added = add_group(partition, &Call { args, ..*call }, reply);
+                assert!(
+                    added.is_ok(),
+                    "invariant: what is newer than all on disk is not looked for there"
+                );
+            }
+        }
+    }
+    partition.return_found_samples(found);
+    Ok(are_found)
+}
+
+fn find_groups(partition: &mut Partition, call: &Call<'_>, found: &mut Vec<FoundSample>) -> bool {
+    for start in (0..call.args.len()).step_by(MADD_STEP) {
+        let args = call.args.range(start..start + MADD_STEP);
+        let Ok(sample) = parse_sample(partition, call, args.get(1), args.get(2)) else {
+            return false;
+        };
+        let Ok(Some((place, member))) = partition.find_plain_series(args.get(0), call.now_ms) else {
+            return false;
+        };
+        if partition.has_rules(place) || !is_newest(partition, place, member, sample) {
+            return false;
+        }
+        found.push((member, sample));
+    }
+    true
 }
 
 /// Makes sure that [`add_group`] will not have to wait once the first group has run.
@@ -212,6 +258,16 @@ fn store(
     }
 }
 
+/// Whether a sample is newer than all of its series, which ignores none.
+#[inline]
+fn is_newest(partition: &Partition, place: usize, member: u32, sample: Sample) -> bool {
+    let newest = partition.series_at(member).newest();
+    newest.is_none_or(|newest| sample.timestamp > newest)
+        && partition
+            .properties(place)
+            .is_none_or(|properties| properties.ignore == Ignore::default())
+}
+
 #[inline]
 fn decide(
     partition: &Partition,
@@ -220,14 +276,14 @@ fn decide(
     sample: Sample,
     on_duplicate: Option<DuplicatePolicy>,
 ) -> Result<Decision, Stop> {
+    if is_newest(partition, place, member, sample) {
+        return Ok(Decision::Put(sample.value));
+    }
     let series = partition.series_at(member);
     let properties = partition.properties(place);
     let newest = series.newest();
     let ignore = properties.map(|properties| properties.ignore);
     let is_in_order = newest.is_none_or(|newest| sample.timestamp > newest);
-    if is_in_order && ignore.is_none_or(|ignore| ignore == Ignore::default()) {
-        return Ok(Decision::Put(sample.value));
-    }
     let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
     let age = newest.map_or(0, |newest| newest.saturating_sub(sample.timestamp));
     if retention > 0 && age > retention {

@@ -17,7 +17,7 @@ SOAK_RUNS ?= 2000
 # One profile for everything: a second one would compile RocksDB a second time.
 CARGO_FLAGS := --release --locked
 
-.PHONY: help run test test-rust test-load test-python soak bench bench-full fmt clippy build build-load deps deps-test venv \
+.PHONY: help run test test-rust test-load test-python soak bench bench-full bars fmt clippy build build-load deps deps-test venv \
 	clean-data
 
 help: ## Print this list
@@ -48,6 +48,12 @@ bench-full: build build-load ## The same for an hour: Valkey, VictoriaMetrics, l
 	@.ci/install-packages bench
 	bench/compare --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BENCH_WRITE) --rounds 5 --seconds 4 \
 		--peer redis --peer valkey --late --open-loop --open-loop-seconds 60 --victoria $(BENCH_ARGS)
+
+# `make bars BARS_WRITE=` prints only.
+BARS_WRITE ?= --write bench/BARS.md --curves bench/curves
+
+bars: build build-load ## Latency over 10 minutes, 10,000 connections, a long run, a million series: BARS_ARGS=--short
+	bench/bars --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BARS_WRITE) $(BARS_ARGS)
 
 build-load: deps ## Build the load generator alone: no RocksDB, half a minute
 	cargo build $(CARGO_FLAGS) -p ticklane-load

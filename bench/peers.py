@@ -96,9 +96,9 @@ def start_redis_like(name, binary, arguments, parent):
     return Server(name, command, data_dir, port, arguments.server_core)
 
 
-def start_ticklane(arguments, parent, *settings):
-    """ticklane with one lane on the server's core, or the stand-in of --server-cmd."""
-    port, data_dir = free_port(), tempfile.mkdtemp(prefix="ticklane-", dir=parent)
+def start_ticklane(arguments, parent, *settings, data_dir=None):
+    """ticklane with one lane on the server's core, or the stand-in of --server-cmd; `data_dir` may have data."""
+    port, data_dir = free_port(), data_dir or tempfile.mkdtemp(prefix="ticklane-", dir=parent)
     if arguments.server_cmd:
         command = shlex.split(arguments.server_cmd.format(port=port, dir=data_dir))
     else:

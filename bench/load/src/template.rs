@@ -141,16 +141,17 @@ impl Template {
                 build("TS.RANGE", &parts, 1, range(count, false))
             }
             Kind::TsMrange(count) => {
-                let parts = [Timestamp, TimestampEnd, Fixed("FILTER"), Key("group=g")];
+                let group = format!("group={series}g");
+                let parts = [Timestamp, TimestampEnd, Fixed("FILTER"), Key(&group)];
                 build("TS.MRANGE", &parts, 1, range(count, true))
             }
         }
     }
 
-    /// `TS.CREATE series LABELS group g<number>`; the number of the group is the second key of the item.
+    /// `TS.CREATE series LABELS group <prefix>g<number>`: other prefixes, those of other runs, have other groups.
     pub fn create_series(names: &Names, series: u64, group: u64) -> Vec<u8> {
         let key = format!("{}{series:0KEY_DIGITS$}", names.series_prefix);
-        let group = format!("g{group:0KEY_DIGITS$}");
+        let group = format!("{}g{group:0KEY_DIGITS$}", names.series_prefix);
         let mut bytes = b"*5\r\n".to_vec();
         for argument in ["TS.CREATE", &key, "LABELS", "group", &group] {
             push_argument(&mut bytes, argument.as_bytes());
@@ -256,7 +257,7 @@ mod tests {
     fn a_series_is_created_with_its_group() {
         let bytes = Template::create_series(&names(), 7, 1);
         let expected = "*5\r\n$9\r\nTS.CREATE\r\n$18\r\nstock_000000000007\r\n$6\r\nLABELS\r\n$5\r\ngroup\r\n\
-            $13\r\ng000000000001\r\n";
+            $19\r\nstock_g000000000001\r\n";
         assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     }
 }

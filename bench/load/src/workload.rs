@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use crate::reply::ReplyKind;
 
-/// Largest N of a workload such as `tsdb_mset:N`.
-const COUNT_MAX: u32 = 100_000;
+/// Largest N of a workload such as `ts_range:N`; a server's own limits may be lower.
+const COUNT_MAX: u32 = 1_000_000;
 
 /// One kind of command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

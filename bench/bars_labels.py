@@ -19,7 +19,8 @@ MILLISECONDS_MAX = 10
 START_MS = 1_750_000_000_000
 # Sealing begins after `storage.head_idle`; then keys leave memory at the next checkpoints.
 EVICTION_SECONDS_MAX = 300
-EVICTED_SHARE = 0.1
+EVICTING_BYTES_MIN = 100_000
+UNCHANGED_SECONDS = 10
 IN_MEMORY = ("storage.series_memory=64 GiB", "storage.read_cache=8 GiB", "storage.head_idle=1 d")
 EVICTED = ("storage.series_memory=8 MiB", "storage.read_cache=8 MiB", "storage.head_idle=1 s",
            "storage.checkpoint_interval=5 s")
@@ -91,11 +92,11 @@ def wait_for_eviction(server):
     """Waits until the server keeps little of the series in memory; returns the MiB that it still keeps."""
     client = wire.Client(server.port)
     client.ask("SAVE")
-    deadline, most = time.monotonic() + EVICTION_SECONDS_MAX, 1
+    deadline, kept, unchanged = time.monotonic() + EVICTION_SECONDS_MAX, 0, 0
     while True:
-        kept = int(client.info("memory")["used_memory_dataset"])
-        most = max(most, kept)
-        if kept < most * EVICTED_SHARE or time.monotonic() > deadline:
+        before, kept = kept, int(client.info("memory")["used_memory_dataset"])
+        unchanged = unchanged + 1 if abs(kept - before) < EVICTING_BYTES_MIN else 0
+        if unchanged == UNCHANGED_SECONDS or time.monotonic() > deadline:
             client.close()
             return kept / 2**20
         bars_load.progress(f"labels: waiting for eviction, {kept / 2**20:.0f} MiB in memory")

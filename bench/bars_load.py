@@ -1,5 +1,6 @@
 """Sections that send a steady load: latency at half the peak rate, many connections, a long mixed run."""
 
+import dataclasses
 import pathlib
 import resource
 import subprocess
@@ -61,20 +62,36 @@ class Probe:
         return float(printed)
 
 
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """What the server had used at a time."""
+
+    at: float
+    mib: float
+    cpu_seconds: float
+    waited_seconds: float
+
+
 class Watch:
-    """Called each second of a run: shows progress and keeps the server's memory."""
+    """Called each second of a run: shows progress and keeps what the server has used."""
 
     def __init__(self, server, name, seconds):
         self.server, self.name, self.seconds = server, name, seconds
         self.begin = time.monotonic()
-        self.resident = []
+        self.moments = []
 
     def __call__(self):
-        elapsed = time.monotonic() - self.begin
-        self.resident.append((elapsed, resident_mib(self.server)))
-        if len(self.resident) % 10 == 0:
-            progress(f"{self.name}: {elapsed:.0f} of about {self.seconds:.0f} s, "
-                     f"{self.resident[-1][1]:.0f} MiB resident")
+        server, now = self.server, time.monotonic()
+        mib = resident_mib(server)
+        self.moments.append(Moment(now, mib, server.cpu_seconds(), server.lane_waited_seconds()))
+        if len(self.moments) % 10 == 0:
+            elapsed = now - self.begin
+            progress(f"{self.name}: {elapsed:.0f} of about {self.seconds:.0f} s, {mib:.0f} MiB resident")
+
+    def before_the_end(self, seconds):
+        """The moment so long before the last one."""
+        wanted = self.moments[-1].at - seconds
+        return min(self.moments, key=lambda moment: abs(moment.at - wanted))
 
 
 def resident_mib(server):
@@ -110,8 +127,8 @@ def latency(arguments, parent):
         "Wanted: p99 under 1 ms, p99.9 under 5 ms, no pause over 50 ms.",
         "",
         "| arriving together | peak/s | rate/s | p50 ms | p99 ms | p99.9 ms | max ms | verdict "
-        "| generator late p99.9 / max ms | probe ms | checkpoints | stalls | MiB at the end |",
-        "|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|",
+        "| generator late p99.9 / max ms | probe ms | waited | checkpoints | stalls | MiB at the end |",
+        "|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     for depth in arguments.depths:
         server = peers.start_ticklane(arguments, parent)
@@ -130,10 +147,12 @@ def latency_row(arguments, server, depth):
     rate = peak["commands_per_second"] * PEAK_SHARE
     watch = Watch(server, f"latency P={depth} at {rate:,.0f}/s", arguments.seconds)
     before, probe = counters(server), Probe(arguments.client_core)
+    begin, waited = time.monotonic(), server.lane_waited_seconds()
     out = curve(arguments, f"half-peak-p{depth}")
     report = runs.run_load(
         arguments, server, "tsdb_set", depth, *series, "stock_h_", *out, rate=rate, each_second=watch
     )
+    waited = (server.lane_waited_seconds() - waited) / (time.monotonic() - begin)
     overslept, after = probe.stop(), counters(server)
     times, lag = report["latency"], report["lag"]
     p50, p99, p999, longest = (times[name] / 1e3 for name in ("p50", "p99", "p999", "max"))
@@ -142,7 +161,7 @@ def latency_row(arguments, server, depth):
     return (
         f"| {depth} | {peak['commands_per_second']:,.0f} | {report['commands_per_second']:,.0f} "
         f"| {p50:.3f} | {p99:.3f} | {p999:.3f} | {longest:.1f} | {verdict} "
-        f"| {lag['p999'] / 1e3:.2f} / {lag['max'] / 1e3:.1f} | {overslept:.1f} "
+        f"| {lag['p999'] / 1e3:.2f} / {lag['max'] / 1e3:.1f} | {overslept:.1f} | {waited:.1%} "
         f"| {after['checkpoints'] - before['checkpoints']} "
         f"| {after['commit_stalls'] - before['commit_stalls']} | {resident_mib(server):.0f} |"
     )
@@ -212,9 +231,10 @@ def soak(arguments, parent):
         disk_mib = peers.directory_bytes(server.data_dir)[0] / 2**20
     finally:
         server.stop()
-    by_second, peak = report["commands_by_second"], max(mib for _, mib in watch.resident)
+    by_second, peak = report["commands_by_second"], max(moment.mib for moment in watch.moments)
     span = min(60, max(1, len(by_second) // 4))
     first, last = (sum(part) / len(part) for part in (by_second[:span], by_second[-span:]))
+    costs = [cpu_micros(report, watch, start, span)[0] for start in (0, len(by_second) - span)]
     grown = {name: after[name] - before[name] for name in COUNTED}
     lines = [
         "## A long mixed run at full speed",
@@ -229,26 +249,38 @@ def soak(arguments, parent):
         "|---|--:|--:|---|",
         f"| last {span} s against the first {span} s, commands/s | {last:,.0f} / {first:,.0f} = {last / first:.2f} "
         f"| 0.9 | {met(last >= 0.9 * first)} |",
+        f"| the same by the server's CPU, us per command | {costs[1]:.2f} / {costs[0]:.2f} | | |",
         f"| most resident memory | {peak:,.0f} MiB | {budget:,.0f} MiB | {met(peak <= budget)} |",
         "",
-        "| from second | commands/s | p99 ms, median of the seconds | longest second's p99 ms | resident MiB |",
-        "|--:|--:|--:|--:|--:|",
+        "| from second | commands/s | CPU us per command | waited | p99 ms, median of the seconds "
+        "| worst second's p99 ms | resident MiB |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    return lines + soak_rows(report, watch.resident)
+    return lines + soak_rows(report, watch)
 
 
-def soak_rows(report, resident):
+def cpu_micros(report, watch, start, seconds):
+    """The server's CPU time per command, and the share of time that the lane waited, from a second of the run on."""
+    total = len(report["commands_by_second"])
+    begin, end = watch.before_the_end(total - start), watch.before_the_end(total - start - seconds)
+    commands = sum(report["commands_by_second"][start:start + seconds])
+    elapsed = max(end.at - begin.at, 1e-9)
+    used = (end.cpu_seconds - begin.cpu_seconds) / max(commands, 1) * 1e6
+    return used, (end.waited_seconds - begin.waited_seconds) / elapsed
+
+
+def soak_rows(report, watch):
     """The run in equal parts."""
     by_second, p99 = report["commands_by_second"], report["p99_by_second"]
     step = max(1, -(-len(by_second) // SOAK_ROWS_MAX))
     lines = []
     for begin in range(0, len(by_second), step):
         part, times = by_second[begin:begin + step], sorted(p99[begin:begin + step])
-        # Memory was read at whole seconds from the start of the process, the warm-up included.
-        near = min(resident, key=lambda read, at=begin + step: abs(read[0] - at))
+        used, waited = cpu_micros(report, watch, begin, len(part))
+        mib = watch.before_the_end(len(by_second) - begin - len(part)).mib
         lines.append(
-            f"| {begin} | {sum(part) / len(part):,.0f} | {times[len(times) // 2] / 1e3:.2f} "
-            f"| {times[-1] / 1e3:.2f} | {near[1]:,.0f} |"
+            f"| {begin} | {sum(part) / len(part):,.0f} | {used:.2f} | {waited:.0%} "
+            f"| {times[len(times) // 2] / 1e3:.2f} | {times[-1] / 1e3:.2f} | {mib:,.0f} |"
         )
     return lines
 

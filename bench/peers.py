@@ -70,6 +70,12 @@ class Server:
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def lane_waited_seconds(self):
+        """How long the busiest thread, the lane, was ready to run and others had its core."""
+        tasks = pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+        ran = [tuple(map(int, (task / "schedstat").read_text().split()[:2])) for task in tasks]
+        return max(ran)[1] / 1e9
+
     def halt(self):
         """Stops the process and leaves its data."""
         if self.process.poll() is None:

@@ -102,13 +102,14 @@ def start_redis_like(name, binary, arguments, parent):
     return Server(name, command, data_dir, port, arguments.server_core)
 
 
-def start_ticklane(arguments, parent, *settings, data_dir=None):
-    """ticklane with one lane on the server's core, or the stand-in of --server-cmd; `data_dir` may have data."""
+def start_ticklane(arguments, parent, *settings, data_dir=None, lanes=1):
+    """ticklane with a lane on the server's core, or the stand-in of --server-cmd; `data_dir` may have data."""
     port, data_dir = free_port(), data_dir or tempfile.mkdtemp(prefix="ticklane-", dir=parent)
     if arguments.server_cmd:
         command = shlex.split(arguments.server_cmd.format(port=port, dir=data_dir))
     else:
-        command = [arguments.server, "serve", "--bind", "127.0.0.1", "--port", str(port), "--lanes", "1"]
+        command = [arguments.server, "serve", "--bind", "127.0.0.1", "--port", str(port)]
+        command += ["--lanes", str(lanes)]
         command += ["--cores", str(arguments.server_core), "--data-dir", data_dir]
         ports = [f"business.{name}.port=0" for name in BUSINESSES_WITH_PORT]
         for setting in ["server.lane_port_base=0", *ports, *settings, *arguments.set]:

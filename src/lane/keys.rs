@@ -81,12 +81,19 @@ impl Entry {
     }
 }
 
+/// Places that the eviction clock passes per call: hardly any where nothing may go, else half a millisecond's worth.
+const CLOCK_STEPS_MIN: usize = 512;
+const CLOCK_STEPS_MAX: usize = 32_768;
+/// It walks farther when one in so many places could do without its entry.
+const CLOCK_WORTHWHILE_ONE_IN: usize = 16;
+
 /// Hash table of entries; see the head of the file.
 pub struct KeyTable {
     entries: HashTable<Entry>,
     hasher: DefaultHashBuilder,
     memory_bytes: usize,
     clock_hand: usize,
+    clock_steps: usize,
 }
 
 impl Default for KeyTable {
@@ -96,6 +103,7 @@ impl Default for KeyTable {
             hasher: DefaultHashBuilder::default(),
             memory_bytes: 0,
             clock_hand: 0,
+            clock_steps: CLOCK_STEPS_MIN,
         }
     }
 }
@@ -247,23 +255,40 @@ impl KeyTable {
         self.entries.iter()
     }
 
-    /// Moves the clock hand over `steps` places and returns the places of entries that were not used since it last
-    /// passed and that `may_go` lets go.
-    pub fn clock(&mut self, steps: usize, mut may_go: impl FnMut(&Entry) -> bool) -> Vec<usize> {
+    /// Moves the clock hand on and returns the places of at most `victims_max` entries that were not used since it last
+    /// passed and that `may_go` lets go. Where many may go it walks farther with each call; where none may, it hardly
+    /// walks at all.
+    pub fn clock(&mut self, victims_max: usize, mut may_go: impl FnMut(&Entry) -> bool) -> Vec<usize> {
         let places = self.places();
-        let mut victims = Vec::new();
+        let steps = self.clock_steps.clamp(CLOCK_STEPS_MIN, CLOCK_STEPS_MAX);
+        let (mut victims, mut spared) = (Vec::new(), 0);
         for _ in 0..steps.min(places) {
+            if victims.len() == victims_max {
+                break;
+            }
             self.clock_hand = (self.clock_hand + 1) % places.max(1);
             let place = self.clock_hand;
             let Some(entry) = self.entries.get_bucket_mut(place) else {
                 continue;
             };
+            if !may_go(entry) {
+                continue;
+            }
             if entry.referenced {
                 entry.referenced = false;
-            } else if may_go(entry) {
+                spared += 1;
+            } else {
                 victims.push(place);
             }
         }
+        let found = victims.len() + spared;
+        self.clock_steps = if found * CLOCK_WORTHWHILE_ONE_IN >= steps {
+            steps * 2
+        } else if found == 0 {
+            steps / 2
+        } else {
+            steps
+        };
         victims
     }
 }
@@ -290,11 +315,31 @@ mod tests {
         for key in [b"a", b"b", b"c"] {
             table.insert(key, Value::Absent, 0, StoredKey::default());
         }
-        assert!(table.clock(table.places(), |_| true).is_empty());
+        assert!(table.clock(9, |_| true).is_empty());
         let used = table.find(b"b").unwrap();
         table.at_mut(used).referenced = true;
-        let victims = table.clock(table.places(), |_| true);
+        let victims = table.clock(9, |_| true);
         assert_eq!(victims.len(), 2);
         assert!(!victims.contains(&used));
+    }
+
+    #[test]
+    fn the_clock_hurries_only_where_entries_may_go() {
+        let mut table = KeyTable::default();
+        let keys: Vec<String> = (0..100_000).map(|number| format!("key:{number}")).collect();
+        for key in &keys {
+            table.insert(key.as_bytes(), Value::Absent, 0, StoredKey::default());
+        }
+        assert!((0..100).all(|_| table.clock(2_048, |_| false).is_empty()));
+        assert_eq!(table.clock_steps, CLOCK_STEPS_MIN / 2, "nothing may go");
+        let mut calls = 0;
+        while table.len() > 1_000 {
+            for place in table.clock(2_048, |_| true) {
+                table.remove(place);
+            }
+            calls += 1;
+        }
+        assert!(calls < 200, "{calls} calls, a second at the usual heartbeat");
+        assert!(table.clock(10, |_| true).len() <= 10);
     }
 }

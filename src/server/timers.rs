@@ -27,6 +27,7 @@ pub async fn heartbeat_loop(shell: Rc<LaneShell>) {
     while !lifecycle::stop_requested() {
         glommio::timer::sleep(beat).await;
         let now_ms = shell.lane.borrow().clock.now_ms();
+        evict(&shell);
         if now_ms >= expiry_at {
             expiry_at = now_ms + expiry_ms;
             expire(&shell, now_ms);
@@ -86,17 +87,32 @@ fn expire(shell: &Rc<LaneShell>, now_ms: i64) {
 /// those that no longer are.
 const DECODED_FADING: usize = 64;
 
+/// What each of this lane's `partitions` may keep in memory.
+fn budget(shell: &LaneShell, partitions: usize) -> MemoryBudget {
+    let storage = &shell.shared.config.storage;
+    let lanes = shell.shared.directory.lanes();
+    MemoryBudget {
+        read_cache_bytes: storage.read_cache_bytes / partitions,
+        series_bytes: storage.series_memory_bytes / lanes / partitions,
+    }
+}
+
+/// Lets go of keys that are over budget. At every beat: new keys come by the hundred thousand a second.
+fn evict(shell: &LaneShell) {
+    let mut lane = shell.lane.borrow_mut();
+    let budget = budget(shell, lane.partitions.len().max(1));
+    for (_, partition) in lane.open_partitions() {
+        partition.evict(&budget);
+    }
+}
+
 fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
     let storage = &shell.shared.config.storage;
     let mut checkpoints_due = Vec::new();
     {
         let mut lane = shell.lane.borrow_mut();
         let partitions = lane.partitions.len().max(1);
-        let lanes = shell.shared.directory.lanes();
-        let budget = MemoryBudget {
-            read_cache_bytes: storage.read_cache_bytes / partitions,
-            series_bytes: storage.series_memory_bytes / lanes / partitions,
-        };
+        let budget = budget(shell, partitions);
         let decoded_bytes: usize = lane
             .open_partitions()
             .map(|(_, partition)| partition.decoded_bytes())
@@ -109,7 +125,6 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
             if let Some(sweep) = sweeps.get_mut(place) {
                 partition.sweep_series(sweep, now_ms, over_budget);
             }
-            partition.evict(&budget);
             if partition.has_changes() {
                 shell.commits.note(place, false);
             }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBPath, DBRecoveryMode, Env,
-    InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBPath,
+    DBRecoveryMode, Env, InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
 };
 
 use super::error::{StoreError, StoreOperation};
@@ -93,6 +93,8 @@ impl Compression {
 /// A database starts with small buffers so that one never written costs little: RocksDB preallocates its log by the
 /// largest of them. [`super::Database::grow_buffers`] raises them at the first real load.
 pub(super) const IDLE_WRITE_BUFFER_BYTES: usize = 256 << 10;
+/// Pieces of the index and the filter of a table, each cached by itself.
+const METADATA_BLOCK_BYTES: usize = 4 << 10;
 /// A table file is merged soon after it was written if so many of so many neighbouring rows, or this share of all its
 /// rows, are deletions: what they delete takes far more room than they do, which by size alone would start nothing.
 const DELETIONS_MIN: usize = 64;
@@ -167,6 +169,12 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
         layout::KV | layout::SERIES => {
             table.set_bloom_filter(10.0, false);
             table.set_block_size(4 << 10);
+            // In one piece, the filter of a table of some million rows is larger than a shard of the block cache: it
+            // could never be kept, and each look-up would read all of it.
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            table.set_partition_filters(true);
+            table.set_metadata_block_size(METADATA_BLOCK_BYTES);
+            table.set_pin_top_level_index_and_filter(true);
             cf.set_memtable_whole_key_filtering(true);
             cf.set_memtable_prefix_bloom_ratio(0.02);
         }

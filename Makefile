@@ -17,7 +17,7 @@ SOAK_RUNS ?= 2000
 # One profile for everything: a second one would compile RocksDB a second time.
 CARGO_FLAGS := --release --locked
 
-.PHONY: help run test test-rust test-load test-python soak bench bench-full bars fmt clippy build build-load deps deps-test venv \
+.PHONY: help run test test-rust test-load test-python soak bench bench-full bars knobs fmt clippy build build-load deps deps-test venv \
 	clean-data
 
 help: ## Print this list
@@ -54,6 +54,9 @@ BARS_WRITE ?= --write bench/BARS.md --curves bench/curves
 
 bars: build build-load ## Latency over 10 minutes, 10,000 connections, a long run, a million series: BARS_ARGS=--short
 	bench/bars --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BARS_WRITE) $(BARS_ARGS)
+
+knobs: build build-load ## What settings cost, in CPU time and bytes: the tables of tuning.md; KNOBS_ARGS="--only KEY"
+	bench/knobs --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(KNOBS_ARGS)
 
 build-load: deps ## Build the load generator alone: no RocksDB, half a minute
 	cargo build $(CARGO_FLAGS) -p ticklane-load

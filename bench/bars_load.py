@@ -21,8 +21,8 @@ ACTIVE_RATE = 1.0
 ACTIVE_SECONDS_MAX = 120
 IDLE_SECONDS_MAX = 60
 MIXTURE = "tsdb_set=30,ts_add=20,set=20,get=20,tsdb_get:100=5,tsdb_mset:10=5"
-SOAK_DEPTH = 16
-SOAK_ROWS_MAX = 20
+ENDURANCE_DEPTH = 16
+ENDURANCE_ROWS_MAX = 20
 # Sleeps for a millisecond again and again; prints the longest oversleep in milliseconds when its input ends.
 PROBE = """
 import select, sys, time
@@ -218,15 +218,15 @@ def connections_row(name, count, report):
     )
 
 
-def soak(arguments, parent):
+def endurance(arguments, parent):
     """A mixed load as fast as it goes."""
     server = peers.start_ticklane(arguments, parent)
     try:
         budget = memory_budget_mib(server)
-        watch = Watch(server, "soak", arguments.seconds)
+        watch = Watch(server, "endurance", arguments.seconds)
         before = counters(server)
-        options = ["-s", SERIES, *curve(arguments, "soak")]
-        report = runs.run_load(arguments, server, MIXTURE, SOAK_DEPTH, *options, each_second=watch)
+        options = ["-s", SERIES, *curve(arguments, "endurance")]
+        report = runs.run_load(arguments, server, MIXTURE, ENDURANCE_DEPTH, *options, each_second=watch)
         after = counters(server)
         disk_mib = peers.directory_bytes(server.data_dir)[0] / 2**20
     finally:
@@ -239,7 +239,7 @@ def soak(arguments, parent):
     lines = [
         "## A long mixed run at full speed",
         "",
-        f"`{MIXTURE}`, {runs.CONNECTIONS} connections, {SOAK_DEPTH} in flight on each, {SERIES:,} series, "
+        f"`{MIXTURE}`, {runs.CONNECTIONS} connections, {ENDURANCE_DEPTH} in flight on each, {SERIES:,} series, "
         f"{arguments.minutes:.3g} minutes: {report['commands']:,} commands, {grown['checkpoints']:,} checkpoints, "
         f"{grown['commit_stalls']:,} stalls, {disk_mib:,.0f} MiB on disk at the end.",
         "The budget is what the settings allow: `block_cache`, `write_buffers`, `series_memory`, and `read_cache` "
@@ -256,7 +256,7 @@ def soak(arguments, parent):
         "| worst second's p99 ms | resident MiB |",
         "|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    return lines + soak_rows(report, watch)
+    return lines + endurance_rows(report, watch)
 
 
 def cpu_micros(report, watch, start, seconds):
@@ -269,10 +269,10 @@ def cpu_micros(report, watch, start, seconds):
     return used, (end.waited_seconds - begin.waited_seconds) / elapsed
 
 
-def soak_rows(report, watch):
+def endurance_rows(report, watch):
     """The run in equal parts."""
     by_second, p99 = report["commands_by_second"], report["p99_by_second"]
-    step = max(1, -(-len(by_second) // SOAK_ROWS_MAX))
+    step = max(1, -(-len(by_second) // ENDURANCE_ROWS_MAX))
     lines = []
     for begin in range(0, len(by_second), step):
         part, times = by_second[begin:begin + step], sorted(p99[begin:begin + step])

@@ -112,8 +112,8 @@ def labels(arguments, parent):
         cpu = server.cpu_seconds()
         seconds = create(server.port, series)
         cpu = server.cpu_seconds() - cpu
-        notes.append(f"creating (TS.ADD with LABELS, one connection): {seconds:.1f} s, {series / seconds:,.0f}/s, "
-                     f"{cpu / series * 1e6:.1f} us of the server's CPU each")
+        notes.append(f"creating (TS.ADD with LABELS, one connection): {seconds:.1f} s, "
+                     f"{series / seconds:,.0f}/s, {cpu / series * 1e6:.1f} us of the server's CPU each")
         notes.append(f"all in memory: {bars_load.resident_mib(server):,.0f} MiB resident")
         rows += measure(server, series, "in memory")
     finally:
@@ -122,8 +122,8 @@ def labels(arguments, parent):
     try:
         create(server.port, series)
         kept = wait_for_eviction(server)
-        notes.append(f"evicted: {kept:.1f} MiB of keys and series kept, {bars_load.resident_mib(server):,.0f} "
-                     "MiB resident")
+        notes.append(f"evicted: {kept:.1f} MiB of keys and series kept, "
+                     f"{bars_load.resident_mib(server):,.0f} MiB resident")
         rows += measure(server, series, "evicted")
         begin = time.perf_counter()
         server.halt()
@@ -141,10 +141,10 @@ def labels(arguments, parent):
     return [
         "## Label index",
         "",
-        f"{series:,} series with 5 labels and a sample each; queries that match {MATCHING} of them, {QUERIES} of "
-        "each kind, all different, one client that waits for each. Wanted: single-digit milliseconds.",
-        "`evicted`: nearly nothing of the series is in memory, RocksDB's caches are as they are; `restarted`: "
-        "nothing is, only the kernel has read the files before.",
+        f"{series:,} series with 5 labels and a sample each; queries that match {MATCHING} of them, {QUERIES} "
+        "of each kind, all different, one client that waits for each. Wanted: single-digit milliseconds.",
+        "`evicted`: nearly nothing of the series is in memory, RocksDB's caches are as they are; "
+        "`restarted`: nothing is, only the kernel has read the files before.",
         "",
         "| state | command | filter | first ms | p50 ms | p99 ms | max ms | server CPU ms | verdict |",
         "|---|---|---|--:|--:|--:|--:|--:|---|",

@@ -121,9 +121,9 @@ def latency(arguments, parent):
     lines = [
         "## Latency at half the peak rate",
         "",
-        f"TSDB_SET in {SERIES:,} series over {runs.CONNECTIONS} connections, open loop (latency counts from when a "
-        f"command was due), {arguments.minutes:.3g} minutes at {PEAK_SHARE:.0%} of what a closed loop of the same "
-        "depth had reached before.",
+        f"TSDB_SET in {SERIES:,} series over {runs.CONNECTIONS} connections, open loop (latency counts from when "
+        f"a command was due), {arguments.minutes:.3g} minutes at {PEAK_SHARE:.0%} of what a closed loop of the "
+        "same depth had reached before.",
         "Wanted: p99 under 1 ms, p99.9 under 5 ms, no pause over 50 ms.",
         "",
         "| arriving together | peak/s | rate/s | p50 ms | p99 ms | p99.9 ms | max ms | verdict "
@@ -175,16 +175,16 @@ def connections(arguments, parent):
     active, idle = min(arguments.active, room), min(arguments.idle, room - runs.CONNECTIONS)
     lines = ["## Many connections", ""]
     if active < arguments.active or idle < arguments.idle:
-        lines += [f"The limit of open files on this machine is {limit:,}: {idle:,} of {arguments.idle:,} idle "
-                  f"and {active:,} of {arguments.active:,} active connections are all that fit.", ""]
+        lines += [f"The limit of open files on this machine is {limit:,}: {idle:,} of {arguments.idle:,} "
+                  f"idle and {active:,} of {arguments.active:,} active connections are all that fit.", ""]
     lines += [
-        f"Active: GET of {arguments.keyspace:,} keys, {ACTIVE_RATE:g} a second on each connection, open loop. "
-        f"Idle: so many beside {runs.CONNECTIONS} that are active, asked for a PING at the end.",
-        "Memory per connection is the growth of the server's resident memory from before connecting to the end, "
-        "caches included, divided by the connections. Beyond 20,000 they come from 127.0.0.2 and so on.",
+        f"Active: GET of {arguments.keyspace:,} keys, {ACTIVE_RATE:g} a second on each connection, open "
+        f"loop. Idle: so many beside {runs.CONNECTIONS} that are active, asked for a PING at the end.",
+        "Memory per connection is the growth of the server's resident memory from before connecting to the "
+        "end, caches included, divided by the connections. Beyond 20,000 they come from 127.0.0.2 and so on.",
         "",
-        "| connections | wanted | p50 ms | p99 ms | p99.9 ms | max ms | KiB per connection, connected / at the end "
-        "| lost | verdict |",
+        "| connections | wanted | p50 ms | p99 ms | p99.9 ms | max ms "
+        "| KiB per connection, connected / at the end | lost | verdict |",
         "|---|---|--:|--:|--:|--:|--:|--:|---|",
     ]
     seconds = min(ACTIVE_SECONDS_MAX, arguments.seconds)
@@ -239,16 +239,16 @@ def endurance(arguments, parent):
     lines = [
         "## A long mixed run at full speed",
         "",
-        f"`{MIXTURE}`, {runs.CONNECTIONS} connections, {ENDURANCE_DEPTH} in flight on each, {SERIES:,} series, "
-        f"{arguments.minutes:.3g} minutes: {report['commands']:,} commands, {grown['checkpoints']:,} checkpoints, "
-        f"{grown['commit_stalls']:,} stalls, {disk_mib:,.0f} MiB on disk at the end.",
-        "The budget is what the settings allow: `block_cache`, `write_buffers`, `series_memory`, and `read_cache` "
-        "and `decoded_cache` of each lane.",
+        f"`{MIXTURE}`, {runs.CONNECTIONS} connections, {ENDURANCE_DEPTH} in flight on each, {SERIES:,} "
+        f"series, {arguments.minutes:.3g} minutes: {report['commands']:,} commands, "
+        f"{grown['checkpoints']:,} checkpoints, {grown['commit_stalls']:,} stalls, {disk_mib:,.0f} MiB on disk at the end.",
+        "The budget is what the settings allow: `block_cache`, `write_buffers`, `series_memory`, and "
+        "`read_cache` and `decoded_cache` of each lane.",
         "",
         "| what | measured | wanted | verdict |",
         "|---|--:|--:|---|",
-        f"| last {span} s against the first {span} s, commands/s | {last:,.0f} / {first:,.0f} = {last / first:.2f} "
-        f"| 0.9 | {met(last >= 0.9 * first)} |",
+        f"| last {span} s against the first {span} s, commands/s | {last:,.0f} / {first:,.0f} "
+        f"= {last / first:.2f} | 0.9 | {met(last >= 0.9 * first)} |",
         f"| the same by the server's CPU, us per command | {costs[1]:.2f} / {costs[0]:.2f} | | |",
         f"| most resident memory | {peak:,.0f} MiB | {budget:,.0f} MiB | {met(peak <= budget)} |",
         "",
@@ -260,7 +260,7 @@ def endurance(arguments, parent):
 
 
 def cpu_micros(report, watch, start, seconds):
-    """The server's CPU time per command, and the share of time that the lane waited, from a second of the run on."""
+    """From a second of the run on: the server's CPU time per command, the share of time that the lane waited."""
     total = len(report["commands_by_second"])
     begin, end = watch.before_the_end(total - start), watch.before_the_end(total - start - seconds)
     commands = sum(report["commands_by_second"][start:start + seconds])
@@ -288,7 +288,8 @@ def endurance_rows(report, watch):
 def memory_budget_mib(server):
     """What the settings of the running server allow its caches and buffers."""
     settings = pathlib.Path(f"/proc/{server.pid}/cmdline").read_bytes().decode().split("\0")
-    given = dict(word.removeprefix("storage.").split("=", 1) for word in settings if word.startswith("storage."))
+    storage = (word.removeprefix("storage.") for word in settings if word.startswith("storage."))
+    given = dict(word.split("=", 1) for word in storage)
     default = {"block_cache": 256, "write_buffers": 256, "series_memory": 256, "read_cache": 64,
                "decoded_cache": 64}
     factors = {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}

@@ -103,7 +103,7 @@ def start_redis_like(name, binary, arguments, parent):
 
 
 def start_ticklane(arguments, parent, *settings, data_dir=None, lanes=1):
-    """ticklane with a lane on the server's core, or the stand-in of --server-cmd; `data_dir` may have data."""
+    """ticklane with a lane on the server's core, or --server-cmd in its place; `data_dir` may hold data."""
     port, data_dir = free_port(), data_dir or tempfile.mkdtemp(prefix="ticklane-", dir=parent)
     if arguments.server_cmd:
         command = shlex.split(arguments.server_cmd.format(port=port, dir=data_dir))

@@ -46,7 +46,7 @@ class Client:
 
     def milliseconds(self, *words):
         """How long the reply took to arrive whole, and the reply."""
-        # Taking a long reply apart would cost more than it took: the end is known by the reply to a PING behind it.
+        # Taking a long reply apart costs more than it took: the end is known by the reply to a PING behind it.
         request, end = encode(*words) + encode("PING"), b"+PONG\r\n"
         begin = time.perf_counter()
         self.socket.sendall(request)

@@ -121,8 +121,8 @@ def latency(arguments, parent):
     lines = [
         "## Latency at half the peak rate",
         "",
-        f"TSDB_SET in {SERIES:,} series over {runs.CONNECTIONS} connections, open loop (latency counts from when "
-        f"a command was due), {arguments.minutes:.3g} minutes at {PEAK_SHARE:.0%} of what a closed loop of the "
+        f"TSDB_SET in {SERIES:,} series over {runs.CONNECTIONS} connections, open loop (latency counts from "
+        f"when a command was due), {arguments.minutes:.3g} minutes at {PEAK_SHARE:.0%} of what a closed loop of the "
         "same depth had reached before.",
         "Wanted: p99 under 1 ms, p99.9 under 5 ms, no pause over 50 ms.",
         "",
@@ -241,7 +241,8 @@ def endurance(arguments, parent):
         "",
         f"`{MIXTURE}`, {runs.CONNECTIONS} connections, {ENDURANCE_DEPTH} in flight on each, {SERIES:,} "
         f"series, {arguments.minutes:.3g} minutes: {report['commands']:,} commands, "
-        f"{grown['checkpoints']:,} checkpoints, {grown['commit_stalls']:,} stalls, {disk_mib:,.0f} MiB on disk at the end.",
+        f"{grown['checkpoints']:,} checkpoints, {grown['commit_stalls']:,} stalls, "
+        f"{disk_mib:,.0f} MiB on disk at the end.",
         "The budget is what the settings allow: `block_cache`, `write_buffers`, `series_memory`, and "
         "`read_cache` and `decoded_cache` of each lane.",
         "",
@@ -260,7 +261,7 @@ def endurance(arguments, parent):
 
 
 def cpu_micros(report, watch, start, seconds):
-    """From a second of the run on: the server's CPU time per command, the share of time that the lane waited."""
+    """From a second of the run on: the server's CPU time per command, the share of time the lane waited."""
     total = len(report["commands_by_second"])
     begin, end = watch.before_the_end(total - start), watch.before_the_end(total - start - seconds)
     commands = sum(report["commands_by_second"][start:start + seconds])

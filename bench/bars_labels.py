@@ -21,6 +21,8 @@ START_MS = 1_750_000_000_000
 EVICTION_SECONDS_MAX = 300
 EVICTING_BYTES_MIN = 100_000
 UNCHANGED_SECONDS = 10
+# Of a series: it has several hundred while it is in memory.
+EVICTED_BYTES = 4
 IN_MEMORY = ("storage.series_memory=64 GiB", "storage.read_cache=8 GiB", "storage.head_idle=1 d")
 EVICTED = ("storage.series_memory=8 MiB", "storage.read_cache=8 MiB", "storage.head_idle=1 s",
            "storage.checkpoint_interval=5 s")
@@ -88,7 +90,7 @@ def measure(server, series, state):
     return rows
 
 
-def wait_for_eviction(server):
+def wait_for_eviction(server, series):
     """Waits until the server keeps little of the series in memory; returns the MiB that it still keeps."""
     client = wire.Client(server.port)
     client.ask("SAVE")
@@ -96,7 +98,8 @@ def wait_for_eviction(server):
     while True:
         before, kept = kept, int(client.info("memory")["used_memory_dataset"])
         unchanged = unchanged + 1 if abs(kept - before) < EVICTING_BYTES_MIN else 0
-        if unchanged == UNCHANGED_SECONDS or time.monotonic() > deadline:
+        is_little = kept < EVICTED_BYTES * series
+        if is_little or unchanged == UNCHANGED_SECONDS or time.monotonic() > deadline:
             client.close()
             return kept / 2**20
         bars_load.progress(f"labels: waiting for eviction, {kept / 2**20:.0f} MiB in memory")
@@ -121,7 +124,7 @@ def labels(arguments, parent):
     server = peers.start_ticklane(arguments, parent, *EVICTED)
     try:
         create(server.port, series)
-        kept = wait_for_eviction(server)
+        kept = wait_for_eviction(server, series)
         notes.append(f"evicted: {kept:.1f} MiB of keys and series kept, "
                      f"{bars_load.resident_mib(server):,.0f} MiB resident")
         rows += measure(server, series, "evicted")

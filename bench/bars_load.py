@@ -122,8 +122,8 @@ def latency(arguments, parent):
         "## Latency at half the peak rate",
         "",
         f"TSDB_SET in {SERIES:,} series over {runs.CONNECTIONS} connections, open loop (latency counts from "
-        f"when a command was due), {arguments.minutes:.3g} minutes at {PEAK_SHARE:.0%} of what a closed loop of "
-        "the same depth had reached before.",
+        f"when a command was due), {arguments.minutes:.3g} minutes at {PEAK_SHARE:.0%} of what a closed loop "
+        "of the same depth had reached before.",
         "Wanted: p99 under 1 ms, p99.9 under 5 ms, no pause over 50 ms.",
         "",
         "| arriving together | peak/s | rate/s | p50 ms | p99 ms | p99.9 ms | max ms | verdict "

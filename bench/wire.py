@@ -48,6 +48,7 @@ class Client:
         """How long the reply took to arrive whole, and the reply."""
         # Taking a long reply apart costs more than it took: the end is known by the reply to a PING behind it.
         request, end = encode(*words) + encode("PING"), b"+PONG\r\n"
+        self.buffer, self.position = self.buffer[self.position:], 0
         begin = time.perf_counter()
         self.socket.sendall(request)
         while not self.buffer.endswith(end):

@@ -1,7 +1,7 @@
 //! Finding series keys by their labels, in the key table and in `kv`.
 //!
-//! Of the values that a filter names, the rarest decides the work: the postings are walked side by side, and the first
-//! list that ends has all candidates. Each candidate is then judged by its own labels. The table is right about every
+//! Of the values that a filter names, the rarest decides the work: postings are sorted by key, and where one list stands
+//! the others jump to. What stands in all of them is then judged by its own labels. The table is right about every
 //! key that it has; `kv` is right about all others, as long as no checkpoint completes between the look at the one and
 //! at the other: then the query is repeated.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::series::{Label, SeriesProperties};
 use crate::store::layout::{self, KvRow};
-use crate::store::{Database, Reach, Read, StoreError};
+use crate::store::{Database, Reach, Read, RowCursor, StoreError};
 
 use super::loading::split_series_payload;
 use super::partition::Partition;
@@ -26,6 +26,9 @@ pub type LabelTest = Arc<dyn Fn(&[Label]) -> bool + Send + Sync>;
 const WARMED_QUERIES_MAX: usize = 64;
 /// Keys looked at before a label that only `kv` knows is taken to be in use.
 const SAMPLE_KEYS_PER_LABEL: usize = 64;
+
+/// Steps to the next row of a list before it is searched: a search costs about as much as so many steps.
+const STEPS_BEFORE_SEEK: usize = 8;
 
 /// Which keys are wanted.
 #[derive(Clone)]
@@ -142,50 +145,78 @@ fn stored_matches(
     Ok(Read::Known(found))
 }
 
-/// Keys of the shortest of the lists that the filter names.
+/// The keys that `kv` lists under one value of a label, ascending.
+struct ValueRows<'a> {
+    prefix: Vec<u8>,
+    rows: RowCursor<'a>,
+}
+
+impl ValueRows<'_> {
+    /// The first key that is not below `target`, which never goes back; `None` if there is none.
+    fn at_least(&mut self, target: &[u8]) -> Result<Read<Option<&[u8]>>, StoreError> {
+        let mut steps = 0;
+        while let Read::Known(Some((row, _))) = self.rows.current()?
+            && row.get(self.prefix.len()..).unwrap_or(b"") < target
+        {
+            if steps == STEPS_BEFORE_SEEK {
+                self.rows.seek(&[&self.prefix, target].concat());
+                break;
+            }
+            self.rows.advance();
+            steps += 1;
+        }
+        Ok(match self.rows.current()? {
+            Read::Cold => Read::Cold,
+            Read::Known(row) => Read::Known(row.map(|(row, _)| row.get(self.prefix.len()..).unwrap_or(b""))),
+        })
+    }
+}
+
+/// The least key of any of the values that is not below `target`.
+fn least(values: &mut [ValueRows<'_>], target: &[u8]) -> Result<Read<Option<Vec<u8>>>, StoreError> {
+    let mut least: Option<&[u8]> = None;
+    for value in values {
+        match value.at_least(target)? {
+            Read::Cold => return Ok(Read::Cold),
+            Read::Known(Some(key)) if least.is_none_or(|least| key < least) => least = Some(key),
+            Read::Known(_) => {}
+        }
+    }
+    Ok(Read::Known(least.map(<[u8]>::to_vec)))
+}
+
+/// Keys that stand in all of the lists that the filter names: each list in turn jumps to where the one before stands.
 fn candidates(
     store: &Database,
     query: &LabelQuery,
     reach: Reach,
 ) -> Result<Read<Vec<Box<[u8]>>>, StoreError> {
-    struct List<'a> {
-        cursors: Vec<(usize, crate::store::RowCursor<'a>)>,
-        keys: Vec<Box<[u8]>>,
-    }
-    let mut lists: Vec<List<'_>> = query
-        .equalities
-        .iter()
-        .map(|(name, values)| List {
-            cursors: values
-                .iter()
-                .map(|value| {
-                    let prefix_len = layout::label_prefix(name, Some(value)).len();
-                    (prefix_len, store.label_rows(name, Some(value), reach))
-                })
-                .collect(),
-            keys: Vec::new(),
-        })
-        .collect();
-    loop {
+    let rows = |(name, values): &NamedValues| -> Vec<ValueRows<'_>> {
+        let of_value = |value: &Box<[u8]>| ValueRows {
+            prefix: layout::label_prefix(name, Some(value)),
+            rows: store.label_rows(name, Some(value), reach),
+        };
+        values.iter().map(of_value).collect()
+    };
+    let mut lists: Vec<Vec<ValueRows<'_>>> = query.equalities.iter().map(rows).collect();
+    let (mut found, mut target) = (Vec::new(), Vec::new());
+    'target: while !lists.is_empty() {
         for list in &mut lists {
-            let Some((prefix_len, cursor)) = list.cursors.last_mut() else {
-                return Ok(Read::Known(std::mem::take(&mut list.keys)));
-            };
-            match cursor.current()? {
+            match least(list, &target)? {
                 Read::Cold => return Ok(Read::Cold),
-                Read::Known(Some((row, _))) => {
-                    list.keys.push(row.get(*prefix_len..).unwrap_or(b"").into());
-                    cursor.advance();
+                Read::Known(None) => break 'target,
+                Read::Known(Some(key)) if key > target => {
+                    target = key;
+                    continue 'target;
                 }
-                Read::Known(None) => {
-                    list.cursors.pop();
-                }
+                Read::Known(Some(_)) => {}
             }
         }
-        if lists.is_empty() {
-            return Ok(Read::Known(Vec::new()));
-        }
+        found.push(Box::from(target.as_slice()));
+        // The least key above this one.
+        target.push(0);
     }
+    Ok(Read::Known(found))
 }
 
 impl Partition {

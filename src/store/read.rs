@@ -273,6 +273,11 @@ impl RowCursor<'_> {
         self.rows.next();
     }
 
+    /// Moves to the first row that is not below `row`.
+    pub fn seek(&mut self, row: &[u8]) {
+        self.rows.seek(row);
+    }
+
     /// Moves to the first row behind all that begin with `prefix`, a [`layout::label_prefix`].
     pub fn seek_behind(&mut self, prefix: &[u8]) {
         let mut behind = prefix.to_vec();

@@ -40,6 +40,8 @@ pub struct BucketAggregation {
     pub(super) starts_at_zero: bool,
     /// Value of the last sample of the closed buckets, if an aggregator needs it.
     carried: f64,
+    /// Whether a closed bucket has a sample that is not NaN.
+    pub(super) has_number: bool,
     /// The first row in which a counter was seen.
     pub(super) first_counter: Option<(usize, FirstCounter)>,
     pub(super) units_per_second: f64,
@@ -67,6 +69,7 @@ impl BucketAggregation {
             guess: 0,
             starts_at_zero: true,
             carried: f64::NAN,
+            has_number: false,
             first_counter: None,
             units_per_second: 1e3,
             scratch: Scratch::default(),
@@ -156,8 +159,12 @@ impl BucketAggregation {
     /// Whether the first `limit` rows are known, so that a query for the oldest rows can stop reading. The
     /// bucket that is being filled does not count, nor do empty ones.
     pub fn is_full(&self, limit: usize) -> bool {
-        // The average over time of the last row reaches out to the next sample.
-        self.starts.len() >= limit && (!self.needs.area || self.statistics.is_counted())
+        let knows_next = self.statistics.is_counted();
+        // The average over time of the last row reaches out to the next sample, and empty buckets before the
+        // first row are reported only if there is a number behind them.
+        self.starts.len() >= limit
+            && (!self.needs.area || knows_next)
+            && (!self.spec.empty || self.has_number || knows_next)
     }
 
     /// Makes the bucket of the timestamp the open one.
@@ -186,6 +193,7 @@ impl BucketAggregation {
             return;
         };
         let statistics = &self.statistics;
+        self.has_number |= statistics.is_counted();
         let aggregators = &self.spec.aggregators;
         let reported = self.spec.empty
             || aggregators

@@ -212,14 +212,13 @@ impl Case {
                 .collect();
         }
         let around = self.surroundings();
-        let over_time = self.aggregators.contains(&Aggregator::TimeWeightedAverage);
         let numbers = self.numbers();
         let mut first = buckets.keys().next().copied();
         let mut last = buckets.keys().next_back().copied();
-        if over_time && around.before.is_some() && numbers.iter().any(|point| point.0 >= self.from) {
+        if around.before.is_some() && numbers.iter().any(|point| point.0 >= self.from) {
             first = Some(self.start_of(self.from)).filter(|_| first.is_some() || around.after.is_some());
         }
-        if over_time && around.after.is_some() && numbers.iter().any(|point| point.0 <= self.to) {
+        if around.after.is_some() && numbers.iter().any(|point| point.0 <= self.to) {
             last = Some(self.start_of(self.to)).filter(|_| last.is_some() || around.before.is_some());
         }
         match (first, last) {

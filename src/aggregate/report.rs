@@ -10,14 +10,14 @@ use crate::aggregate::rows::Rows;
 use crate::aggregate::statistics::{Point, Statistics};
 use crate::series::Sample;
 
-/// What is around the samples that were fed: `twa`, `increase`, `rate`, and `last` before
-/// the first sample, look at it.
+/// What is around the samples that were fed: `twa`, `increase`, `rate`, `last` before the first sample, and
+/// empty buckets at the edges of the range look at it.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings {
     /// The queried range, both inclusive: averages over time do not reach beyond it.
     pub from: i64,
     pub to: i64,
-    /// The last sample before `from` and the first behind `to` that is not NaN.
+    /// The last sample before `from` and the first behind `to` that pass the filters and are not NaN.
     pub before: Option<Sample>,
     pub after: Option<Sample>,
 }
@@ -123,8 +123,8 @@ impl BucketAggregation {
     /// If no sample is older than time 0, a bucket that starts before it is reported as starting at 0, as
     /// RedisTimeSeries does; series with negative timestamps get their buckets as they are.
     ///
-    /// With EMPTY, buckets between the first and the last with samples are filled in; if `twa` is asked
-    /// for, those at the edges of the queried range too, as long as there are samples on both sides.
+    /// With EMPTY, buckets without samples are filled in between the first and the last with samples, and at
+    /// the edges of the queried range too, as long as there are samples on both sides.
     ///
     /// # Errors
     /// If EMPTY makes more values than [`EMPTY_VALUES_MAX`].
@@ -309,17 +309,25 @@ impl Filling<'_> {
             .extend_from_slice(&aggregation.values[row * width..][..width]);
     }
 
-    /// First and last empty bucket of a gap.
+    /// First and last empty bucket of a gap; None at an edge that has samples on one side only.
     fn bounds(&self, gap: usize) -> Option<(Bucket, Bucket)> {
         let (bucketing, starts) = (&self.aggregation.spec.bucketing, &self.aggregation.starts);
-        let around = self.neighbours.and_then(|neighbours| neighbours.around(gap));
+        let has_number = self.aggregation.has_number;
+        let before = Surroundings::point(self.surroundings.before);
+        let after = Surroundings::point(self.surroundings.after);
         let first = match gap.checked_sub(1) {
             Some(row) => bucketing.following(bucketing.bucket_of(starts[row]))?,
-            None => bucketing.bucket_of(self.surroundings.from.max(around?.0.timestamp)),
+            None if has_number || after.is_some() => {
+                bucketing.bucket_of(self.surroundings.from.max(before?.timestamp))
+            }
+            None => return None,
         };
         let last = match starts.get(gap) {
             Some(&start) => bucketing.preceding(bucketing.bucket_of(start))?,
-            None => bucketing.bucket_of(self.surroundings.to.min(around?.1.timestamp)),
+            None if has_number || before.is_some() => {
+                bucketing.bucket_of(self.surroundings.to.min(after?.timestamp))
+            }
+            None => return None,
         };
         (first.start <= last.start).then_some((first, last))
     }

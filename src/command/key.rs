@@ -1,5 +1,6 @@
 //! DEL, EXISTS, TYPE, SCAN and other commands of any key.
 
+mod dump;
 mod inspect;
 mod keyspace;
 mod transfer;
@@ -96,6 +97,34 @@ pub const COMMANDS: &[Command] = &[
             atomic: None,
             prepare: None,
             together: None,
+        },
+    },
+    Command {
+        name: "DUMP",
+        arity: 2,
+        flags: READ,
+        keys: KeySpec::FIRST,
+        group: "generic",
+        since: "2.6.0",
+        syntax: "key",
+        summary: "Returns everything a key holds as bytes of this server's own format.",
+        run: Run::Owner {
+            key: 1,
+            handler: dump::dump,
+        },
+    },
+    Command {
+        name: "RESTORE",
+        arity: -4,
+        flags: GROW,
+        keys: KeySpec::FIRST,
+        group: "generic",
+        since: "2.6.0",
+        syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        summary: "Creates a key of what DUMP has returned.",
+        run: Run::Owner {
+            key: 1,
+            handler: dump::restore,
         },
     },
     Command {

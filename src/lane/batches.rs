@@ -34,19 +34,38 @@ pub struct Batches {
     running: Option<BatchId>,
     /// No new holds: a checkpoint waits for the present ones to end.
     gated: bool,
+    /// Commands that nobody may interrupt wait for a read midway: see [`Batches::freeze`].
+    frozen: bool,
 }
+
+/// The batch of a read that holds keep nobody from: of one that who holds keys himself waits for.
+pub const READS_PAST_HOLDS: BatchId = BatchId::MAX;
 
 impl Batches {
     /// True if no key is held: the hot path's only check.
     #[inline]
     pub fn holds_nothing(&self) -> bool {
-        self.holders.is_empty() && self.holder_of_all.is_none()
+        self.holders.is_empty() && self.holder_of_all.is_none() && !self.frozen
     }
 
     /// True if a command outside of `batch` may not touch `key` now.
     pub fn is_held(&self, key: &[u8], batch: Option<BatchId>) -> bool {
+        if batch == Some(READS_PAST_HOLDS) {
+            return false;
+        }
         let held_by_other = |holder: Option<&BatchId>| holder.is_some_and(|holder| Some(*holder) != batch);
-        held_by_other(self.holder_of_all.as_ref()) || held_by_other(self.holders.get(key))
+        self.frozen || held_by_other(self.holder_of_all.as_ref()) || held_by_other(self.holders.get(key))
+    }
+
+    /// Commands that nobody may interrupt, which have begun, wait for a read (`true`), or go on (`false`). Until
+    /// then every key is held and the open record, which has a part of what they do, is not written.
+    pub fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    /// True if the open record may not be written now.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
     }
 
     /// The batch whose commands run right now.
@@ -62,6 +81,7 @@ impl Batches {
         }
         let others = self.holders.values().any(|holder| *holder != id);
         if (all_keys && others)
+            || self.frozen
             || keys.iter().any(|key| self.is_held(key, Some(id)))
             || self.is_held_whole(id)
         {
@@ -243,6 +263,20 @@ mod tests {
         batches.release(1);
         assert!(batches.holds_nothing() && batches.try_hold(3, &[], true));
         assert!(batches.is_held(b"z", None));
+    }
+
+    #[test]
+    fn a_frozen_partition_holds_every_key() {
+        let mut batches = Batches::default();
+        assert!(batches.try_hold(1, &[b"a"], false));
+        batches.freeze(true);
+        assert!(batches.is_frozen() && !batches.holds_nothing());
+        assert!(batches.is_held(b"z", None) && batches.is_held(b"a", Some(1)));
+        assert!(!batches.is_held(b"z", Some(READS_PAST_HOLDS)));
+        assert!(!batches.try_hold(2, &[b"b"], false) && !batches.try_hold(3, &[], true));
+        batches.freeze(false);
+        assert!(!batches.is_held(b"a", Some(1)) && batches.is_held(b"a", None));
+        assert!(batches.try_hold(2, &[b"b"], false));
     }
 
     #[test]

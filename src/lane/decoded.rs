@@ -153,6 +153,12 @@ impl DecodedChunks {
         self.make_room(0);
     }
 
+    /// Lets everything go.
+    pub(super) fn clear(&mut self) {
+        let series: Vec<u64> = self.by_series.keys().copied().collect();
+        series.into_iter().for_each(|series_id| self.forget(series_id));
+    }
+
     fn kept(&self, slot: u32) -> Option<&Kept> {
         self.slots.get(slot as usize).and_then(Option::as_ref)
     }

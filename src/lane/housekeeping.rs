@@ -173,8 +173,9 @@ impl Partition {
         }
     }
 
-    /// Drops every clean entry: CACHE CLEAR. Returns how many.
+    /// Drops every clean entry and every chunk that is kept decoded: CACHE CLEAR. Returns how many entries.
     pub fn clear_cache(&mut self) -> u64 {
+        self.decoded.borrow_mut().clear();
         let before = self.keys.len();
         let completed = self.completed_epoch;
         let clean: Vec<usize> = (0..self.keys.places())

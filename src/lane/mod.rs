@@ -42,7 +42,7 @@ use crate::metrics::{LaneCounters, LatencyTable};
 use crate::refusal::Refusal;
 use crate::series::EncodeScratch;
 
-pub use batches::Batches;
+pub use batches::{Batches, READS_PAST_HOLDS};
 pub use checkpoint::CheckpointStep;
 pub use chunk_walk::{ChunkFacts, ChunkJob, ChunkWalk, ChunksFound};
 pub use commit::Committed;
@@ -61,7 +61,7 @@ pub use samples::FoundSample;
 pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};
 pub use series_state::{SealedState, Series};
 pub use stop::{Handled, Job, Stop, Wait};
-pub use visit::RangeVisitor;
+pub use visit::{RangeCount, RangeVisitor};
 pub use warmed::Warmed;
 pub use watches::ClientId;
 

@@ -29,6 +29,44 @@ pub trait RangeVisitor {
     fn is_full(&self) -> bool;
 }
 
+/// Counts the samples of a range without looking at more of them than it has to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RangeCount {
+    /// So many.
+    pub samples: u64,
+    /// Timestamps of the oldest and of the newest one; `None` without samples.
+    pub ends: Option<(i64, i64)>,
+}
+
+impl RangeCount {
+    fn add(&mut self, samples: usize, first: i64, last: i64) {
+        self.samples += samples as u64;
+        self.ends = Some((self.ends.map_or(first, |ends| ends.0), last));
+    }
+}
+
+impl RangeVisitor for RangeCount {
+    fn samples(&mut self, columns: &Columns, within: Range<usize>) {
+        let timestamps = columns.timestamps.get(within).unwrap_or(&[]);
+        if let [first, .., last] | [first @ last] = timestamps {
+            self.add(timestamps.len(), *first, *last);
+        }
+    }
+
+    fn summary(&mut self, summary: &ChunkSummary) -> bool {
+        self.add(summary.count, summary.first_timestamp, summary.last_timestamp);
+        true
+    }
+
+    fn takes_summaries(&self) -> bool {
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
 impl Partition {
     /// Shows the samples of the range in the series at `member` to `visitor`; limit and order of `query` do not count.
     /// What is left is a job for the blocking pool: then the visitor has seen a part only, and another one has to see
@@ -157,5 +195,51 @@ impl RangeJob {
             rows.advance();
         }
         Ok(Read::Known(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::test_support::test_partition;
+    use crate::series::{EncodeScratch, Sample};
+
+    #[test]
+    fn ranges_are_counted_chunk_by_chunk() {
+        let mut partition = test_partition();
+        for timestamp in 0..50_000_i64 {
+            let added = partition.add_sample(b"k", 0, Sample::new(timestamp * 2, 1.0), 0);
+            assert!(added.is_ok());
+        }
+        let member = partition.find_series(b"k", 0, 0).ok().flatten().unwrap();
+        let count = |partition: &Partition, from: i64, to: i64| {
+            let mut count = RangeCount::default();
+            let query = RangeQuery {
+                from,
+                to,
+                limit: usize::MAX,
+                reverse: false,
+            };
+            match partition.visit_range(member, query, &mut count).unwrap() {
+                None => count,
+                Some(job) => {
+                    count = RangeCount::default();
+                    job.visit(&mut count).unwrap();
+                    count
+                }
+            }
+        };
+        for sealed in [false, true] {
+            if sealed {
+                partition.request_seal(member);
+                partition.commit(&mut EncodeScratch::default());
+                assert!(partition.series_at(member).is_sealed());
+            }
+            let all = count(&partition, i64::MIN, i64::MAX);
+            assert_eq!((all.samples, all.ends), (50_000, Some((0, 99_998))), "{sealed}");
+            let some = count(&partition, 3, 70_001);
+            assert_eq!((some.samples, some.ends), (34_999, Some((4, 70_000))), "{sealed}");
+            assert_eq!(count(&partition, 3, 3), RangeCount::default());
+        }
     }
 }

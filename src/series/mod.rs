@@ -11,6 +11,7 @@ pub mod compaction;
 pub mod defaults;
 pub mod error;
 pub mod merge;
+pub mod payload;
 pub mod properties;
 pub mod sample;
 pub mod summary;

@@ -240,6 +240,11 @@ fn commit_changed(shell: &Rc<LaneShell>) -> bool {
             queue.fail(place);
             continue;
         };
+        if partition.batches.is_frozen() {
+            commits.changed.set(true);
+            stalled.push(place);
+            continue;
+        }
         match partition.commit(&mut lane.scratch) {
             Committed::Written { bytes } => {
                 commits.written.set(commits.open.get());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::command::{CommandId, decode_open_bucket};
 use crate::lane::outbox::OutboxEntry;
-use crate::lane::{RolledUp, RuleEnds, Stop, Wait};
+use crate::lane::{READS_PAST_HOLDS, RolledUp, RuleEnds, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Proto;
 use crate::series::Sample;
@@ -200,7 +200,12 @@ pub type FetchedBucket = (Box<[u8]>, Option<Sample>);
 
 /// Asks the owners of sources for the open buckets of their rules. A source that is gone, or whose partition is closed,
 /// has none.
-pub async fn fetch_open_buckets(shell: &Rc<LaneShell>, ends: Vec<RuleEnds>) -> Vec<FetchedBucket> {
+pub async fn fetch_open_buckets(
+    shell: &Rc<LaneShell>,
+    ends: Vec<RuleEnds>,
+    holds: bool,
+) -> Vec<FetchedBucket> {
+    let batch = holds.then_some(READS_PAST_HOLDS);
     let Some(command) = shell.shared.commands.find(b"TS.RULE.OPEN") else {
         return Vec::new();
     };
@@ -211,7 +216,7 @@ pub async fn fetch_open_buckets(shell: &Rc<LaneShell>, ends: Vec<RuleEnds>) -> V
             fetched.push((destination, None));
             continue;
         };
-        let new_hop = || (Hop::new(DELIVERING, Proto::Resp2, None), Vec::new());
+        let new_hop = || (Hop::new(DELIVERING, Proto::Resp2, batch), Vec::new());
         let (hop, destinations) = by_lane.entry(owner.home.lane).or_insert_with(new_hop);
         let args = [&b"TS.RULE.OPEN"[..], &source, &destination];
         hop.push(command, owner.home.place, false, args.into_iter());

@@ -23,6 +23,8 @@ pub struct HopRun {
     ends: Vec<usize>,
     changes: Vec<Change>,
     overtaken: bool,
+    /// The partition that nobody else may touch while this hop waits.
+    frozen: Option<usize>,
 }
 
 impl HopRun {
@@ -37,11 +39,40 @@ impl HopRun {
             ends,
             changes: Vec::new(),
             overtaken: false,
+            frozen: None,
         }
     }
 
     /// Runs commands until the end, or until one has to wait: then at which place, and for what.
+    ///
+    /// Commands that nobody may interrupt keep all others out while they wait, unless none of them has run yet.
     pub fn run(&mut self, shell: &LaneShell) -> Result<(), (usize, Stop)> {
+        self.set_frozen(shell, false);
+        let ran = self.run_on(shell);
+        if let Err((place, stop)) = &ran
+            && self.hop.uninterrupted
+            && self.hop.len() > 1
+            && (self.next > 0 || matches!(stop, Stop::Offload(_)))
+        {
+            self.frozen = Some(*place);
+            self.set_frozen(shell, true);
+        }
+        ran
+    }
+
+    /// Freezes or thaws the partition that this hop has frozen.
+    fn set_frozen(&mut self, shell: &LaneShell, frozen: bool) {
+        let Some(place) = self.frozen else { return };
+        if let Ok(partition) = shell.lane.borrow_mut().partition(place) {
+            partition.batches.freeze(frozen);
+        }
+        if !frozen {
+            self.frozen = None;
+            shell.released.wake_all();
+        }
+    }
+
+    fn run_on(&mut self, shell: &LaneShell) -> Result<(), (usize, Stop)> {
         let mut lane = shell.lane.borrow_mut();
         let (now_ms, now_us) = (lane.clock.now_ms(), lane.clock.now_us());
         if self.hop.uninterrupted && self.next == 0 {
@@ -154,7 +185,8 @@ impl HopRun {
             let Err((place, stop)) = stop else { return self };
             match stop {
                 Stop::Wait(wait) => {
-                    if let Err(refusal) = resolve(shell, place, wait).await {
+                    let holds = self.frozen.is_some() || self.hop.batch.is_some();
+                    if let Err(refusal) = resolve_for(shell, place, wait, holds).await {
                         self.reply.error(&refusal);
                         self.ends.push(self.reply.len());
                         self.next += 1;
@@ -203,6 +235,11 @@ pub async fn offload(job: crate::lane::Job, proto: crate::resp::Proto) -> Vec<u8
 /// # Errors
 /// If what it needs cannot be read: the command is refused.
 pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<(), Refusal> {
+    resolve_for(shell, place, wait, false).await
+}
+
+/// As [`resolve`]; who `holds` keys himself does not wait for those that others hold.
+async fn resolve_for(shell: &Rc<LaneShell>, place: usize, wait: Wait, holds: bool) -> Result<(), Refusal> {
     match wait {
         Wait::Load(key) => load_key(shell, place, key).await?,
         Wait::Labels(job) => match blocking::run(move || job.run()).await {
@@ -215,7 +252,7 @@ pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<
 
         Wait::Warm(job) => warm_range(shell, place, job).await?,
         Wait::OpenBuckets(ends) => {
-            let fetched = super::deliveries::fetch_open_buckets(shell, ends).await;
+            let fetched = super::deliveries::fetch_open_buckets(shell, ends, holds).await;
             shell
                 .lane
                 .borrow_mut()

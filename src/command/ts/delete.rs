@@ -3,7 +3,7 @@
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, Run};
 use crate::config::TimeUnit;
-use crate::lane::{Handled, Partition, RangeQuery, Stop};
+use crate::lane::{Handled, Partition, RangeCount, RangeQuery, Stop};
 use crate::resp::{Args, Reply};
 
 use super::matching::label_query;
@@ -116,7 +116,11 @@ fn count_samples(partition: &Partition, (place, member): (usize, u32), bounds: B
     if has_rules && retention > 0 && age > retention {
         return Err(texts::DELETE_BEYOND_RETENTION.into());
     }
-    Ok(partition.read_samples(member, range_of(bounds))?.len() as u64)
+    let mut count = RangeCount::default();
+    match partition.visit_range(member, range_of(bounds), &mut count)? {
+        None => Ok(count.samples),
+        Some(_) => Ok(partition.read_samples(member, range_of(bounds))?.len() as u64),
+    }
 }
 
 fn range_of(bounds: Bounds) -> RangeQuery {

@@ -1,9 +1,9 @@
 //! TS.INFO: facts and figures about one series.
 
 use crate::command::{Call, Command, Run};
-use crate::lane::{ChunkFacts, ChunkWalk, ChunksFound, Handled, Partition, RangeQuery, RangeRead, Stop};
+use crate::lane::{ChunkFacts, ChunkWalk, ChunksFound, Handled, Partition, RangeCount, RangeQuery, Stop};
 use crate::resp::{Proto, Reply};
-use crate::series::{Columns, SeriesProperties};
+use crate::series::SeriesProperties;
 
 use super::facts;
 use super::read::{existing_series, write_failure};
@@ -27,12 +27,13 @@ struct Extent {
     last: i64,
 }
 
-impl Extent {
-    fn of(samples: &Columns) -> Extent {
+impl From<RangeCount> for Extent {
+    fn from(count: RangeCount) -> Extent {
+        let (first, last) = count.ends.unwrap_or_default();
         Extent {
-            samples: samples.len() as u64,
-            first: samples.timestamps.first().copied().unwrap_or(0),
-            last: samples.timestamps.last().copied().unwrap_or(0),
+            samples: count.samples,
+            first,
+            last,
         }
     }
 }
@@ -53,19 +54,24 @@ fn info(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handle
     let debug = parse_info(call.args)?;
     let known = known(partition, place, member, debug);
     let chunks = partition.walk_chunks(member, debug)?;
-    let samples = match known.extent {
-        Some(_) => RangeRead::Ready(Columns::default()),
-        None => partition.read_range(member, EVERYTHING)?,
+    let mut count = RangeCount::default();
+    let rest = match known.extent {
+        Some(_) => None,
+        None => partition.visit_range(member, EVERYTHING, &mut count)?,
     };
-    if let (RangeRead::Ready(samples), ChunksFound::Ready(walk)) = (&samples, &chunks) {
-        write(reply, &known, Extent::of(samples), walk);
+    if let (None, ChunksFound::Ready(walk)) = (&rest, &chunks) {
+        write(reply, &known, count.into(), walk);
         return Ok(());
     }
     Err(Stop::Offload(Box::new(move |reply| {
-        let read = samples
-            .into_columns()
-            .and_then(|samples| Ok((Extent::of(&samples), chunks.into_walk()?)));
-        match read {
+        let counted = match rest {
+            None => Ok(count),
+            Some(job) => {
+                let mut count = RangeCount::default();
+                job.visit(&mut count).map(|()| count)
+            }
+        };
+        match counted.and_then(|count| Ok((Extent::from(count), chunks.into_walk()?))) {
             Ok((extent, walk)) => write(reply, &known, extent, &walk),
             Err(error) => write_failure(reply, &error),
         }
@@ -272,10 +278,14 @@ mod tests {
              +ignoreMaxTimeDiff :0 +ignoreMaxValDiff $1 0 +keySelfName $1 k +Chunks *1 *10 +startTimestamp :-1 \
              +endTimestamp :-1 +samples :0 +size :0 +bytesPerSample $2 -1"
         );
+        assert_eq!(
+            run(&mut partition, "TS.INFO k X"),
+            run(&mut partition, "TS.INFO k")
+        );
         for (line, expected) in [
             ("TS.INFO nope", "-ERR TSDB: the key does not exist"),
             (
-                "TS.INFO k X",
+                "TS.INFO k DEBUG X",
                 "-ERR wrong number of arguments for 'ts.info' command",
             ),
         ] {

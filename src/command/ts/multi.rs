@@ -217,17 +217,17 @@ fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
 }
 
 fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
-    let selected = |wanted: &[u8]| {
+    fn selected<'a>(labels: &'a [Label], wanted: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
         let label = labels.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        label.map(|(_, value)| &**value)
-    };
+        label.map_or((wanted, None), |(name, value)| (&**name, Some(&**value)))
+    }
     let shown: Vec<(&[u8], Option<&[u8]>)> = match choice {
         LabelChoice::None => Vec::new(),
         LabelChoice::All => labels
             .iter()
             .map(|(name, value)| (&**name, Some(&**value)))
             .collect(),
-        LabelChoice::Selected(names) => names.iter().map(|name| (&**name, selected(name))).collect(),
+        LabelChoice::Selected(names) => names.iter().map(|name| selected(labels, name)).collect(),
     };
     match part.proto() {
         Proto::Resp2 => part.array(shown.len()),

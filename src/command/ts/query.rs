@@ -23,6 +23,9 @@ use super::value::write_value;
 /// Samples in which a neighbour of the range that is not NaN is looked for.
 const NEIGHBOUR_SAMPLES: usize = 32;
 
+/// The same if samples are filtered: a neighbour has to pass the filters, too.
+const NEIGHBOUR_SAMPLES_FILTERED: usize = 65_536;
+
 /// What is asked of one series, ready to be run any number of times.
 #[derive(Clone, Debug)]
 pub struct RowsQuery {
@@ -176,46 +179,53 @@ impl RowsQuery {
     /// The samples between which all wanted ones lie.
     fn main_read(&self) -> RangeQuery {
         let is_cut = self.aggregation.is_none() && !self.is_filtered();
-        let (mut from, mut to) = (self.from, self.to);
-        if let Some([first, .., last] | [first @ last]) = self.timestamps.as_deref() {
-            from = from.max(*first);
-            to = to.min(*last);
-        }
+        let (first, last) = self.listed_bounds();
         RangeQuery {
-            from,
-            to,
+            from: self.from.max(first),
+            to: self.to.min(last),
             limit: self.count.filter(|_| is_cut).unwrap_or(usize::MAX),
             reverse: self.reverse && is_cut,
         }
     }
 
-    /// The samples next to the range, for aggregators that look at them.
+    /// The samples next to the range, for aggregators and empty buckets that look at them.
     fn neighbour_reads(&self) -> [Option<RangeQuery>; 2] {
         let Some(spec) = &self.aggregation else {
             return [None, None];
         };
         let asks = |wanted: &[Aggregator]| spec.aggregators.iter().any(|each| wanted.contains(each));
-        let over_time = asks(&[Aggregator::TimeWeightedAverage]);
+        let both = spec.empty || asks(&[Aggregator::TimeWeightedAverage]);
         let counters = asks(&[Aggregator::Increase, Aggregator::Rate]);
-        // A bucket without a number is reported only with others, or if all are.
-        let carries = asks(&[Aggregator::Last]) && (spec.empty || spec.aggregators.len() > 1);
-        let before = (over_time || counters || carries).then(|| {
-            self.from.checked_sub(1).map(|to| RangeQuery {
-                from: i64::MIN,
-                to,
-                limit: NEIGHBOUR_SAMPLES,
-                reverse: true,
-            })
-        });
-        let after = over_time.then(|| {
-            self.to.checked_add(1).map(|from| RangeQuery {
+        // A bucket without a number is reported only with others.
+        let carries = asks(&[Aggregator::Last]) && spec.aggregators.len() > 1;
+        let limit = if self.is_filtered() {
+            NEIGHBOUR_SAMPLES_FILTERED
+        } else {
+            NEIGHBOUR_SAMPLES
+        };
+        let (first, last) = self.listed_bounds();
+        let read = |from: i64, to: i64, reverse: bool| {
+            (from <= to).then_some(RangeQuery {
                 from,
-                to: i64::MAX,
-                limit: NEIGHBOUR_SAMPLES,
-                reverse: false,
+                to,
+                limit,
+                reverse,
             })
-        });
-        [before.flatten(), after.flatten()]
+        };
+        let before = self.from.checked_sub(1).filter(|_| both || counters || carries);
+        let after = self.to.checked_add(1).filter(|_| both);
+        [
+            before.and_then(|to| read(first, to.min(last), true)),
+            after.and_then(|from| read(from.max(first), last, false)),
+        ]
+    }
+
+    /// First and last timestamp that FILTER_BY_TS lets pass; all of time without it.
+    fn listed_bounds(&self) -> (i64, i64) {
+        match self.timestamps.as_deref() {
+            Some([first, .., last] | [first @ last]) => (*first, *last),
+            _ => (i64::MIN, i64::MAX),
+        }
     }
 
     /// At most so many rows.
@@ -248,6 +258,7 @@ impl RowsQuery {
             return Ok(self.plain(feed.samples));
         };
         let number = |sample: &Sample| !sample.value.is_nan();
+        let (before, after) = (self.filtered(before), self.filtered(after));
         let surroundings = Surroundings {
             from: self.from,
             to: self.to,

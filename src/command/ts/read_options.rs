@@ -210,18 +210,15 @@ pub fn parse_get(args: Args<'_>) -> Result<bool, Refusal> {
     }
 }
 
-/// Reads `TS.INFO key [DEBUG]`: whether DEBUG is given.
+/// Reads `TS.INFO key [DEBUG]`: whether DEBUG is given; another word means nothing.
 ///
 /// # Errors
-/// Wrong number of arguments, also for any other word.
+/// Wrong number of arguments.
 pub fn parse_info(args: Args<'_>) -> Result<bool, Refusal> {
-    let mut words = args.cursor(2);
-    let debug = words.take_flag(b"DEBUG");
-    if words.is_done() {
-        Ok(debug)
-    } else {
-        arity("ts.info")
+    if args.len() > 3 {
+        return arity("ts.info");
     }
+    Ok(args.cursor(2).take_flag(b"DEBUG"))
 }
 
 /// What TS.MGET is asked for.

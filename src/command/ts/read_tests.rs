@@ -183,7 +183,8 @@ fn single_words_are_checked() {
     assert_eq!(text(with_args("TS.GET k x y", parse_get)), wrong("ts.get"));
     assert_eq!(with_args("TS.INFO k", parse_info), Ok(false));
     assert_eq!(with_args("TS.INFO k debug", parse_info), Ok(true));
-    assert_eq!(text(with_args("TS.INFO k x", parse_info)), wrong("ts.info"));
+    assert_eq!(with_args("TS.INFO k x", parse_info), Ok(false));
+    assert_eq!(text(with_args("TS.INFO k DEBUG x", parse_info)), wrong("ts.info"));
 }
 
 #[test]

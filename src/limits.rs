@@ -64,6 +64,10 @@ pub const COLD_CHUNK_SAMPLES: usize = 8_192;
 /// Deleted ranges of one series whose samples are still on disk: 16 bytes each in its row, which every seal writes.
 pub const DELETED_RANGES_MAX: usize = 16_384;
 
+/// Messages that a client has not taken yet, as Redis's `client-output-buffer-limit pubsub` has it; beyond this it is
+/// disconnected.
+pub const MESSAGES_WAITING_MAX_BYTES: usize = 32 << 20;
+
 const _: () = assert!(PARTITIONS_MAX <= SLOTS);
 
 // With the default partition count (one per lane) every lane count must be possible.

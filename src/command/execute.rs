@@ -17,7 +17,7 @@ pub fn is_key_held(partition: &Partition, key: &[u8], batch: Option<BatchId>) ->
 #[inline]
 pub fn execute_one(
     partition: &mut Partition,
-    handler: KeyHandler,
+    (name, handler): (&str, KeyHandler),
     key: &[u8],
     call: &Call<'_>,
     batch: Option<BatchId>,
@@ -27,13 +27,30 @@ pub fn execute_one(
         return Err(Stop::Wait(Wait::Held));
     }
     let start = reply.len();
-    match handler(partition, call, reply) {
+    match handle(partition, (name, handler), key, call, reply) {
         Ok(()) => Ok(()),
         Err(stop) => {
             reply.truncate(start);
             Err(stop)
         }
     }
+}
+
+/// Calls the handler, and notes what it has done to the key if somebody listens.
+#[inline]
+fn handle(
+    partition: &mut Partition,
+    (name, handler): (&str, KeyHandler),
+    key: &[u8],
+    call: &Call<'_>,
+    reply: &mut Reply,
+) -> Handled {
+    let recorded_bytes = partition.is_listened_to().then(|| partition.recorded_bytes());
+    handler(partition, call, reply)?;
+    if recorded_bytes.is_some_and(|before| partition.recorded_bytes() > before) {
+        super::events::note(partition, name, key, call);
+    }
+    Ok(())
 }
 
 /// Runs a split command all of whose keys live in `partition`, as one.
@@ -103,7 +120,8 @@ pub fn execute_split(
         }
         for index in (0..groups.len()).step_by(step) {
             let before = reply.len();
-            handler(partition, &group(index), reply)?;
+            let key = groups.get(index);
+            handle(partition, (command.name, handler), key, &group(index), reply)?;
             if !is_array {
                 sum += integer_reply(reply, before);
                 reply.truncate(before);

@@ -3,9 +3,11 @@
 //! A new command is one entry in its family's table and its handler; look-up, arity, COMMAND, ACL-like key checks,
 //! routing and histograms follow from the entry.
 
+mod events;
 mod execute;
 mod keyspec;
 pub mod plan;
+pub mod pubsub;
 pub mod report;
 pub mod session;
 pub mod shared;

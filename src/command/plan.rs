@@ -1,9 +1,12 @@
 //! What a session handler asks the server to do when it takes more than its own lane.
 
+use std::sync::Arc;
+
 use crate::lane::KeyFilter;
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
+use super::pubsub::Message;
 use super::report::{ReportKinds, Reports};
 use super::session::SessionContext;
 use super::table::CommandId;
@@ -200,6 +203,8 @@ pub enum Order {
     },
     /// SLOWLOG RESET.
     ResetSlowlog,
+    /// These messages go to who listens: counts the subscriptions they fit.
+    Publish(Arc<[Message]>),
 }
 
 /// What to reply to an [`Order`].

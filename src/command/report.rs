@@ -22,8 +22,10 @@ impl ReportKinds {
     pub const STORAGE: ReportKinds = ReportKinds(1 << 3);
     /// Slow calls.
     pub const SLOWLOG: ReportKinds = ReportKinds(1 << 4);
+    /// Channels that are listened to.
+    pub const CHANNELS: ReportKinds = ReportKinds(1 << 5);
     /// Everything.
-    pub const ALL: ReportKinds = ReportKinds(0x1f);
+    pub const ALL: ReportKinds = ReportKinds(0x3f);
 
     /// Both.
     pub const fn and(self, other: ReportKinds) -> ReportKinds {
@@ -114,6 +116,12 @@ pub struct LaneReport {
     pub counters: LaneCounters,
     /// Clients connected to this lane.
     pub client_count: u64,
+    /// Clients of those that listen to something.
+    pub listener_count: u64,
+    /// Channels and how many listen to them, with `CHANNELS`.
+    pub channels: Vec<(Box<[u8]>, u64)>,
+    /// Patterns that are listened to, with `CHANNELS`.
+    pub patterns: Vec<Box<[u8]>>,
     /// Its partitions.
     pub partitions: Vec<PartitionReport>,
     /// Clients, with `CLIENTS`.

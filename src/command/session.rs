@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use crate::resp::Proto;
 
 use super::plan::{Plan, QueuedCommand};
+use super::pubsub::Subscriptions;
 use super::shared::Shared;
 
 /// The port a client came in by.
@@ -74,6 +75,8 @@ pub struct Session {
     pub unwatch_due: bool,
     /// BATCH_SET triples (key, timestamp, value) not yet flushed.
     pub batch: Vec<Box<[u8]>>,
+    /// What it listens to; `None` = nothing.
+    pub subscriptions: Option<Subscriptions>,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
     /// CLIENT NO-EVICT.
@@ -108,6 +111,7 @@ impl Session {
             watching: false,
             unwatch_due: false,
             batch: Vec::new(),
+            subscriptions: None,
             reply_mode: ReplyMode::On,
             no_evict: false,
             no_touch: false,

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
 use crate::business::Directory;
 use crate::config::Config;
+use crate::lane::EventClasses;
 use crate::series::SeriesDefaults;
 
 use super::CommandTable;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub slowlog_entries_max: usize,
     /// What series are like unless they were told otherwise.
     pub series: SeriesDefaults,
+    /// Which keyspace events are told.
+    pub event_classes: EventClasses,
     /// Settings that tools read and set but that have one meaning here: name to value.
     pub accepted: BTreeMap<String, String>,
 }
@@ -51,6 +54,7 @@ impl Settings {
             slowlog_slower_than_us: i64::try_from(slower_than_us).unwrap_or(i64::MAX),
             slowlog_entries_max: config.slowlog.entries_max,
             series: config.timeseries.clone(),
+            event_classes: EventClasses::default(),
             accepted: BTreeMap::new(),
         }
     }
@@ -130,6 +134,8 @@ pub struct Shared {
     pub settings: ArcSwap<Settings>,
     /// `settings.series`, where partitions find it.
     pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
+    /// `settings.event_classes`, where partitions find them.
+    pub event_classes: Arc<AtomicU32>,
     /// Where keys live.
     pub directory: Arc<Directory>,
     /// All commands.

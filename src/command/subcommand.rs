@@ -60,6 +60,7 @@ pub fn subcommands_of(container: &str) -> &'static [Subcommand] {
         "FUNCTION" => super::server::FUNCTION,
         "LATENCY" => super::latency::LATENCY,
         "MODULE" => super::server::MODULE,
+        "PUBSUB" => super::pubsub::PUBSUB,
         "SLOWLOG" => super::latency::SLOWLOG,
         _ => &[],
     }

@@ -23,6 +23,7 @@ const FAMILIES: &[&[Command]] = &[
     super::ts::several::COMMANDS,
     super::ts::follow::COMMANDS,
     super::ts::rules::COMMANDS,
+    super::pubsub::COMMANDS,
     super::server::COMMANDS,
     super::latency::COMMANDS,
     super::business::COMMANDS,

@@ -65,9 +65,14 @@ fn run_command(partition: &mut Partition, now_ms: i64, args: Args<'_>) -> String
     };
     let handled = match command.run {
         _ if !command.accepts(args.len()) => Err(command.arity_error().into()),
-        Run::Owner { key, handler } => {
-            execute_one(partition, handler, args.get(key), &call, None, &mut reply)
-        }
+        Run::Owner { key, handler } => execute_one(
+            partition,
+            (command.name, handler),
+            args.get(key),
+            &call,
+            None,
+            &mut reply,
+        ),
         Run::Split { .. } => execute_split(partition, command, &call, None, &mut reply),
         _ => panic!("{} does not run on a partition", command.name),
     };

@@ -34,6 +34,7 @@ pub fn shared() -> Arc<Shared> {
         config_file: Some("/etc/ticklane.toml".into()),
         settings,
         series_defaults: Arc::default(),
+        event_classes: Arc::default(),
         directory,
         commands: CommandTable::default(),
         run_id: "0123456789abcdef0123456789abcdef01234567".into(),
@@ -52,6 +53,9 @@ pub fn reports(shared: &Shared) -> Reports {
         core: lane,
         counters: LaneCounters::default(),
         client_count: 1,
+        listener_count: 0,
+        channels: Vec::new(),
+        patterns: Vec::new(),
         partitions: shared
             .directory
             .plan(lane)

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -56,6 +57,8 @@ pub struct PartitionSettings {
     pub value_len_max_bytes: usize,
     /// What series are like unless they were told otherwise; replaced whole while the server runs.
     pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
+    /// Which events are listened to: an [`EventClasses`](super::EventClasses), set while the server runs.
+    pub event_classes: Arc<AtomicU32>,
 }
 
 /// Late samples held in memory per series before they are written to `late`.
@@ -131,6 +134,8 @@ pub struct Partition {
     pub(super) rewrites: Rewrites,
     /// Ranges read from the disk for commands that run again.
     pub(super) warmed: WarmedReads,
+    /// Events to be told when the open record is written.
+    pub(super) events: Vec<super::KeyEvent>,
     /// Chunks decoded for reads that come again.
     pub(super) decoded: RefCell<DecodedChunks>,
     /// Sums over all series, and the same as last written.
@@ -571,6 +576,10 @@ impl Partition {
             return;
         }
         self.counters.expired_keys += 1;
+        if self.is_listened_to() {
+            let key: Box<[u8]> = self.keys.at(place).key().into();
+            self.note_event(super::EventClasses::EXPIRED, "expired", &key);
+        }
         self.delete(place);
     }
 

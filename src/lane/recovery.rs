@@ -192,6 +192,7 @@ impl OpenedPartition {
             next_series_id: self.store.meta_u64(layout::META_NEXT_SERIES_ID)?.max(1),
             changed_series: Vec::new(),
             rewrites: Rewrites::default(),
+            events: Vec::new(),
             warmed: WarmedReads::default(),
             decoded: RefCell::default(),
             tier_totals,

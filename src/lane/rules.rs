@@ -8,6 +8,7 @@
 use crate::aggregate::{AggregationSpec, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings};
 use crate::series::{Columns, Rule, Sample};
 
+use super::events::EventClasses;
 use super::journal::BatchId;
 use super::outbox::OutboxEntry;
 use super::partition::Partition;
@@ -365,6 +366,9 @@ impl Partition {
                 Sample::new(*timestamp, *value),
                 now_ms,
             )?;
+        }
+        if !rolled_up.samples.is_empty() {
+            self.note_event(EventClasses::MODULE, "ts.add:dest", destination);
         }
         Ok(())
     }

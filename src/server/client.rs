@@ -5,6 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::command::Session;
 
+use crate::limits::MESSAGES_WAITING_MAX_BYTES;
+
 use super::sockets::Readiness;
 
 /// Kept in the lane's list of clients while the connection lives.
@@ -27,6 +29,8 @@ pub struct ClientHandle {
     pub busy: Cell<bool>,
     /// What its socket is ready for.
     pub readiness: Readiness,
+    /// Messages that the connection is to write behind the replies of its turn.
+    messages: RefCell<Vec<u8>>,
     waker: RefCell<Option<Waker>>,
     /// The connection's task sleeps until its socket is ready or [`ClientHandle::wake`].
     waiting: Cell<bool>,
@@ -45,6 +49,7 @@ impl ClientHandle {
             output_bytes: Cell::new(0),
             busy: Cell::new(false),
             readiness: Readiness::default(),
+            messages: RefCell::default(),
             waker: RefCell::new(None),
             waiting: Cell::new(false),
         }
@@ -68,6 +73,32 @@ impl ClientHandle {
         {
             *waker = Some(context.waker().clone());
         }
+    }
+
+    /// Adds messages to be written; false, and the connection ends, if it does not take those it has.
+    pub fn push(&self, messages: &[u8]) -> bool {
+        let mut waiting = self.messages.borrow_mut();
+        if waiting.len() + messages.len() > MESSAGES_WAITING_MAX_BYTES {
+            waiting.clear();
+            drop(waiting);
+            self.kill();
+            return false;
+        }
+        waiting.extend_from_slice(messages);
+        drop(waiting);
+        self.wake();
+        true
+    }
+
+    /// True if there are messages to be written.
+    #[inline]
+    pub fn has_messages(&self) -> bool {
+        !self.messages.borrow().is_empty()
+    }
+
+    /// The messages to be written.
+    pub fn take_messages(&self) -> Vec<u8> {
+        self.messages.take()
     }
 
     /// Ends the connection after its present turn.

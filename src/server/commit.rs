@@ -250,6 +250,7 @@ fn commit_changed(shell: &Rc<LaneShell>) -> bool {
                 commits.written.set(commits.open.get());
                 commits.open.set(commits.open.get() + 1);
                 lane.counters.commits += 1;
+                shell.notices.add(partition.take_events());
                 lane.counters.commit_bytes += bytes as u64;
                 if commits.fsync == Fsync::Always {
                     queue.sync_work.raise();

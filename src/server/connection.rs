@@ -72,8 +72,13 @@ impl Connection {
             if self.client.killed.get() || (self.shell.stopping.get() && self.input.waiting_bytes() == 0) {
                 return Ok(());
             }
-            if self.fill().await? == 0 {
-                return Ok(());
+            match self.fill().await? {
+                Some(0) => return Ok(()),
+                Some(_) => {}
+                None => {
+                    self.write().await?;
+                    continue;
+                }
             }
             self.client.busy.set(true);
             let awake = Awake::begin();
@@ -86,8 +91,8 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes; 0 = the client has gone, or has to go.
-    async fn fill(&mut self) -> io::Result<usize> {
+    /// Waits for bytes; 0 = the client has gone, or has to go; `None` = there are messages for it.
+    async fn fill(&mut self) -> io::Result<Option<usize>> {
         self.input.compact();
         let max = self.shell.shared.config.wire.query_buffer_max_bytes;
         if self.input.bytes.len() >= max {
@@ -100,7 +105,7 @@ impl Connection {
                 "client {}: query buffer over {max} bytes, closed",
                 self.client.session.borrow().address
             );
-            return Ok(0);
+            return Ok(Some(0));
         }
         if self.input.bytes.is_empty() && self.input.bytes.capacity() > 0 {
             // An idle connection holds no buffer.
@@ -110,7 +115,10 @@ impl Connection {
         let (shell, client, stream, bytes) = (&self.shell, &self.client, &self.stream, &mut self.input.bytes);
         let read = poll_fn(|context| {
             if client.killed.get() || shell.stopping.get() {
-                return client.wait_if(context, Poll::Ready(Ok(0)));
+                return client.wait_if(context, Poll::Ready(Ok(Some(0))));
+            }
+            if client.has_messages() {
+                return client.wait_if(context, Poll::Ready(Ok(None)));
             }
             let mut shared = shell.read_buffer.borrow_mut();
             if bytes.is_empty() || missing <= shared.len() {
@@ -121,7 +129,7 @@ impl Connection {
                     }
                     bytes.extend_from_slice(shared.get(..*len).unwrap_or(&[]));
                 }
-                return client.wait_if(context, polled);
+                return client.wait_if(context, polled.map_ok(Some));
             }
             let start = bytes.len();
             bytes.resize(start + missing, 0);
@@ -136,12 +144,13 @@ impl Connection {
                         0
                     },
             );
-            client.wait_if(context, polled)
+            client.wait_if(context, polled.map_ok(Some))
         })
         .await?;
+        let Some(read) = read else { return Ok(None) };
         self.shell.lane.borrow_mut().counters.net_input_bytes += read as u64;
         self.client.query_buffer_bytes.set(self.input.bytes.len());
-        Ok(read)
+        Ok(Some(read))
     }
 
     /// Runs and answers everything that is complete.
@@ -422,8 +431,11 @@ impl Connection {
         Ok(if closing { Flow::Close } else { Flow::GoOn })
     }
 
-    /// Writes the output. Nothing more is read while the client does not take it.
+    /// Writes the output, and messages behind it. Nothing more is read while the client does not take it.
     async fn write(&mut self) -> io::Result<()> {
+        if self.client.has_messages() {
+            self.output.extend_from_slice(&self.client.take_messages());
+        }
         let max = self.shell.shared.config.wire.output_buffer_max_bytes;
         if self.output.len() > max {
             self.shell

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::command::pubsub::admit_listener;
 use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
 use crate::command::{
@@ -10,7 +11,7 @@ use crate::command::{
 };
 use crate::lane::{Job, Lane, Stop, Wait};
 use crate::refusal::Refusal;
-use crate::resp::{Args, Request, RequestLimits, RequestParser, Span};
+use crate::resp::{Args, Proto, Request, RequestLimits, RequestParser, Span};
 
 use super::client::ClientHandle;
 use super::lane_shell::LaneShell;
@@ -277,8 +278,14 @@ impl Section<'_> {
                     let call = self.call(args);
                     let outcome = match self.lane.partition(place.home.place) {
                         Ok(partition) => {
-                            let outcome =
-                                execute_one(partition, handler, key, &call, None, &mut self.turn.reply);
+                            let outcome = execute_one(
+                                partition,
+                                (command.name, handler),
+                                key,
+                                &call,
+                                None,
+                                &mut self.turn.reply,
+                            );
                             let wrote = command.flags.has(Flags::WRITE);
                             if partition.has_changes() {
                                 let change = shell.commits.note_command(partition, place.home.place, wrote);
@@ -350,6 +357,9 @@ impl Section<'_> {
         }
         if command.flags.has(Flags::DENY_ON_FULL) && self.shell.disk_full.get() {
             return Err(Refusal::DiskFull);
+        }
+        if self.session.subscriptions.is_some() && self.session.proto == Proto::Resp2 {
+            admit_listener(command)?;
         }
         if self.session.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
             return Err(Refusal::text("ERR Command not allowed inside a transaction"));
@@ -519,7 +529,7 @@ impl Section<'_> {
                 Ok(partition) => {
                     let outcome = execute_one(
                         partition,
-                        handler,
+                        (command.name, handler),
                         group.get(0),
                         &call,
                         None,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::command::{Call, Flags, Run, execute_one, execute_split};
-use crate::lane::{Lane, Stop, Wait};
+use crate::lane::{Lane, READS_PAST_HOLDS, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Reply;
 
@@ -108,11 +108,25 @@ impl HopRun {
                     let outcome = match entry.run {
                         Run::Owner { key, handler } => {
                             let key = call.args.try_get(key).unwrap_or(b"");
-                            execute_one(partition, handler, key, &call, self.hop.batch, &mut self.reply)
+                            execute_one(
+                                partition,
+                                (entry.name, handler),
+                                key,
+                                &call,
+                                self.hop.batch,
+                                &mut self.reply,
+                            )
                         }
                         Run::Split { handler, .. } if command.is_group => {
                             let key = call.args.try_get(0).unwrap_or(b"");
-                            execute_one(partition, handler, key, &call, self.hop.batch, &mut self.reply)
+                            execute_one(
+                                partition,
+                                (entry.name, handler),
+                                key,
+                                &call,
+                                self.hop.batch,
+                                &mut self.reply,
+                            )
                         }
                         Run::Split { .. } => {
                             execute_split(partition, entry, &call, self.hop.batch, &mut self.reply)
@@ -120,7 +134,9 @@ impl HopRun {
                         _ => Err(Refusal::text("ERR internal: not a key command").into()),
                     };
                     partition.leave_batch();
-                    if partition.has_changes() {
+                    // Who holds keys himself and asks past those of others cannot wait for their commit.
+                    let waits = self.hop.batch != Some(READS_PAST_HOLDS);
+                    if waits && partition.has_changes() {
                         // A delivery never waits for another one: chains of rules could wait for each other. Nor does
                         // a batch: what others owe in the same record may go to keys that it holds.
                         let change = if self.hop.client == DELIVERING || self.hop.batch.is_some() {

@@ -16,6 +16,7 @@ use super::commit::{Change, CommitQueue};
 use super::event::Event;
 use super::mesh::Mesh;
 use super::message::LaneReply;
+use super::notices::Notices;
 use super::rates::Rates;
 use super::scan_cursors::ScanCursors;
 use super::sockets::Sockets;
@@ -79,6 +80,8 @@ pub struct LaneShell {
     pub rates: RefCell<Rates>,
     /// Answers to hops that wait for their commit: (what they wait for, who asked).
     pub deferred: RefCell<Vec<Deferred>>,
+    /// Events of keys that are to be told.
+    pub notices: Notices,
     /// Buffers for replies, reused.
     pub buffers: RefCell<Vec<Vec<u8>>>,
     /// Bytes just read, parsed before anything else runs.

@@ -19,6 +19,7 @@ mod lifecycle;
 mod listener;
 mod mesh;
 mod message;
+mod notices;
 mod orders;
 mod plans;
 mod rates;

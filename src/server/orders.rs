@@ -55,6 +55,7 @@ pub fn obey(shell: &Rc<LaneShell>, order: Order) -> u64 {
                 .map(|(_, partition)| partition.clear_cache())
                 .sum()
         }
+        Order::Publish(messages) => super::notices::publish(shell, &messages),
         Order::KillClients(filter) => kill(shell, &filter),
         Order::Pause {
             until_ms,

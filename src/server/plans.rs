@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::command::plan::{OrderAnswer, Plan};
 use crate::command::{QueuedCommand, ReportKinds, Reports, Run, Session, SessionContext, SessionStop};
-use crate::lane::KeyFilter;
 use crate::lane::journal::BatchId;
+use crate::lane::{EventClasses, KeyFilter};
 use crate::resp::{Args, Proto, Reply, Span};
 
 use super::client::ClientHandle;
@@ -17,7 +17,7 @@ use super::scan_cursors::{Walk, lane_of};
 use super::transaction::{
     BatchRun, Caller, Ended, is_key_command, no_business, run_groups, run_in_one_place, run_split,
 };
-use super::{dumps, lifecycle};
+use super::{dumps, lifecycle, notices};
 
 /// Keys of a walk fetched per step when all of them are wanted.
 const KEYS_STEP: usize = 4096;
@@ -93,7 +93,8 @@ pub async fn run(
             return super::gather::gather(shell, client, gather, args, batch, reply).await;
         }
         Plan::AllOrNothing { commands, then } => {
-            return all_or_nothing(shell, client, (&commands, then), batch, reply).await;
+            all_or_nothing(shell, client, (&commands, then), batch, reply).await?;
+            note_rule(shell, args, reply);
         }
         Plan::Follow(plan) => return super::follow::follow(shell, client, plan, batch, reply).await,
         Plan::KeysInSlot { slot, count_max } => keys_in_slot(shell, slot, count_max, reply).await,
@@ -350,6 +351,22 @@ async fn all_or_nothing(
     }
     reply.ok();
     Ok(())
+}
+
+/// Tells of a rule that the command has made or removed.
+fn note_rule(shell: &LaneShell, args: &[Box<[u8]>], reply: &Reply) {
+    let [command, source, destination, ..] = args else {
+        return;
+    };
+    let (of_source, of_destination) = match command.to_ascii_uppercase().as_slice() {
+        b"TS.CREATERULE" => ("ts.createrule:src", "ts.createrule:dest"),
+        b"TS.DELETERULE" => ("ts.deleterule:src", "ts.deleterule:dest"),
+        _ => return,
+    };
+    if reply.as_bytes().first() == Some(&b'+') {
+        notices::note(shell, EventClasses::MODULE, of_source, source);
+        notices::note(shell, EventClasses::MODULE, of_destination, destination);
+    }
 }
 
 /// Runs a command on its owner, whatever it answers.

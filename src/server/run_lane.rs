@@ -16,6 +16,7 @@ use super::commit::{self, CommitQueue};
 use super::event::Event;
 use super::lane_shell::{LaneShell, PartitionOpening};
 use super::mesh::{MeshEnds, reply_loop};
+use super::notices::{self, Notices};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
 use super::{checkpoints, deliveries, dumps, inbox, lifecycle, listener, rewrites, timers};
@@ -106,6 +107,7 @@ pub async fn run_lane(start: LaneStart) {
         error_counts: RefCell::default(),
         rates: RefCell::default(),
         deferred: RefCell::default(),
+        notices: Notices::default(),
         buffers: RefCell::default(),
         read_buffer: RefCell::new(read_buffer),
     });
@@ -117,6 +119,7 @@ pub async fn run_lane(start: LaneStart) {
     glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
     glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
     glommio::spawn_local(deliveries::delivery_loop(shell.clone())).detach();
+    glommio::spawn_local(notices::notice_loop(shell.clone())).detach();
     let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));
     let walking = glommio::spawn_local(rewrites::walk_loop(shell.clone()));
     // Recovery may have left outcomes of batches to be put on record.

@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use crate::business::Place;
 use crate::command::plan::TransferKind;
+use crate::lane::EventClasses;
 use crate::lane::journal::BatchId;
 use crate::resp::Reply;
 
 use super::hop::UNKNOWN_OUTCOME;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, BatchStep, KeyImage, LaneRequest};
+use super::notices;
 use super::requests::ask;
 use super::rule_ends::{RuleEndsOfBoth, hold_with_rule_ends};
 use super::transaction::{Ended, no_business};
@@ -35,8 +37,10 @@ pub async fn transfer(
         has_written: false,
     };
     if batch.is_some() {
-        if let Some(error) = transfer.run(reply).await.err() {
-            reply.error(&error);
+        match transfer.run(reply).await {
+            Ok(true) => note(shell, (source, target), kind),
+            Ok(false) => {}
+            Err(error) => reply.error(&error),
         }
         return Ok(());
     }
@@ -62,7 +66,10 @@ pub async fn transfer(
     match outcome {
         Ok(true) => match run.commit(shell).await {
             Ended::Unknown(text) => Err(text),
-            _ => Ok(()),
+            _ => {
+                note(shell, (source, target), kind);
+                Ok(())
+            }
         },
         Err(text) if transfer.has_written => {
             run.call_off(shell).await;
@@ -78,6 +85,16 @@ pub async fn transfer(
             reply.error(&text);
             Ok(())
         }
+    }
+}
+
+fn note(shell: &LaneShell, (source, target): (&[u8], &[u8]), kind: TransferKind) {
+    let generic = EventClasses::GENERIC;
+    if matches!(kind, TransferKind::Copy { .. }) {
+        notices::note(shell, generic, "copy_to", target);
+    } else {
+        notices::note(shell, generic, "rename_from", source);
+        notices::note(shell, generic, "rename_to", target);
     }
 }
 

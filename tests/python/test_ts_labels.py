@@ -72,7 +72,10 @@ def test_selected_labels(fleet):
         '*1 *3 "cpu_1" *2 *2 "region" "eu" *2 "host" "a" *2 :20 +20'
     )
     assert fleet("TS.MGET SELECTED_LABELS REGION FILTER metric=cpu host=a") == (
-        '*1 *3 "cpu_1" *1 *2 "REGION" "eu" *2 :20 +20'
+        '*1 *3 "cpu_1" *1 *2 "region" "eu" *2 :20 +20'
+    ), "names are found in any case and shown as the series has them"
+    assert fleet("TS.MGET SELECTED_LABELS REGION NoNe FILTER metric=cpu host=a") == (
+        '*1 *3 "cpu_1" *2 *2 "region" "eu" *2 "NoNe" $-1 *2 :20 +20'
     )
     assert fleet("TS.MRANGE - 5 SELECTED_LABELS region FILTER metric=cpu region=") == (
         '*1 *3 "sms_bare" *1 *2 "region" $-1 *1 *2 :0 +5'

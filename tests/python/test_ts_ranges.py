@@ -98,6 +98,56 @@ def test_gaps(k):
     assert k("TS.RANGE k - + COUNT 3 AGGREGATION count 10 EMPTY") == shown([(10, 3), (20, 0), (30, 0)])
 
 
+EMPTY_VALUES = {"sum": 0, "count": 0, "countnan": 0, "countall": 0, "last": 4}
+
+
+@pytest.fixture
+def gapped(wire):
+    """Samples at 15, 17, 51, 73 and 75."""
+    for timestamp, value in [(15, 1), (17, 4), (51, 3), (73, 5), (75, 3)]:
+        wire(f"TS.ADD g {timestamp} {value} LABELS l v")
+    return wire
+
+
+def both_ways(wire, query, rows):
+    """Whether a range, its reverse and both over labels have these rows."""
+    assert wire(f"TS.RANGE g {query}") == shown(rows), query
+    assert wire(f"TS.REVRANGE g {query}") == shown(rows[::-1]), query
+    assert wire(f"TS.MRANGE {query} FILTER l=v") == '*1 *3 "g" *0 ' + shown(rows)
+    assert wire(f"TS.MREVRANGE {query} FILTER l=v") == '*1 *3 "g" *0 ' + shown(rows[::-1])
+    if rows:
+        assert wire(f"TS.RANGE g {query} COUNT 1") == shown(rows[:1])
+        assert wire(f"TS.REVRANGE g {query} COUNT 1") == shown(rows[:-2:-1])
+
+
+@pytest.mark.parametrize("aggregator", ["sum", "count", "countall", "countnan", "last", "min", "avg", "first", "std.s"])
+def test_gaps_at_the_edges(gapped, aggregator):
+    """Buckets at the edges of a range are reported as long as there are samples on both sides of them."""
+    nothing = EMPTY_VALUES.get(aggregator, "NaN")
+    query = f"AGGREGATION {aggregator} 10 EMPTY"
+    both_ways(gapped, f"20 49 {query}", [(20, nothing), (30, nothing), (40, nothing)])
+    both_ways(gapped, f"22 22 {query}", [(20, nothing)])
+    both_ways(gapped, f"22 30 {query} BUCKETTIMESTAMP +", [(30, nothing), (40, nothing)])
+    both_ways(gapped, f"0 9 {query}", [])
+    both_ways(gapped, f"80 99 {query}", [])
+    both_ways(gapped, f"49 20 {query}", [])
+    inner = gapped(f"TS.RANGE g 20 70 {query}")
+    assert inner.startswith(f"*6 *2 :20 +{nothing} *2 :30 +{nothing} *2 :40 +{nothing} *2 :50 ")
+    assert gapped(f"TS.RANGE g 0 65 {query}").startswith("*6 *2 :10 ")
+    assert gapped(f"TS.RANGE g 52 100 {query}").startswith("*3 *2 :50 ")
+    assert gapped(f"TS.REVRANGE g 52 100 {query}").startswith("*3 *2 :70 ")
+
+
+def test_gaps_at_the_edges_keep_to_the_filters(gapped):
+    both_ways(gapped, "20 49 FILTER_BY_VALUE 5 9 AGGREGATION sum 10 EMPTY", [])
+    both_ways(gapped, "20 49 FILTER_BY_VALUE 1 3 AGGREGATION last 10 EMPTY", [(20, 1), (30, 1), (40, 1)])
+    both_ways(gapped, "20 39 FILTER_BY_TS 17 51 AGGREGATION last 10 EMPTY", [(20, 4), (30, 4)])
+    both_ways(gapped, "20 39 FILTER_BY_TS 51 73 AGGREGATION last 10 EMPTY", [])
+    both_ways(gapped, "- + FILTER_BY_TS 16 17 AGGREGATION twa 10", [(10, 4)])
+    both_ways(gapped, "- + FILTER_BY_VALUE 4 4 AGGREGATION twa 10", [(10, 4)])
+    assert gapped("TS.RANGE g 16 60 FILTER_BY_VALUE 3 3 AGGREGATION twa 100") == "*1 *2 :0 +3"
+
+
 def test_time_weighted_average(wire):
     for timestamp, value in [(0, 0), (10, 10), (30, 30)]:
         wire(f"TS.ADD k {timestamp} {value}")

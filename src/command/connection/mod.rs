@@ -124,7 +124,14 @@ fn client_command(
     dispatch(CLIENT, context, args, reply)
 }
 
-fn ping(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+fn ping(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    // Among messages, an answer has to look like one of them.
+    if context.session.subscriptions.is_some() && reply.proto() == Proto::Resp2 && args.len() <= 2 {
+        reply.array(2);
+        reply.bulk(b"pong");
+        reply.bulk(args.try_get(1).unwrap_or(b""));
+        return Ok(());
+    }
     match args.len() {
         1 => reply.simple("PONG"),
         2 => reply.bulk(args.get(1)),
@@ -150,6 +157,7 @@ fn reset(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Re
     let session = &mut *context.session;
     session.transaction = None;
     session.batch = Vec::new();
+    session.subscriptions = None;
     session.name.clear();
     session.proto = Proto::Resp2;
     session.reply_mode = ReplyMode::On;

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::command::plan::{Order, OrderAnswer, Plan};
 use crate::command::session::{SessionContext, SessionStop};
@@ -117,6 +118,8 @@ fn set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> R
     }
     let defaults = Arc::new(settings.load().series.clone());
     context.shared.series_defaults.store(defaults);
+    let classes = settings.load().event_classes;
+    context.shared.event_classes.store(classes.0, Ordering::Relaxed);
     reply.ok();
     Ok(())
 }
@@ -295,7 +298,11 @@ mod tests {
             ),
             ("save", "900 1", "this server only supports ''"),
             ("appendonly", "no", "this server only supports 'yes'"),
-            ("notify-keyspace-events", "KEA", "this server only supports ''"),
+            (
+                "notify-keyspace-events",
+                "KEy",
+                "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
+            ),
         ] {
             let text = format!("-ERR CONFIG SET failed (possibly related to argument '{name}') - {why}\r\n");
             assert_eq!(client.run(&["CONFIG", "SET", name, value]), text);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::command::shared::{Settings, Shared};
 use crate::config::Fsync;
+use crate::lane::EventClasses;
 use crate::limits::{BULK_LEN_CAP_BYTES, GIB, KIB, MIB, PASSWORD_LEN_MAX_BYTES};
 
 use super::series_parameters;
@@ -70,6 +71,8 @@ pub const fn settable(
 pub fn all() -> impl Iterator<Item = &'static Parameter> {
     PARAMETERS.iter().chain(series_parameters::PARAMETERS)
 }
+
+const INVALID_EVENT_CLASS: &str = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
 
 const PARAMETERS: &[Parameter] = &[
     as_it_is("appendfsync", |shared, _| fsync_name(shared).into()),
@@ -144,7 +147,15 @@ const PARAMETERS: &[Parameter] = &[
     ),
     as_it_is("maxmemory", |_, _| "0".into()),
     as_it_is("maxmemory-policy", |_, _| "noeviction".into()),
-    as_it_is("notify-keyspace-events", |_, _| String::new()),
+    settable(
+        "notify-keyspace-events",
+        |_, settings| settings.event_classes.letters(),
+        |settings, value, _| {
+            let classes = EventClasses::parse(value);
+            settings.event_classes = classes.ok_or(INVALID_EVENT_CLASS)?;
+            Ok(())
+        },
+    ),
     fixed("port", |shared, _| shared.port.to_string()),
     settable(
         "protected-mode",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::command::connection::{TIME_SERIES_MODULE_VERSION, has_time_series};
+use crate::command::pubsub;
 use crate::command::report::PartitionReport;
 use crate::command::server::life::last_save_s;
 use crate::command::session::PortKind;
@@ -20,7 +21,8 @@ pub fn clients(facts: &Facts<'_>, lines: &mut Lines) {
     lines.add("client_recent_max_output_buffer", 0);
     lines.add("blocked_clients", 0);
     lines.add("tracking_clients", 0);
-    lines.add("pubsub_clients", 0);
+    let listeners: u64 = facts.reports.lanes.iter().map(|lane| lane.listener_count).sum();
+    lines.add("pubsub_clients", listeners);
     lines.add("watching_clients", 0);
     lines.add("clients_in_timeout_table", 0);
     lines.add("total_watched_keys", 0);
@@ -107,8 +109,8 @@ pub fn stats(facts: &Facts<'_>, lines: &mut Lines) {
     lines.add("evicted_clients", counters.output_buffer_limit_disconnections);
     lines.add("keyspace_hits", partitions.keyspace_hits);
     lines.add("keyspace_misses", partitions.keyspace_misses);
-    lines.add("pubsub_channels", 0);
-    lines.add("pubsub_patterns", 0);
+    lines.add("pubsub_channels", pubsub::channels(facts.reports).len());
+    lines.add("pubsub_patterns", pubsub::pattern_count(facts.reports));
     lines.add("pubsubshard_channels", 0);
     lines.add("latest_fork_usec", 0);
     lines.add("total_forks", 0);

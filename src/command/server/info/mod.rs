@@ -79,7 +79,7 @@ const SECTIONS: &[Section] = &[
     section("clients", "Clients", BASIC, activity::clients),
     section("memory", "Memory", BASIC, process::memory),
     section("persistence", "Persistence", BASIC, activity::persistence),
-    section("stats", "Stats", BASIC, activity::stats),
+    section("stats", "Stats", ReportKinds::CHANNELS, activity::stats),
     section("replication", "Replication", BASIC, activity::replication),
     section("cpu", "CPU", BASIC, process::cpu),
     section("modules", "Modules", BASIC, activity::modules),
@@ -288,7 +288,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(kinds(&mut client, &["INFO", "server"]), ReportKinds::BASIC);
-        assert_eq!(kinds(&mut client, &["INFO"]), ReportKinds::COMMANDS);
+        assert_eq!(
+            kinds(&mut client, &["INFO"]),
+            ReportKinds::COMMANDS.and(ReportKinds::CHANNELS)
+        );
         assert!(kinds(&mut client, &["INFO", "all"]).has(ReportKinds::LATENCY));
     }
 

@@ -1,0 +1,380 @@
+//! SUBSCRIBE, PUBLISH and their kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::refusal::Refusal;
+use crate::resp::glob::glob_match;
+use crate::resp::{Args, Proto, Reply};
+
+use super::plan::{Order, OrderAnswer, Plan};
+use super::report::{ReportKinds, Reports};
+use super::session::{SessionContext, SessionStop};
+use super::subcommand::{Subcommand, dispatch};
+use super::{Command, Flags, KeySpec, Run};
+
+/// A message on its way to those who listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published.
+    pub channel: Box<[u8]>,
+    /// What.
+    pub payload: Box<[u8]>,
+}
+
+/// What a client listens to.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriptions {
+    /// Channels of these names.
+    pub channels: BTreeSet<Box<[u8]>>,
+    /// Channels whose names match.
+    pub patterns: BTreeSet<Box<[u8]>>,
+}
+
+/// The two kinds of subscriptions.
+#[derive(Clone, Copy)]
+enum Kind {
+    Channel,
+    Pattern,
+}
+
+impl Subscriptions {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// True if the client listens to nothing.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.is_empty()
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
+    /// Writes the message once for every subscription that it fits; returns how many these are.
+    pub fn write(&self, message: &Message, reply: &mut Reply) -> u64 {
+        let mut times = 0;
+        if self.channels.contains(&message.channel) {
+            begin(reply, 3);
+            reply.bulk(b"message");
+            reply.bulk(&message.channel);
+            reply.bulk(&message.payload);
+            times += 1;
+        }
+        for pattern in &self.patterns {
+            if glob_match(pattern, &message.channel, false) {
+                begin(reply, 4);
+                reply.bulk(b"pmessage");
+                reply.bulk(pattern);
+                reply.bulk(&message.channel);
+                reply.bulk(&message.payload);
+                times += 1;
+            }
+        }
+        times
+    }
+}
+
+/// The head of something that is no answer.
+fn begin(reply: &mut Reply, len: usize) {
+    match reply.proto() {
+        Proto::Resp2 => reply.array(len),
+        Proto::Resp3 => reply.push(len),
+    }
+}
+
+const fn entry(name: &'static str, arity: i16, flags: Flags, handler: super::SessionHandler) -> Command {
+    Command {
+        name,
+        arity,
+        flags,
+        keys: KeySpec::NONE,
+        group: "pubsub",
+        since: "2.0.0",
+        syntax: "",
+        summary: "",
+        run: Run::Session(handler),
+    }
+}
+
+/// The family's table.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        syntax: "channel [channel ...]",
+        summary: "Listens for messages published to channels.",
+        ..entry("SUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
+            subscribe(context, args, Kind::Channel, reply)
+        })
+    },
+    Command {
+        syntax: "[channel [channel ...]]",
+        summary: "Stops listening to messages posted to channels.",
+        ..entry("UNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
+            unsubscribe(context, args, Kind::Channel, reply)
+        })
+    },
+    Command {
+        syntax: "pattern [pattern ...]",
+        summary: "Listens for messages published to channels that match one or more patterns.",
+        ..entry("PSUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
+            subscribe(context, args, Kind::Pattern, reply)
+        })
+    },
+    Command {
+        syntax: "[pattern [pattern ...]]",
+        summary: "Stops listening to messages published to channels that match one or more patterns.",
+        ..entry("PUNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
+            unsubscribe(context, args, Kind::Pattern, reply)
+        })
+    },
+    Command {
+        syntax: "channel message",
+        summary: "Posts a message to a channel and returns how many listened.",
+        ..entry("PUBLISH", 3, Flags::FAST, publish)
+    },
+    Command {
+        since: "2.8.0",
+        summary: "A container for commands about channels and who listens to them.",
+        ..entry("PUBSUB", -2, Flags::NONE, |context, args, reply| {
+            dispatch(PUBSUB, context, args, reply)
+        })
+    },
+];
+
+/// Subcommands of PUBSUB.
+pub const PUBSUB: &[Subcommand] = &[
+    Subcommand {
+        full_name: "pubsub|channels",
+        arity: -2,
+        syntax: "[pattern]",
+        summary: "Returns the active channels.",
+        handler: |_, _, _| Err(report(write_channels)),
+        ..SUBCOMMAND
+    },
+    Subcommand {
+        full_name: "pubsub|numpat",
+        arity: 2,
+        summary: "Returns a count of unique pattern subscriptions.",
+        handler: |_, _, _| Err(report(write_pattern_count)),
+        ..SUBCOMMAND
+    },
+    Subcommand {
+        full_name: "pubsub|numsub",
+        arity: -2,
+        syntax: "[channel [channel ...]]",
+        summary: "Returns a count of subscribers to channels.",
+        handler: |_, _, _| Err(report(write_counts)),
+        ..SUBCOMMAND
+    },
+];
+
+const SUBCOMMAND: Subcommand = Subcommand {
+    full_name: "",
+    arity: 2,
+    flags: Flags::NONE,
+    since: "2.8.0",
+    syntax: "",
+    summary: "",
+    handler: |_, _, _| Ok(()),
+};
+
+fn report(render: super::Render) -> SessionStop {
+    let kinds = ReportKinds::CHANNELS;
+    Plan::Report { kinds, render }.into()
+}
+
+/// Subscribers of every channel.
+pub fn channels(reports: &Reports) -> BTreeMap<&[u8], u64> {
+    let mut counts = BTreeMap::new();
+    for (channel, subscribers) in reports.lanes.iter().flat_map(|lane| &lane.channels) {
+        *counts.entry(&**channel).or_default() += subscribers;
+    }
+    counts
+}
+
+/// How many different patterns clients listen to.
+pub fn pattern_count(reports: &Reports) -> usize {
+    let patterns: BTreeSet<_> = reports.lanes.iter().flat_map(|lane| &lane.patterns).collect();
+    patterns.len()
+}
+
+fn write_channels(
+    _: &mut SessionContext<'_>,
+    args: Args<'_>,
+    reports: &Reports,
+    reply: &mut Reply,
+) -> Result<(), Refusal> {
+    let pattern = args.try_get(2).unwrap_or(b"*");
+    let channels = channels(reports);
+    let wanted: Vec<&&[u8]> = channels
+        .keys()
+        .filter(|name| glob_match(pattern, name, false))
+        .collect();
+    reply.array(wanted.len());
+    wanted.into_iter().for_each(|name| reply.bulk(name));
+    Ok(())
+}
+
+fn write_counts(
+    _: &mut SessionContext<'_>,
+    args: Args<'_>,
+    reports: &Reports,
+    reply: &mut Reply,
+) -> Result<(), Refusal> {
+    let channels = channels(reports);
+    reply.array((args.len() - 2) * 2);
+    for name in args.from(2).iter() {
+        reply.bulk(name);
+        reply.integer(channels.get(name).copied().unwrap_or(0) as i64);
+    }
+    Ok(())
+}
+
+fn write_pattern_count(
+    _: &mut SessionContext<'_>,
+    _: Args<'_>,
+    reports: &Reports,
+    reply: &mut Reply,
+) -> Result<(), Refusal> {
+    reply.integer(pattern_count(reports) as i64);
+    Ok(())
+}
+
+fn publish(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    let message = Message {
+        channel: args.get(1).into(),
+        payload: args.get(2).into(),
+    };
+    let order = Order::Publish(Arc::from([message]));
+    let answer = OrderAnswer::Sum;
+    Err(Plan::Order { order, answer }.into())
+}
+
+fn subscribe(
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    kind: Kind,
+    reply: &mut Reply,
+) -> Result<(), SessionStop> {
+    let subscriptions = context.session.subscriptions.get_or_insert_default();
+    for name in args.from(1).iter() {
+        subscriptions.of(kind).insert(name.into());
+        let count = subscriptions.len();
+        confirm(reply, (kind, "subscribe"), Some(name), count);
+    }
+    Ok(())
+}
+
+fn unsubscribe(
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    kind: Kind,
+    reply: &mut Reply,
+) -> Result<(), SessionStop> {
+    let mut subscriptions = context.session.subscriptions.take().unwrap_or_default();
+    let names: Vec<Box<[u8]>> = match args.len() {
+        1 => subscriptions.of(kind).iter().cloned().collect(),
+        _ => args.from(1).iter().map(Box::from).collect(),
+    };
+    if names.is_empty() {
+        confirm(reply, (kind, "unsubscribe"), None, subscriptions.len());
+    }
+    for name in names {
+        subscriptions.of(kind).remove(&name);
+        confirm(reply, (kind, "unsubscribe"), Some(&name), subscriptions.len());
+    }
+    context.session.subscriptions = Some(subscriptions).filter(|left| !left.is_empty());
+    Ok(())
+}
+
+fn confirm(reply: &mut Reply, (kind, verb): (Kind, &str), name: Option<&[u8]>, count: usize) {
+    begin(reply, 3);
+    match kind {
+        Kind::Channel => reply.bulk(verb.as_bytes()),
+        Kind::Pattern => reply.bulk(format!("p{verb}").as_bytes()),
+    }
+    match name {
+        Some(name) => reply.bulk(name),
+        None => reply.null(),
+    }
+    reply.integer(count as i64);
+}
+
+/// Whether a client that listens, in RESP2, may call the command: its replies could be taken for messages.
+///
+/// # Errors
+/// The refusal of Redis.
+pub fn admit_listener(command: &Command) -> Result<(), Refusal> {
+    match command.name {
+        "SUBSCRIBE" | "UNSUBSCRIBE" | "PSUBSCRIBE" | "PUNSUBSCRIBE" | "PING" | "QUIT" | "RESET" => Ok(()),
+        _ => Err(Refusal::text(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context",
+            command.lower_name()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::test_support::TestClient;
+
+    #[test]
+    fn subscriptions_are_counted_and_confirmed() {
+        let mut client = TestClient::new();
+        let confirmed = |verb: &str, name: &str, count: usize| {
+            format!(
+                "*3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:{count}\r\n",
+                verb.len(),
+                name.len()
+            )
+        };
+        assert_eq!(
+            client.run(&["SUBSCRIBE", "a", "b", "a"]),
+            confirmed("subscribe", "a", 1)
+                + &confirmed("subscribe", "b", 2)
+                + &confirmed("subscribe", "a", 2)
+        );
+        assert_eq!(
+            client.run(&["PSUBSCRIBE", "n*"]),
+            confirmed("psubscribe", "n*", 3)
+        );
+        assert_eq!(
+            client.run(&["UNSUBSCRIBE", "x"]),
+            confirmed("unsubscribe", "x", 3)
+        );
+        assert_eq!(
+            client.run(&["UNSUBSCRIBE"]),
+            confirmed("unsubscribe", "a", 2) + &confirmed("unsubscribe", "b", 1)
+        );
+        assert_eq!(
+            client.run(&["UNSUBSCRIBE"]),
+            "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:1\r\n"
+        );
+        assert_eq!(client.run(&["PUNSUBSCRIBE"]), confirmed("punsubscribe", "n*", 0));
+        assert!(client.session.subscriptions.is_none());
+    }
+
+    #[test]
+    fn a_message_comes_once_per_subscription_that_it_fits() {
+        let subscriptions = Subscriptions {
+            channels: BTreeSet::from([b"news"[..].into()]),
+            patterns: BTreeSet::from([b"n*"[..].into(), b"x*"[..].into()]),
+        };
+        let message = Message {
+            channel: b"news"[..].into(),
+            payload: b"1"[..].into(),
+        };
+        let mut reply = Reply::new(Proto::Resp3);
+        assert_eq!(subscriptions.write(&message, &mut reply), 2);
+        let expected = ">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\n1\r\n\
+                        >4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$1\r\n1\r\n";
+        assert_eq!(String::from_utf8_lossy(reply.as_bytes()), expected);
+    }
+}

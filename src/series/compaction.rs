@@ -50,9 +50,10 @@ impl CompactionPolicy {
                 align_ms,
             } = policy;
             let name = aggregator.name();
+            let (bucket, retention) = (format_ms(*bucket_ms), format_ms(*retention_ms));
             match align_ms {
-                0 => format!("{name}:{bucket_ms}m:{retention_ms}m"),
-                _ => format!("{name}:{bucket_ms}m:{retention_ms}m:{align_ms}m"),
+                0 => format!("{name}:{bucket}:{retention}"),
+                align_ms => format!("{name}:{bucket}:{retention}:{}", format_ms(*align_ms)),
             }
         };
         policies.iter().map(one).collect::<Vec<_>>().join(";")
@@ -67,6 +68,21 @@ impl CompactionPolicy {
         };
         [source, suffix.as_bytes()].concat()
     }
+}
+
+/// As a whole number of the longest unit.
+fn format_ms(milliseconds: i64) -> String {
+    let units = [
+        (86_400_000, 'd'),
+        (3_600_000, 'h'),
+        (60_000, 'M'),
+        (1_000, 's'),
+        (1, 'm'),
+    ];
+    let whole = units.iter().find(|(unit_ms, _)| milliseconds % unit_ms == 0);
+    whole.map_or_else(String::new, |(unit_ms, letter)| {
+        format!("{}{letter}", milliseconds / unit_ms)
+    })
 }
 
 /// A whole number and its unit, in milliseconds; a plain number counts milliseconds.
@@ -98,10 +114,7 @@ mod tests {
         );
         assert_eq!(policies[1].align_ms, 600_000);
         let written = CompactionPolicy::format_all(&policies);
-        assert_eq!(
-            written,
-            "max:60000m:3600000m;avg:7200000m:864000000m:600000m;last:5000m:0m"
-        );
+        assert_eq!(written, "max:1M:1h;avg:2h:10d:10M;last:5s:0d");
         assert_eq!(CompactionPolicy::parse_all(&written), Some(policies.clone()));
         assert_eq!(policies[0].destination(b"k"), b"k_MAX_60000");
         assert_eq!(policies[1].destination(b"k"), b"k_AVG_7200000_600000");

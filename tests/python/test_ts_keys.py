@@ -242,3 +242,19 @@ def test_config_defaults(client, wire):
             client.config_set(name, expected[name])
     for name in ("ts-libmr-protocol", "ts-topology-events"):
         assert wire(f"CONFIG SET {name} x").startswith("-ERR CONFIG SET failed")
+    assert client.config_set("ts-num-threads", "4")
+    assert client.config_get("ts-num-threads") == {"ts-num-threads": "4"}
+    for value in ("0", "17", "x"):
+        assert wire(f"CONFIG SET ts-num-threads {value}").startswith("-ERR CONFIG SET failed")
+
+
+def test_compaction_policies_are_shown_in_the_longest_units(client):
+    for given, shown in [
+        ("max:1m:1h:1m", "max:1m:1h:1m"),
+        ("min:10s:5d:0m", "min:10s:5d"),
+        ("avg:7200s:864000s;last:5M:10m", "avg:2h:10d;last:5M:10m"),
+        ("sum:1500m:0m", "sum:1500m:0d"),
+        ("", ""),
+    ]:
+        assert client.config_set("ts-compaction-policy", given)
+        assert client.config_get("ts-compaction-policy") == {"ts-compaction-policy": shown}

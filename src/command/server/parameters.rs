@@ -231,14 +231,16 @@ fn fsync_name(shared: &Shared) -> &'static str {
     }
 }
 
-fn accepted(settings: &Settings, name: &str, default: &str) -> String {
+/// What a setting of one meaning was set to.
+pub(super) fn accepted(settings: &Settings, name: &str, default: &str) -> String {
     settings
         .accepted
         .get(name)
         .map_or_else(|| default.to_owned(), Clone::clone)
 }
 
-fn keep(settings: &mut Settings, name: &str, value: i64) -> Result<(), Cow<'static, str>> {
+/// Remembers what a setting of one meaning was set to.
+pub(super) fn keep(settings: &mut Settings, name: &str, value: i64) -> Result<(), Cow<'static, str>> {
     settings.accepted.insert(name.to_owned(), value.to_string());
     Ok(())
 }

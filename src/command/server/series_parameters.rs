@@ -5,7 +5,7 @@ use crate::series::properties::{
 };
 use crate::series::{CompactionPolicy, DuplicatePolicy, Encoding};
 
-use super::parameters::{Parameter, as_it_is, fixed, in_range, integer, settable};
+use super::parameters::{Parameter, Write, accepted, fixed, in_range, integer, keep, settable};
 
 /// Threads that RedisTimeSeries may be told to use for queries over several keys.
 const THREADS_MAX: i64 = 16;
@@ -91,10 +91,19 @@ pub const PARAMETERS: &[Parameter] = &[
         },
     ),
     fixed("ts-libmr-protocol", |_, _| "resp3".into()),
-    as_it_is("ts-num-threads", |shared, _| {
-        let lanes = shared.directory.lanes() as i64;
-        in_range(lanes, 1, THREADS_MAX).unwrap_or(THREADS_MAX).to_string()
-    }),
+    // Lanes do the work, whatever is set.
+    Parameter {
+        name: "ts-num-threads",
+        read: |shared, settings| {
+            let lanes = shared.directory.lanes() as i64;
+            let lanes = in_range(lanes, 1, THREADS_MAX).unwrap_or(THREADS_MAX);
+            accepted(settings, "ts-num-threads", &lanes.to_string())
+        },
+        write: Write::Change(|settings, value, _| {
+            let threads = integer(value, 1, THREADS_MAX)?;
+            keep(settings, "ts-num-threads", threads)
+        }),
+    },
     settable(
         "ts-retention-policy",
         |_, settings| settings.series.retention.to_string(),

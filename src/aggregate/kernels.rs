@@ -81,15 +81,49 @@ pub(super) fn greater(left: f64, right: f64) -> f64 {
 pub(super) struct CompensatedSum {
     sum: f64,
     compensation: f64,
+    /// The sum divided by [`OVERFLOW_SCALE`] and its compensation, from when it has overflowed: the mean of large values
+    /// is no larger than they are.
+    scaled: Option<(f64, f64)>,
 }
+
+/// A power of two, so that nothing is rounded.
+const OVERFLOW_SCALE: f64 = (1_u128 << 64) as f64;
 
 impl CompensatedSum {
     /// Adds one term.
     #[inline]
     pub fn add(&mut self, value: f64) {
         let (total, error) = two_sum(self.sum, value);
+        if !total.is_finite() {
+            self.add_scaled(value);
+        }
         self.compensation += error;
         self.sum = total;
+    }
+
+    #[cold]
+    fn add_scaled(&mut self, value: f64) {
+        let (before, compensation) = match self.scaled {
+            Some(scaled) => scaled,
+            None => (self.value() / OVERFLOW_SCALE, 0.0),
+        };
+        let (scaled, error) = two_sum(before, value / OVERFLOW_SCALE);
+        self.scaled = Some((scaled, compensation + error));
+    }
+
+    /// The sum divided by the number of its terms, also where the sum overflows.
+    #[inline]
+    pub fn mean(&self, count: u64) -> f64 {
+        let (sum, count) = (self.value(), count as f64);
+        match self.scaled {
+            Some((scaled, compensation)) if scaled.is_finite() => {
+                let quotient = scaled / count;
+                let rest = quotient.mul_add(-count, scaled) + compensation;
+                let mean = (quotient + rest / count) * OVERFLOW_SCALE;
+                mean.clamp(-f64::MAX, f64::MAX)
+            }
+            _ => sum / count,
+        }
     }
 
     /// Adds all values, in lanes.
@@ -296,6 +330,24 @@ mod tests {
         assert!(sum(&[f64::NEG_INFINITY, f64::INFINITY]).is_nan());
         assert_eq!(sum(&[f64::MAX; 40]), f64::INFINITY);
         assert_eq!(sum(&[f64::MAX, -f64::MAX].repeat(40)), 0.0);
+    }
+
+    #[test]
+    fn means_of_large_values_do_not_overflow() {
+        let mean = |values: &[f64]| {
+            let mut sum = CompensatedSum::default();
+            values.chunks(7).for_each(|run| sum.add_all(run));
+            sum.mean(values.len() as u64)
+        };
+        for count in [1, 3, 40, 1000] {
+            assert_eq!(mean(&vec![f64::MAX; count]), f64::MAX);
+            assert_eq!(mean(&vec![f64::MIN; count]), f64::MIN);
+        }
+        let mixed = mean(&[f64::MAX, f64::MAX, f64::MAX, f64::MIN, f64::MIN]);
+        assert!((mixed / (f64::MAX / 5.0) - 1.0).abs() < 1e-15, "{mixed}");
+        assert_eq!(mean(&[1.0, 2.0, 6.0]), 3.0);
+        assert_eq!(mean(&[f64::MAX, f64::INFINITY]), f64::INFINITY);
+        assert!(mean(&[f64::NEG_INFINITY, f64::INFINITY]).is_nan());
     }
 
     #[test]

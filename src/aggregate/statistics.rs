@@ -179,7 +179,8 @@ impl Statistics {
         let needs_samples = needs.moments || needs.area || needs.sketch || needs.counter;
         let first_known = first_known || !summary.first.is_nan();
         let ends_known = first_known && !summary.last.is_nan();
-        !needs_samples && (ends_known || !needs.ends)
+        let sum_known = summary.sum.is_finite() || !needs.sum;
+        !needs_samples && sum_known && (ends_known || !needs.ends)
     }
 
     /// Adds `samples` samples, newer than all so far, of which only the summary is known.
@@ -222,7 +223,7 @@ impl Statistics {
             Aggregator::CountNan => (self.samples - self.counted) as f64,
             Aggregator::CountAll => self.samples as f64,
             _ if self.counted == 0 => f64::NAN,
-            Aggregator::Average => self.sum.value() / self.counted as f64,
+            Aggregator::Average => self.sum.mean(self.counted),
             Aggregator::Minimum => self.minimum,
             Aggregator::Maximum => self.maximum,
             Aggregator::Range => self.maximum - self.minimum,

@@ -191,7 +191,7 @@ fn report(render: super::Render) -> SessionStop {
 /// Subscribers of every channel.
 pub fn channels(reports: &Reports) -> BTreeMap<&[u8], u64> {
     let mut counts = BTreeMap::new();
-    for (channel, subscribers) in reports.lanes.iter().flat_map(|lane| &lane.channels) {
+    for (channel, subscribers) in reports.lanes.iter().flat_map(|lane| &lane.listeners.channels) {
         *counts.entry(&**channel).or_default() += subscribers;
     }
     counts
@@ -199,7 +199,11 @@ pub fn channels(reports: &Reports) -> BTreeMap<&[u8], u64> {
 
 /// How many different patterns clients listen to.
 pub fn pattern_count(reports: &Reports) -> usize {
-    let patterns: BTreeSet<_> = reports.lanes.iter().flat_map(|lane| &lane.patterns).collect();
+    let patterns: BTreeSet<_> = reports
+        .lanes
+        .iter()
+        .flat_map(|lane| &lane.listeners.patterns)
+        .collect();
     patterns.len()
 }
 

@@ -1,5 +1,6 @@
 //! What lanes report to the lane that makes a reply about the whole server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::lane::{PartitionCounters, TierTotals};
@@ -105,6 +106,17 @@ pub struct SlowCall {
     pub name: String,
 }
 
+/// Clients that listen to messages.
+#[derive(Clone, Debug, Default)]
+pub struct Listeners {
+    /// How many there are.
+    pub count: u64,
+    /// Channels and how many listen to them, with `CHANNELS`.
+    pub channels: BTreeMap<Box<[u8]>, u64>,
+    /// Patterns that are listened to, with `CHANNELS`.
+    pub patterns: BTreeSet<Box<[u8]>>,
+}
+
 /// One lane.
 #[derive(Clone, Debug)]
 pub struct LaneReport {
@@ -116,12 +128,8 @@ pub struct LaneReport {
     pub counters: LaneCounters,
     /// Clients connected to this lane.
     pub client_count: u64,
-    /// Clients of those that listen to something.
-    pub listener_count: u64,
-    /// Channels and how many listen to them, with `CHANNELS`.
-    pub channels: Vec<(Box<[u8]>, u64)>,
-    /// Patterns that are listened to, with `CHANNELS`.
-    pub patterns: Vec<Box<[u8]>>,
+    /// Those of them that listen to messages.
+    pub listeners: Listeners,
     /// Its partitions.
     pub partitions: Vec<PartitionReport>,
     /// Clients, with `CLIENTS`.

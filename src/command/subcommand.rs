@@ -149,7 +149,7 @@ mod tests {
                 assert!(subcommand.arity.unsigned_abs() >= 2, "{}", subcommand.full_name);
             }
         }
-        assert_eq!(containers, 12);
+        assert_eq!(containers, 13);
     }
 
     #[test]

@@ -53,9 +53,7 @@ pub fn reports(shared: &Shared) -> Reports {
         core: lane,
         counters: LaneCounters::default(),
         client_count: 1,
-        listener_count: 0,
-        channels: Vec::new(),
-        patterns: Vec::new(),
+        listeners: Default::default(),
         partitions: shared
             .directory
             .plan(lane)

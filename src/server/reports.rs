@@ -1,8 +1,8 @@
 //! What a lane reports about itself.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::command::report::Listeners;
 use crate::command::{ClientReport, LaneReport, PartitionReport, ReportKinds, connection};
 use crate::lane::{Lane, PartitionSlot};
 
@@ -14,11 +14,8 @@ pub fn lane_report(shell: &Rc<LaneShell>, kinds: ReportKinds) -> LaneReport {
     let lane = shell.lane.borrow();
     let rates = shell.rates.borrow();
     let with_commands = kinds.has(ReportKinds::COMMANDS) || kinds.has(ReportKinds::LATENCY);
-    let (listener_count, channels, patterns) = listeners(shell, kinds.has(ReportKinds::CHANNELS));
     LaneReport {
-        listener_count,
-        channels,
-        patterns,
+        listeners: listeners(shell, kinds.has(ReportKinds::CHANNELS)),
         lane: shell.id(),
         core: shell.core,
         counters: lane.counters.clone(),
@@ -55,30 +52,23 @@ pub fn lane_report(shell: &Rc<LaneShell>, kinds: ReportKinds) -> LaneReport {
     }
 }
 
-/// How many clients listen; if `with_names`, the channels with the number of their listeners, and the patterns.
-fn listeners(shell: &LaneShell, with_names: bool) -> (u64, Vec<(Box<[u8]>, u64)>, Vec<Box<[u8]>>) {
-    let (mut channels, mut patterns, mut count) = (BTreeMap::new(), BTreeSet::new(), 0);
+/// The clients that listen to messages; to which ones if `with_names`.
+fn listeners(shell: &LaneShell, with_names: bool) -> Listeners {
+    let mut listeners = Listeners::default();
     for client in shell.clients.borrow().values() {
-        // A client that reports about itself has its session in use.
-        let Ok(session) = client.session.try_borrow() else {
-            continue;
-        };
+        let session = client.session.borrow();
         let Some(subscriptions) = &session.subscriptions else {
             continue;
         };
-        count += 1;
+        listeners.count += 1;
         if with_names {
             for channel in &subscriptions.channels {
-                *channels.entry(channel.clone()).or_default() += 1;
+                *listeners.channels.entry(channel.clone()).or_default() += 1;
             }
-            patterns.extend(subscriptions.patterns.iter().cloned());
+            listeners.patterns.extend(subscriptions.patterns.iter().cloned());
         }
     }
-    (
-        count,
-        channels.into_iter().collect(),
-        patterns.into_iter().collect(),
-    )
+    listeners
 }
 
 fn partitions(shell: &LaneShell, lane: &Lane) -> Vec<PartitionReport> {

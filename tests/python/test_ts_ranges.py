@@ -238,3 +238,12 @@ def test_many_samples_are_the_same_in_pieces(wire):
             rows.append((start, min(inside), max(inside), sum(inside), len(inside), inside[0], inside[-1]))
         assert wire(f"TS.RANGE k - + AGGREGATION min,max,sum,count,first,last {bucket}") == shown(rows)
         assert wire(f"TS.REVRANGE k - + AGGREGATION min,max,sum,count,first,last {bucket}") == shown(rows[::-1])
+
+
+def test_means_of_large_values(wire):
+    largest = "1.7976931348623157E308"
+    for timestamp in range(1, 4):
+        wire(f"TS.ADD k {timestamp} {largest} LABELS l v")
+    assert wire("TS.RANGE k - + AGGREGATION avg,sum,max 10") == f"*1 *4 :0 +{largest} +Infinity +{largest}"
+    wire(f"TS.ADD other 1 {largest} LABELS l v")
+    assert wire("TS.MRANGE 1 1 FILTER l=v GROUPBY l REDUCE avg") == f'*1 *3 "l=v" *0 *1 *2 :1 +{largest}'

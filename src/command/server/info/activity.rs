@@ -21,7 +21,7 @@ pub fn clients(facts: &Facts<'_>, lines: &mut Lines) {
     lines.add("client_recent_max_output_buffer", 0);
     lines.add("blocked_clients", 0);
     lines.add("tracking_clients", 0);
-    let listeners: u64 = facts.reports.lanes.iter().map(|lane| lane.listener_count).sum();
+    let listeners: u64 = facts.reports.lanes.iter().map(|lane| lane.listeners.count).sum();
     lines.add("pubsub_clients", listeners);
     lines.add("watching_clients", 0);
     lines.add("clients_in_timeout_table", 0);

@@ -323,3 +323,74 @@ fn a_flipped_bit_in_a_chunk_is_named_and_loses_nothing_else() {
         write_more(&server, &context);
     }
 }
+
+/// Samples of every series, which are the first ones it was given, and the strings that are there.
+fn read_prefix(client: &mut Client, context: &str) -> (Vec<usize>, usize) {
+    let mut counts = Vec::new();
+    for series in 0..SERIES {
+        let reply = client.command(&["TSDB_GET", &format!("stock_{series}"), "-", "+"]);
+        for (timestamp, sample) in (0..).zip(reply.elements()) {
+            let parts = sample.elements();
+            let good =
+                parts[0] == Value::Integer(timestamp) && parts[1].float() == Some(value(series, timestamp));
+            assert!(good, "{context}: series {series}: {sample} at {timestamp}");
+        }
+        counts.push(reply.elements().len());
+    }
+    let mut strings = 0;
+    for number in 0..STRINGS {
+        let reply = client.command(&["GET", &format!("stock_text{number}")]);
+        if reply.text().is_some() {
+            assert_eq!(reply.text(), Some(text(number)), "{context}");
+            assert_eq!(strings, number, "{context}: a string before this one is lost");
+            strings += 1;
+        }
+    }
+    (counts, strings)
+}
+
+#[test]
+fn a_damaged_log_is_cut_only_when_that_is_asked_for() {
+    if Program::from_environment() == Program::Redis {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    make_data(&data_dir);
+    let logs = files(&data_dir, "log");
+    let log = logs
+        .iter()
+        .max_by_key(|log| log.metadata().unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(log).unwrap();
+    // In the middle of what was written: the file may have been made longer beforehand.
+    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[written / 2] ^= 1;
+    std::fs::write(log, &bytes).unwrap();
+    let refused = Server::try_start(options(&data_dir)).err().expect("a refusal");
+    assert!(
+        refused.contains("is damaged at byte") && refused.contains("storage.cut_damaged_log=true"),
+        "{refused}"
+    );
+    let mut cutting = options(&data_dir);
+    cutting
+        .sets
+        .push(("storage.cut_damaged_log".to_owned(), "true".to_owned()));
+    let mut server = Server::start(cutting);
+    let found = read_prefix(&mut server.client(), "cut");
+    let (counts, strings) = &found;
+    let saved = SAMPLES as usize / 2;
+    assert!(
+        counts.iter().all(|count| *count >= saved),
+        "what was saved before is lost: {counts:?}"
+    );
+    assert!(*strings >= STRINGS / 2, "{strings} strings");
+    let lost = counts.iter().any(|count| *count < SAMPLES as usize) || *strings < STRINGS;
+    assert!(lost, "nothing was lost: the damage was not read");
+    let kept = counts.iter().any(|count| *count > saved) || *strings > STRINGS / 2;
+    assert!(kept, "nothing before the damage was replayed: {counts:?}");
+    // What was cut off is gone for good: from now on the server starts as ever, and finds the same.
+    server.kill9();
+    let server = Server::start(options(&data_dir));
+    assert_eq!(read_prefix(&mut server.client(), "again"), found);
+}

@@ -1,6 +1,6 @@
 //! A data directory that an earlier version wrote: every later one opens it and finds the same in it.
 //!
-//! `tests/fixtures/format1` is never written again. After the layout has grown, a further fixture is made beside it:
+//! `tests/fixtures/format2` is never written again. After the layout has grown, a further fixture is made beside it:
 //! `TICKLANE_MAKE_FIXTURE=tests/fixtures/NAME cargo test --release --test format_fixture`, once, and then listed below.
 
 mod support;
@@ -21,7 +21,7 @@ use ticklane::store::{
     BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, layout, open_business_dir,
 };
 
-const FIXTURES: [&str; 1] = ["format1"];
+const FIXTURES: [&str; 1] = ["format2"];
 const BUSINESS: &str = "fixture";
 /// When the fixture is written and read, in unix milliseconds.
 const NOW_MS: i64 = 1_800_000_000_000;

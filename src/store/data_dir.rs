@@ -71,7 +71,8 @@ pub fn open_business_dir(
         .ok_or_else(|| format!("{}: not an identity file of ticklane", path.display()))?;
     if found.format != wanted.format {
         return Err(format!(
-            "{}: the data has format {}, this version of ticklane reads format {FORMAT_VERSION}",
+            "{}: the data has format {}, this version of ticklane reads format {FORMAT_VERSION}: start the version \
+             that wrote the data, export it there, and import it into an empty directory here",
             path.display(),
             found.format
         ));
@@ -164,6 +165,16 @@ mod tests {
             open_business_dir(dir.path(), &identity(1), false)
                 .unwrap_err()
                 .contains("format 99")
+        );
+        fs::write(
+            dir.path().join(IDENTITY_FILE),
+            "format 1\nbusiness stock_quotes\npartitions 1\nreplication_id a\n",
+        )
+        .unwrap();
+        let refused = open_business_dir(dir.path(), &identity(1), false).unwrap_err();
+        assert!(
+            refused.contains("format 1,") && refused.contains("export it there"),
+            "{refused}"
         );
     }
 }

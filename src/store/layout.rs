@@ -16,8 +16,9 @@
 //! Key count, keys and deadlines share one family because it is written without the log: a crash keeps a prefix of
 //! that family's writes, so rows that are written together stay consistent only inside one family.
 
-/// Version of this layout; a data directory of another version is refused.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of this layout; a data directory of another version is refused. 1: late samples a row each. 2: late samples
+/// as runs, a retention in every series row.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Family names, in the order in which they are opened.
 pub const META: &str = "meta";

@@ -53,6 +53,19 @@ fn print_times(what: &str, times: &[u64]) {
     );
 }
 
+/// Commits that waited for RocksDB, since the start.
+fn commit_stalls(client: &mut BufReader<TcpStream>) -> String {
+    client.get_mut().write_all(b"INFO all\r\n").expect("a request");
+    let mut line = String::new();
+    client.read_line(&mut line).expect("an answer");
+    let bytes: usize = line.trim_start_matches('$').trim().parse().expect("a length");
+    let mut text = vec![0; bytes + 2];
+    client.read_exact(&mut text).expect("an answer");
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let found = text.lines().find_map(|line| line.strip_prefix("commit_stalls:"));
+    found.unwrap_or("unknown").to_string()
+}
+
 /// Reads a series whole and counts its samples.
 fn scan_series(client: &mut BufReader<TcpStream>, key: &[u8]) -> u64 {
     let request = [b"TSDB_GET ", key, b" - +\r\n"].concat();
@@ -114,6 +127,10 @@ pub fn scan(samples: usize) {
             "nobody reads".to_string()
         };
         print_times(&what, &times);
+        println!(
+            "commits that waited for RocksDB so far: {}",
+            commit_stalls(&mut reader)
+        );
     }
     stop(child, libc::SIGTERM);
 }

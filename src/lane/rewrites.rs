@@ -157,8 +157,12 @@ impl Partition {
         }
     }
 
-    /// The next job for the blocking pool; report its result with [`Partition::finish_rewrite`].
+    /// The next job for the blocking pool; report its result with [`Partition::finish_rewrite`]. None while the disk does
+    /// not keep up with what jobs have written: commits would have to wait for it.
     pub fn start_rewrite(&mut self, now_ms: i64) -> Option<RewriteJob> {
+        if self.rewrites.waiting.is_empty() || self.store.is_behind_with_flushes() {
+            return None;
+        }
         while let Some(series_id) = self.rewrites.waiting.pop_front() {
             let member = self.series_places.get(&series_id).copied();
             let Some(Some(series)) = member.and_then(|member| self.series.get(member as usize)) else {

@@ -238,6 +238,7 @@ impl Database {
             (layout::SERIES, other_bytes),
             (layout::CHUNKS, other_bytes),
             (layout::LATE, other_bytes),
+            (layout::COLD, other_bytes),
         ] {
             self.inner
                 .db
@@ -288,6 +289,14 @@ impl Database {
     /// Bytes of the live table files of one family of the layout, their index and filters included.
     pub fn table_bytes(&self, family: &'static str) -> u64 {
         self.property(family, "rocksdb.live-sst-files-size")
+    }
+
+    /// True while several full write buffers of a family that background work fills wait to be written to the disk:
+    /// more of that work would make RocksDB hold up all writes.
+    pub fn is_behind_with_flushes(&self) -> bool {
+        [layout::CHUNKS, layout::COLD, layout::LATE, layout::SERIES]
+            .iter()
+            .any(|family| self.property(family, "rocksdb.num-immutable-mem-table") > 1)
     }
 
     fn property(&self, family: &'static str, name: &str) -> u64 {

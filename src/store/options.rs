@@ -95,6 +95,13 @@ impl Compression {
 pub(super) const IDLE_WRITE_BUFFER_BYTES: usize = 256 << 10;
 /// Pieces of the index and the filter of a table, each cached by itself.
 const METADATA_BLOCK_BYTES: usize = 4 << 10;
+/// Keys in the index of chunks share what they begin with, the series and the high bytes of the time, so many at a time.
+const INDEX_RESTART_INTERVAL: i32 = 8;
+/// Write buffers of one family, full ones that wait to be written to the disk included. RocksDB holds writes up when all
+/// but one of them are full.
+const WRITE_BUFFERS_MAX: i32 = 6;
+/// Those of the journal, which are the largest.
+const JOURNAL_BUFFERS_MAX: i32 = 4;
 /// A table file is merged soon after it was written if so many of so many neighbouring rows, or this share of all its
 /// rows, are deletions: what they delete takes far more room than they do, which by size alone would start nothing.
 const DELETIONS_MIN: usize = 64;
@@ -157,7 +164,7 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
     let mut cf = Options::default();
     cf.set_disable_auto_compactions(!options.compaction);
     cf.set_write_buffer_size(IDLE_WRITE_BUFFER_BYTES);
-    cf.set_max_write_buffer_number(4);
+    cf.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
     cf.set_level_compaction_dynamic_level_bytes(true);
     cf.set_compression_type(options.compression.rocksdb());
     let mut table = BlockBasedOptions::default();
@@ -180,6 +187,7 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
         }
         layout::CHUNKS | layout::COLD => {
             table.set_block_size(16 << 10);
+            table.set_index_block_restart_interval(INDEX_RESTART_INTERVAL);
             cf.set_prefix_extractor(SliceTransform::create_fixed_prefix(8));
             cf.set_compression_type(DBCompressionType::None);
             merge_deletions_soon(&mut cf);
@@ -191,6 +199,7 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
         }
         layout::JOURNAL => {
             cf.set_compression_type(DBCompressionType::None);
+            cf.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
             table.set_block_size(64 << 10);
             // Records are deleted by range soon after, and nobody writes over them: each flush is merged at once with
             // the file before, all of which its range covers by then, so that no dead record stays on the disk.

@@ -75,6 +75,7 @@ pub struct Engine {
     /// Bytes handed to RocksDB by commits.
     pub commit_bytes: u64,
     pub stalls: u64,
+    shared: SharedResources,
 }
 
 fn now_ms() -> i64 {
@@ -155,7 +156,13 @@ impl Engine {
             checkpointing: false,
             commit_bytes: 0,
             stalls: 0,
+            shared,
         }
+    }
+
+    /// Write buffers and block cache.
+    pub fn rocksdb_bytes(&self) -> usize {
+        self.shared.write_buffers_used_bytes() + self.shared.cache_used_bytes()
     }
 
     fn help(&self, job: impl FnOnce() -> Done + Send + 'static) {
@@ -235,7 +242,7 @@ impl Engine {
             read_cache_bytes: 64 << 20,
             series_bytes: self.setup.series_bytes,
         };
-        let series_bytes = self.partition.memory_bytes() - self.partition.table_size().1;
+        let series_bytes = self.partition.series_memory_bytes();
         self.partition
             .sweep_series(&mut self.sweep, now_ms, series_bytes > budget.series_bytes);
         self.partition.evict(&budget);
@@ -346,5 +353,17 @@ impl Engine {
             }
             std::thread::yield_now();
         }
+    }
+}
+
+impl Drop for Engine {
+    /// Waits for what the helper does to files that are about to vanish.
+    fn drop(&mut self) {
+        let (report, done) = channel();
+        self.help(move || {
+            let _ = report.send(());
+            Done::Other
+        });
+        let _ = done.recv();
     }
 }

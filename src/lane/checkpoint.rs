@@ -14,6 +14,8 @@ use super::partition::Partition;
 /// Places of the key table and series visited per slice: tens of microseconds.
 const SLICE_PLACES: usize = 2048;
 const SLICE_SEALS: usize = 64;
+/// Time between checkpoints while series are over their budget: only what is written back can be evicted.
+const SHORT_OF_MEMORY_INTERVAL_MS: i64 = 5_000;
 
 #[derive(Default)]
 enum Phase {
@@ -218,8 +220,15 @@ impl Partition {
             self.checkpoint.last_completed_ms = now_ms;
         }
         let waited_ms = now_ms - self.checkpoint.last_completed_ms;
+        let interval_ms = if self.memory_is_short {
+            self.settings
+                .checkpoint_interval_ms
+                .min(SHORT_OF_MEMORY_INTERVAL_MS)
+        } else {
+            self.settings.checkpoint_interval_ms
+        };
         self.checkpoint.journal_bytes >= self.settings.checkpoint_journal_bytes
-            || (self.checkpoint.journal_bytes > 0 && waited_ms >= self.settings.checkpoint_interval_ms)
+            || (self.checkpoint.journal_bytes > 0 && waited_ms >= interval_ms)
     }
 
     fn begin_gathering(&mut self) -> Gathering {

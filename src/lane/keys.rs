@@ -10,6 +10,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::store::StoredKey;
 
+use super::memory::{allocated, hashed};
 use super::properties::ListedProperties;
 
 /// What a key holds.
@@ -46,7 +47,7 @@ pub struct Entry {
 }
 
 /// Fixed memory of an entry beside its key and value.
-const ENTRY_BYTES: usize = size_of::<Entry>() + 2;
+const ENTRY_BYTES: usize = hashed(size_of::<Entry>());
 
 impl Entry {
     /// The key's bytes.
@@ -73,11 +74,19 @@ impl Entry {
     pub fn memory_bytes(&self) -> usize {
         let value = match &self.value {
             Value::Absent => 0,
-            Value::String(value) => value.len(),
-            Value::Series(series) => series.capacity() * size_of::<(u8, u32)>(),
+            Value::String(value) => allocated(value.len()),
+            Value::Series(series) => allocated(series.capacity() * size_of::<(u8, u32)>()),
         };
         let properties = self.properties.as_ref().map_or(0, |listed| listed.memory_bytes());
-        ENTRY_BYTES + self.key.len() + value + properties
+        ENTRY_BYTES + allocated(self.key.len()) + value + properties
+    }
+
+    /// The same if it is that of a series key.
+    fn series_memory_bytes(&self) -> usize {
+        match self.value {
+            Value::Series(_) => self.memory_bytes(),
+            _ => 0,
+        }
     }
 }
 
@@ -92,6 +101,8 @@ pub struct KeyTable {
     entries: HashTable<Entry>,
     hasher: DefaultHashBuilder,
     memory_bytes: usize,
+    /// Share of the entries of series keys.
+    series_memory_bytes: usize,
     clock_hand: usize,
     clock_steps: usize,
 }
@@ -102,6 +113,7 @@ impl Default for KeyTable {
             entries: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             memory_bytes: 0,
+            series_memory_bytes: 0,
             clock_hand: 0,
             clock_steps: CLOCK_STEPS_MIN,
         }
@@ -162,6 +174,7 @@ impl KeyTable {
             properties: None,
         };
         self.memory_bytes += entry.memory_bytes();
+        self.series_memory_bytes += entry.series_memory_bytes();
         let hash = self.hasher.hash_one(key);
         let hasher = &self.hasher;
         self.entries
@@ -185,11 +198,16 @@ impl KeyTable {
     /// Replaces the value at `place`, and returns the old one.
     pub fn set_value(&mut self, place: usize, value: Value) -> Value {
         let entry = self.at_mut(place);
-        let before = entry.memory_bytes();
+        let before = (entry.memory_bytes(), entry.series_memory_bytes());
         let old = std::mem::replace(&mut entry.value, value);
-        let after = entry.memory_bytes();
-        self.memory_bytes = self.memory_bytes + after - before;
+        let after = (entry.memory_bytes(), entry.series_memory_bytes());
+        self.change_memory(before, after);
         old
+    }
+
+    fn change_memory(&mut self, before: (usize, usize), after: (usize, usize)) {
+        self.memory_bytes = self.memory_bytes + after.0 - before.0;
+        self.series_memory_bytes = self.series_memory_bytes + after.1 - before.1;
     }
 
     /// Replaces the properties at `place`, and returns the old ones.
@@ -199,10 +217,10 @@ impl KeyTable {
         properties: Option<Box<ListedProperties>>,
     ) -> Option<Box<ListedProperties>> {
         let entry = self.at_mut(place);
-        let before = entry.memory_bytes();
+        let before = (entry.memory_bytes(), entry.series_memory_bytes());
         let old = std::mem::replace(&mut entry.properties, properties);
-        let after = entry.memory_bytes();
-        self.memory_bytes = self.memory_bytes + after - before;
+        let after = (entry.memory_bytes(), entry.series_memory_bytes());
+        self.change_memory(before, after);
         old
     }
 
@@ -210,13 +228,14 @@ impl KeyTable {
     pub fn remove(&mut self, place: usize) -> Option<Entry> {
         let entry = self.entries.get_bucket_entry(place).ok()?.remove().0;
         self.memory_bytes -= entry.memory_bytes();
+        self.series_memory_bytes -= entry.series_memory_bytes();
         Some(entry)
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.entries = HashTable::new();
-        self.memory_bytes = 0;
+        (self.memory_bytes, self.series_memory_bytes) = (0, 0);
         self.clock_hand = 0;
     }
 
@@ -233,6 +252,11 @@ impl KeyTable {
     /// Memory of all entries.
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
+    }
+
+    /// Memory of the entries of series keys.
+    pub fn series_memory_bytes(&self) -> usize {
+        self.series_memory_bytes
     }
 
     /// Number of places; it changes only when the table grows.
@@ -303,7 +327,7 @@ mod tests {
         let place = table.insert(b"key", Value::String(b"abc"[..].into()), 0, StoredKey::default());
         table.set_string(place, b"xyz");
         table.set_string(place, b"longer");
-        assert_eq!(table.memory_bytes(), ENTRY_BYTES + 3 + 6);
+        assert_eq!(table.memory_bytes(), ENTRY_BYTES + allocated(3) + allocated(6));
         assert_eq!(table.find(b"key"), Some(place));
         assert!(matches!(&table.remove(place).unwrap().value, Value::String(v) if &**v == b"longer"));
         assert_eq!((table.memory_bytes(), table.len()), (0, 0));

@@ -10,6 +10,7 @@ use roaring::RoaringBitmap;
 use crate::series::Label;
 
 use super::label_query::NamedValues;
+use super::memory::{allocated, hashed};
 
 /// Number of a labelled key, reused after it is gone.
 pub type LabelledId = u32;
@@ -23,7 +24,15 @@ pub struct LabelTable {
     keys: Vec<Option<Box<[u8]>>>,
     free: Vec<LabelledId>,
     postings: HashMap<Box<[u8]>, Values>,
+    memory_bytes: usize,
 }
+
+/// Of a listed key, beside the key: its slot.
+const SLOT_BYTES: usize = size_of::<Option<Box<[u8]>>>();
+/// Of a key under one label: bitmaps take two bytes in blocks that grow by doubling.
+const POSTING_BYTES: usize = 4;
+/// Of a value that a label has, beside the value: its entry, and a bitmap of one block.
+const VALUE_BYTES: usize = hashed(size_of::<(Box<[u8]>, RoaringBitmap)>()) + allocated(48) + allocated(8);
 
 impl LabelTable {
     /// Lists a key.
@@ -34,7 +43,9 @@ impl LabelTable {
         });
         if let Some(slot) = self.keys.get_mut(id as usize) {
             *slot = Some(key.into());
+            self.memory_bytes += SLOT_BYTES + allocated(key.len());
         }
+        self.memory_bytes += labels.len() * POSTING_BYTES;
         for (name, value) in labels {
             let values = match self.postings.get_mut(name) {
                 Some(values) => values,
@@ -42,7 +53,10 @@ impl LabelTable {
             };
             match values.get_mut(value) {
                 Some(ids) => ids.insert(id),
-                None => values.entry(value.clone()).or_default().insert(id),
+                None => {
+                    self.memory_bytes += VALUE_BYTES + allocated(value.len());
+                    values.entry(value.clone()).or_default().insert(id)
+                }
             };
         }
         id
@@ -57,8 +71,12 @@ impl LabelTable {
             let Some(ids) = values.get_mut(value) else {
                 continue;
             };
+            self.memory_bytes = self.memory_bytes.saturating_sub(POSTING_BYTES);
             ids.remove(id);
             if ids.is_empty() {
+                self.memory_bytes = self
+                    .memory_bytes
+                    .saturating_sub(VALUE_BYTES + allocated(value.len()));
                 values.remove(value);
             }
             if values.is_empty() {
@@ -66,10 +84,18 @@ impl LabelTable {
             }
         }
         if let Some(slot) = self.keys.get_mut(id as usize)
-            && slot.take().is_some()
+            && let Some(key) = slot.take()
         {
+            self.memory_bytes = self
+                .memory_bytes
+                .saturating_sub(SLOT_BYTES + allocated(key.len()));
             self.free.push(id);
         }
+    }
+
+    /// Memory of the keys listed and their labels' values.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// Forgets everything.
@@ -145,7 +171,10 @@ mod tests {
         );
         assert!(found(&table, &[("metric", &[])]).is_empty());
         assert!(found(&table, &[("nope", &["cpu"])]).is_empty());
+        let bytes = table.memory_bytes();
         table.remove(a, &first);
+        let gone = SLOT_BYTES + allocated(1) + 2 * POSTING_BYTES + VALUE_BYTES + allocated(1);
+        assert_eq!(table.memory_bytes(), bytes - gone);
         assert_eq!(found(&table, &[("metric", &["cpu"])]), ["b"]);
         assert_eq!(table.insert(b"d", &first), a, "numbers are reused");
         assert_eq!(table.names().count(), 2);

@@ -39,20 +39,47 @@ pub(super) fn load_key_but(
     reach: Reach,
     is_loaded: impl Fn(u64) -> bool,
 ) -> Result<Read<Option<LoadedKey>>, StoreError> {
-    let found = store.kv(key, reach, |row| {
-        row.map(
-            |KvRow {
-                 type_byte,
-                 expire_at_ms,
-                 payload,
-             }| (type_byte, expire_at_ms, Box::<[u8]>::from(payload)),
-        )
-    })?;
-    let (type_byte, expire_at_ms, payload) = match found {
-        Read::Cold => return Ok(Read::Cold),
-        Read::Known(None) => return Ok(Read::Known(None)),
-        Read::Known(Some(row)) => row,
-    };
+    match store.kv(key, reach, |row| row.map(StoredValue::of))? {
+        Read::Cold => Ok(Read::Cold),
+        Read::Known(None) => Ok(Read::Known(None)),
+        Read::Known(Some(stored)) => load_stored(store, key, stored, reach, is_loaded),
+    }
+}
+
+/// What the row of a key holds.
+pub(super) struct StoredValue {
+    type_byte: u8,
+    expire_at_ms: i64,
+    payload: Box<[u8]>,
+}
+
+impl StoredValue {
+    /// A copy of what the row holds.
+    pub(super) fn of(row: KvRow<'_>) -> StoredValue {
+        StoredValue {
+            type_byte: row.type_byte,
+            expire_at_ms: row.expire_at_ms,
+            payload: row.payload.into(),
+        }
+    }
+}
+
+/// As [`load_key_but`], of a key whose row has been read.
+///
+/// # Errors
+/// If a row cannot be read or is damaged.
+pub(super) fn load_stored(
+    store: &Database,
+    key: &[u8],
+    stored: StoredValue,
+    reach: Reach,
+    is_loaded: impl Fn(u64) -> bool,
+) -> Result<Read<Option<LoadedKey>>, StoreError> {
+    let StoredValue {
+        type_byte,
+        expire_at_ms,
+        payload,
+    } = stored;
     if type_byte == layout::TYPE_STRING {
         return Ok(Read::Known(Some(LoadedKey {
             value: LoadedValue::String(payload),

@@ -25,6 +25,7 @@ use super::label_query::WarmedLabels;
 use super::labels::LabelTable;
 use super::loading::{LoadedKey, LoadedValue, load_key};
 use super::outbox::Outbox;
+use super::replay_rows::SeriesRows;
 use super::rewrites::{Rewrites, TierTotals};
 use super::samples::FoundSample;
 use super::series_state::{SealedState, Series};
@@ -143,8 +144,10 @@ pub struct Partition {
     pub(super) stored_tier_totals: TierTotals,
     /// Lent to commands on many series.
     pub(super) found_samples: Vec<FoundSample>,
-    /// Series to seal with the open record.
+    /// Series to seal together with one of the next records.
     pub(super) seal_due: Vec<u32>,
+    /// They are sealed with the open record, however few they are.
+    pub(super) seals_are_urgent: bool,
     /// Ids whose rows are to be deleted with the open record.
     pub(super) dropped_series: Vec<u64>,
     /// Everything is to be deleted before the open record.
@@ -168,10 +171,14 @@ pub struct Partition {
     /// Earliest deadline among the rows of `kv`; `i64::MAX` = none.
     pub(super) next_stored_deadline_ms: i64,
     pub(super) checkpoint: Checkpoint,
-    /// Memory of loaded series, refreshed by housekeeping.
+    /// Memory of loaded series. Follows growth by doubling at once, the rest with the next sweep.
     pub(super) series_memory_bytes: usize,
+    /// Series are over budget: a checkpoint, which lets more of them be evicted, comes sooner.
+    pub(super) memory_is_short: bool,
     /// The journal is being replayed: series without a key stay until its end.
     pub(super) replaying: bool,
+    /// Read beforehand for the replay, each to be taken once.
+    pub(super) replay_rows: SeriesRows,
     /// The read cache keeps clean entries.
     pub cache_enabled: bool,
     /// The database's write buffers have been raised from their idle size.
@@ -229,12 +236,12 @@ impl Partition {
 
     /// Memory of keys and series.
     pub fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes() + self.series_memory_bytes
+        self.plain_memory_bytes() + self.series_memory_bytes()
     }
 
-    /// Entries of the key table, and their bytes.
+    /// Entries of the key table, and the bytes of those without series.
     pub fn table_size(&self) -> (usize, usize) {
-        (self.keys.len(), self.keys.memory_bytes())
+        (self.keys.len(), self.plain_memory_bytes())
     }
 
     /// Samples and bytes of the sealed series, loaded or not, by tier.
@@ -247,7 +254,7 @@ impl Partition {
         !self.journal.is_empty()
             || self.rewrites.has_finished()
             || self.flushed
-            || !self.seal_due.is_empty()
+            || self.seals_are_due()
             || !self.dropped_series.is_empty()
             || !self.changed_series.is_empty()
             || self.checkpoint.low_water_due().is_some()
@@ -785,6 +792,8 @@ impl Partition {
         self.series_places.clear();
         self.changed_series.clear();
         self.seal_due.clear();
+        self.seals_are_urgent = false;
+        self.series_memory_bytes = 0;
         self.dropped_series.clear();
         self.rewrites.clear();
         self.warmed = WarmedReads::default();

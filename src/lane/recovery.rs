@@ -16,9 +16,10 @@ use super::checkpoint::Checkpoint;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
 use super::labels::LabelTable;
-use super::loading::{LoadedKey, damaged_series, load_key, load_key_but};
+use super::loading::{LoadedKey, damaged_series, load_key, load_key_but, load_stored};
 use super::outbox::{Outbox, OutboxEntry};
 use super::partition::{Partition, PartitionCounters, PartitionSettings};
+use super::replay_rows::{self, KeyRows};
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::warmed::WarmedReads;
@@ -65,6 +66,8 @@ pub struct OpenedPartition {
     store: Database,
     name: PartitionName,
     low_water: u64,
+    /// Series whose samples are on record.
+    sampled: RefCell<hashbrown::HashSet<u64>>,
 }
 
 impl OpenedPartition {
@@ -78,6 +81,7 @@ impl OpenedPartition {
             store,
             name,
             low_water,
+            sampled: RefCell::default(),
         })
     }
 
@@ -91,6 +95,7 @@ impl OpenedPartition {
             parts: HashMap::new(),
             outcomes: HashMap::new(),
         };
+        let mut sampled = self.sampled.borrow_mut();
         self.store.replay(self.low_water, |record| {
             each_operation(&self.store, &record, |operation| {
                 match operation {
@@ -99,6 +104,9 @@ impl OpenedPartition {
                     }
                     Operation::BatchOutcome { id, committed } => {
                         evidence.outcomes.insert(id, committed);
+                    }
+                    Operation::Sample { series_id, .. } => {
+                        sampled.insert(series_id);
                     }
                     _ => {}
                 }
@@ -120,7 +128,10 @@ impl OpenedPartition {
         void: &HashSet<BatchId>,
     ) -> Result<Partition, StoreError> {
         let (store, low_water) = (self.store.clone(), self.low_water);
+        let mut sampled: Vec<u64> = self.sampled.take().into_iter().collect();
+        sampled.sort_unstable();
         let mut partition = self.empty_partition(settings)?;
+        partition.replay_rows = replay_rows::series_rows(&store, &sampled)?;
         let mut replayed_bytes = 0;
         store.replay(low_water, |record| {
             partition.sequence = record.sequence;
@@ -140,6 +151,7 @@ impl OpenedPartition {
             })?;
             Ok(ControlFlow::Continue(()))
         })?;
+        partition.replay_rows = HashMap::new();
         partition.finish_replay()?;
         partition.sequence = partition.sequence.max(low_water) + 1;
         partition.counters = PartitionCounters::default();
@@ -199,6 +211,7 @@ impl OpenedPartition {
             stored_tier_totals: tier_totals,
             found_samples: Vec::new(),
             seal_due: Vec::new(),
+            seals_are_urgent: false,
             dropped_series: Vec::new(),
             flushed: false,
             deadlines: BTreeSet::new(),
@@ -212,10 +225,12 @@ impl OpenedPartition {
             next_stored_deadline_ms,
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,
+            memory_is_short: false,
             cache_enabled: true,
             has_grown: false,
             opening: 0,
             replaying: true,
+            replay_rows: HashMap::new(),
             store: self.store,
         })
     }
@@ -378,17 +393,23 @@ impl Partition {
             return Ok(());
         }
         let member = self.apply_create_series(place, data_type, series_id);
-        if let (Some((sealed, _, _)), Some(Some(series))) =
-            (self.series_row(series_id)?, self.series.get_mut(member as usize))
-        {
+        let row = self.series_row(series_id)?;
+        if let (Some((sealed, _, _)), Some(Some(series))) = (row, self.series.get_mut(member as usize)) {
             series.set_sealed(sealed);
             self.adopt_retention(place, member);
         }
         Ok(())
     }
 
-    fn series_row(&self, series_id: u64) -> Result<Option<(SealedState, u8, Vec<u8>)>, StoreError> {
-        let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else {
+    fn series_row(&mut self, series_id: u64) -> Result<Option<(SealedState, u8, Vec<u8>)>, StoreError> {
+        let row = match self.replay_rows.remove(&series_id) {
+            Some(row) => row,
+            None => match self.store.series(series_id, Reach::Disk)? {
+                Read::Known(row) => row,
+                Read::Cold => None,
+            },
+        };
+        let Some(row) = row else {
             return Ok(None);
         };
         let (sealed, data_type, key) =
@@ -506,11 +527,21 @@ impl Partition {
             .values()
             .filter(|member| !known.contains(member));
         let mut loose: Vec<u32> = loose.copied().collect();
-        // Keys that lie together are read together.
         loose.sort_unstable_by(|left, right| self.series_at(*left).key.cmp(&self.series_at(*right).key));
+        let store = self.store.clone();
+        let mut rows = KeyRows::new(&store);
         for member in &loose {
             let key = self.series_at(*member).key.clone();
-            self.locate_for_replay(&key)?;
+            if self.keys.find(&key).is_some() {
+                continue;
+            }
+            let places = &self.series_places;
+            let is_loaded = |id| places.contains_key(&id);
+            if let Some(stored) = rows.get(&key)?
+                && let Read::Known(Some(loaded)) = load_stored(&store, &key, stored, Reach::Disk, is_loaded)?
+            {
+                self.insert_loaded(&key, loaded);
+            }
         }
         let known = attached(self);
         for member in loose.iter().filter(|member| !known.contains(member)) {

@@ -1,8 +1,10 @@
 //! Samples of a partition: adding them, sealing heads into chunks, and the series slab.
 
+use std::ops::Range;
+
 use crate::limits::DELETED_RANGES_MAX;
 use crate::refusal::Refusal;
-use crate::series::{self, EncodeScratch, Sample};
+use crate::series::{self, CHUNK_SAMPLES_MAX, EncodeScratch, Sample};
 use crate::store::{Batch, StoredKey, Tier};
 
 use super::deletions;
@@ -18,6 +20,12 @@ pub type FoundSample = (u32, Sample);
 
 /// Samples for which a partition keeps room from command to command.
 const FOUND_SAMPLES_MAX: usize = 4_096;
+/// So many full series are sealed with one record, unless there are fewer that cannot wait.
+const SEALS_TOGETHER: usize = 64;
+/// Shorter vectors are not counted again: the next sweep does.
+const GROWTH_LEN_MIN: usize = 4;
+/// A full head that has grown by one in so many samples since waits no longer.
+const FULL_HEAD_GROWTH: usize = 8;
 
 impl Partition {
     /// An empty list, with room from last time, to be given back to [`Partition::return_found_samples`].
@@ -116,9 +124,12 @@ impl Partition {
         let len = series.head.len();
         let full = (len >= head_samples_max && len >= series.head_samples_max(head_samples_max))
             || series.late.len() >= LATE_SAMPLES_MAX;
-        if full && !series.seal_due {
-            series.seal_due = true;
-            self.seal_due.push(member);
+        let late_len = series.late.len();
+        if full {
+            self.note_full(member);
+        }
+        if has_just_grown(len) || has_just_grown(late_len) {
+            self.recount(member);
         }
         self.counters.samples_added += 1;
         self.counters.changes += 1;
@@ -126,6 +137,36 @@ impl Partition {
             let key = self.series_at(member).key.clone();
             self.watches.touch(&key);
         }
+    }
+
+    /// Brings the count of memory up to date with that of a series.
+    #[cold]
+    pub(super) fn recount(&mut self, member: u32) {
+        if let Some(Some(series)) = self.series.get_mut(member as usize) {
+            let (before, after) = series.recount();
+            self.series_memory_bytes = self.series_memory_bytes + after - before;
+        }
+    }
+
+    /// Puts a series that is full on the list to be sealed. One that goes on growing does not wait for others.
+    #[cold]
+    fn note_full(&mut self, member: u32) {
+        let head_samples_max = self.settings.head_samples_max;
+        let Some(Some(series)) = self.series.get_mut(member as usize) else {
+            return;
+        };
+        let usual = series.head_samples_max(head_samples_max);
+        self.seals_are_urgent |= series.head.len() >= usual + usual / FULL_HEAD_GROWTH
+            || series.late.len() >= LATE_SAMPLES_MAX + LATE_SAMPLES_MAX / FULL_HEAD_GROWTH;
+        if !series.seal_due {
+            series.seal_due = true;
+            self.seal_due.push(member);
+        }
+    }
+
+    /// True if series are to be sealed with the open record.
+    pub(super) fn seals_are_due(&self) -> bool {
+        self.seal_due.len() >= SEALS_TOGETHER || (self.seals_are_urgent && !self.seal_due.is_empty())
     }
 
     /// Deletes the samples of the series at `member` from `from` to `to`, both included, in the time unit of the business.
@@ -152,14 +193,14 @@ impl Partition {
         let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
         let series = series.expect("invariant: entries name living series");
         series.delete_range(from, to, sequence);
-        if series.unsealed_deletions.len() >= LATE_SAMPLES_MAX && !series.seal_due {
-            series.seal_due = true;
-            self.seal_due.push(member);
+        if series.unsealed_deletions.len() >= LATE_SAMPLES_MAX {
+            self.request_seal(member);
         }
-        self.warmed.forget(series.id);
+        let id = self.series_at(member).id;
+        self.warmed.forget(id);
         self.counters.changes += 1;
         if !self.watches.is_empty() {
-            let key = series.key.clone();
+            let key = self.series_at(member).key.clone();
             self.watches.touch(&key);
         }
     }
@@ -225,8 +266,9 @@ impl Partition {
         }
     }
 
-    pub(super) fn add_series(&mut self, series: Series) -> u32 {
+    pub(super) fn add_series(&mut self, mut series: Series) -> u32 {
         let id = series.id;
+        self.series_memory_bytes += series.recount().1;
         let member = match self.free_series.pop() {
             Some(member) => member,
             None => {
@@ -244,6 +286,7 @@ impl Partition {
     pub(super) fn remove_series(&mut self, member: u32) -> Option<Box<Series>> {
         let series = self.series.get_mut(member as usize)?.take()?;
         self.series_places.remove(&series.id);
+        self.series_memory_bytes -= series.counted_bytes;
         if series.seal_due {
             // The place may be given to another series, which then would be sealed twice.
             self.seal_due.retain(|due| *due != member);
@@ -278,20 +321,33 @@ impl Partition {
     /// Puts the series at `member` on the list to be sealed with the open record.
     pub(super) fn request_seal(&mut self, member: u32) {
         if let Some(Some(series)) = self.series.get_mut(member as usize)
-            && !series.seal_due
             && !series.is_sealed()
         {
-            series.seal_due = true;
-            self.seal_due.push(member);
+            self.seals_are_urgent = true;
+            if !series.seal_due {
+                series.seal_due = true;
+                self.seal_due.push(member);
+            }
         }
     }
 
     /// Adds the chunks, late rows and state rows of every series that is due to `batch`. Memory is left as it is:
     /// [`Partition::finish_seals`] lets it go once the batch is committed. A series held by a batch, or whose chunks are being
-    /// rewritten, waits.
+    /// rewritten, waits. Nothing is sealed until there is enough to do: the code and tables of the encoder, and the places
+    /// in RocksDB's tables, then are in the processor's caches for all but the first.
     pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
-        let mut seals = Vec::with_capacity(self.seal_due.len());
-        let due = std::mem::take(&mut self.seal_due);
+        if !self.seals_are_due() {
+            return Vec::new();
+        }
+        let rest = if std::mem::take(&mut self.seals_are_urgent) {
+            0
+        } else {
+            self.seal_due.len() - SEALS_TOGETHER
+        };
+        // Those that are full for the longest time come first.
+        let mut due: Vec<u32> = self.seal_due.drain(..self.seal_due.len() - rest).collect();
+        due.sort_unstable();
+        let mut seals = Vec::with_capacity(due.len());
         // Without operations there is no record of this number yet: the next one will have it.
         let sequence = if self.journal.is_empty() {
             self.sequence - 1
@@ -311,20 +367,15 @@ impl Partition {
             let mut sealed = series.sealed.clone();
             sealed.sequence = sequence;
             seal_deletions(series, &mut sealed, batch);
-            let len = series.head.len();
-            let chunk_samples = series.head_samples_max(self.settings.head_samples_max);
-            let mut start = 0;
-            while start < len {
-                let end = len.min(start + chunk_samples);
+            for range in chunk_ranges(series, self.settings.head_samples_max) {
                 chunk.clear();
-                series::encode(&series.head, start..end, scratch, &mut chunk);
-                let first = series.head.get(start).timestamp;
+                series::encode(&series.head, range.clone(), scratch, &mut chunk);
+                let first = series.head.get(range.start).timestamp;
                 batch.put_chunk(Tier::Hot, series.id, first, &chunk);
                 sealed.first_timestamp = sealed.first_timestamp.min(first);
-                sealed.last_timestamp = series.head.get(end - 1).timestamp;
-                sealed.chunk_samples += (end - start) as u64;
+                sealed.last_timestamp = series.head.get(range.end - 1).timestamp;
+                sealed.chunk_samples += range.len() as u64;
                 sealed.chunk_bytes += chunk.len() as u64;
-                start = end;
             }
             if !series.late.is_empty() {
                 late::write_samples(series, &mut sealed, batch, scratch);
@@ -336,7 +387,8 @@ impl Partition {
                 sealed,
             });
         }
-        self.seal_due = waiting;
+        self.seals_are_urgent = !waiting.is_empty();
+        self.seal_due.extend(waiting);
         seals
     }
 
@@ -365,8 +417,25 @@ impl Partition {
 
     /// Puts series whose seal was not committed back on the list.
     pub(super) fn retry_seals(&mut self, seals: Vec<Seal>) {
+        self.seals_are_urgent |= !seals.is_empty();
         self.seal_due.extend(seals.into_iter().map(|seal| seal.member));
     }
+}
+
+/// True if memory that doubles when it is full has doubled for the last of `len` elements.
+#[inline]
+fn has_just_grown(len: usize) -> bool {
+    len > GROWTH_LEN_MIN && (len - 1).is_power_of_two()
+}
+
+/// The head cut into chunks of the usual size or, as it may have grown while it waited, up to twice that.
+fn chunk_ranges(series: &Series, head_samples_max: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let len = series.head.len();
+    let usual = series
+        .head_samples_max(head_samples_max)
+        .min(CHUNK_SAMPLES_MAX / 2);
+    let pieces = (len / usual.max(1)).max(usize::from(len > 0));
+    (0..pieces).map(move |piece| len * piece / pieces..len * (piece + 1) / pieces)
 }
 
 /// Puts the deletions of a series on disk: among its late samples, of which they hide those written before, and in its

@@ -52,13 +52,7 @@ impl Default for SealedState {
 const ROW_VERSION: u8 = 3;
 /// Up to and including the retention and the number of deleted ranges, which follow it.
 const ROW_HEADER_BYTES: usize = 2 + 10 * 8;
-/// Before series had a retention of their own.
-const ROW_VERSION_2: u8 = 2;
-const ROW_2_HEADER_BYTES: usize = 2 + 8 * 8;
-const DELETED_RANGE_BYTES: usize = 16;
-/// Before there was a cold tier.
-const ROW_VERSION_1: u8 = 1;
-const ROW_1_HEADER_BYTES: usize = 2 + 6 * 8;
+pub(super) const DELETED_RANGE_BYTES: usize = 16;
 
 impl SealedState {
     /// Encodes the row of a series: version, data type, ten 64-bit integers (little-endian, the last is
@@ -129,14 +123,10 @@ impl SealedState {
 
     /// Splits a row into state, data type and key; `None` if it is damaged.
     pub fn decode(row: &[u8]) -> Option<(SealedState, u8, &[u8])> {
-        let header_bytes = match *row.first()? {
-            ROW_VERSION_1 => ROW_1_HEADER_BYTES,
-            ROW_VERSION_2 => ROW_2_HEADER_BYTES,
-            ROW_VERSION => ROW_HEADER_BYTES,
-            _ => return None,
+        let (header, key) = row.split_at_checked(ROW_HEADER_BYTES)?;
+        let [ROW_VERSION, data_type] = *header.first_chunk::<2>()? else {
+            return None;
         };
-        let (header, key) = row.split_at_checked(header_bytes)?;
-        let data_type = *header.get(1)?;
         let mut words = header
             .get(2..)?
             .chunks_exact(8)
@@ -149,15 +139,12 @@ impl SealedState {
             chunk_samples: word()?,
             chunk_bytes: word()?,
             late_rows: word()?,
-            cold_samples: word().unwrap_or(0),
-            cold_bytes: word().unwrap_or(0),
-            retention: word()
-                .unwrap_or(0)
-                .checked_sub(1)
-                .map(|retention| retention as i64),
+            cold_samples: word()?,
+            cold_bytes: word()?,
+            retention: word()?.checked_sub(1).map(|retention| retention as i64),
             deleted: Vec::new(),
         };
-        let ranges = usize::try_from(word().unwrap_or(0)).ok()?;
+        let ranges = usize::try_from(word()?).ok()?;
         let (ranges, key) = key.split_at_checked(ranges.checked_mul(DELETED_RANGE_BYTES)?)?;
         let end = |bytes: &[u8]| bytes.try_into().map_or(0, i64::from_le_bytes);
         for range in ranges.chunks_exact(DELETED_RANGE_BYTES) {
@@ -170,6 +157,8 @@ impl SealedState {
 
 /// Bytes of a sample in a chunk above which its values count as noise.
 const INCOMPRESSIBLE_BYTES: u64 = 6;
+/// Heads of such values grow so many times as long.
+const INCOMPRESSIBLE_GROWTH: usize = 8;
 
 /// A series that has been touched.
 #[derive(Debug)]
@@ -199,6 +188,8 @@ pub struct Series {
     pub seal_due: bool,
     /// Unix milliseconds before which no background work is looked for.
     pub rewrite_after_ms: i64,
+    /// Its share of the partition's count of memory.
+    pub(super) counted_bytes: usize,
 }
 
 impl Series {
@@ -217,6 +208,7 @@ impl Series {
             touched_ms: 0,
             seal_due: false,
             rewrite_after_ms: 0,
+            counted_bytes: 0,
         }
     }
 
@@ -252,12 +244,14 @@ impl Series {
     }
 
     /// Samples at which the head is full. Where values do not compress, a chunk's own bytes weigh more than its
-    /// index saves: such heads grow twice as long.
+    /// index saves: such heads grow longer.
     pub fn head_samples_max(&self, usual: usize) -> usize {
         let sealed = &self.sealed;
         let incompressible = sealed.chunk_bytes > sealed.chunk_samples.saturating_mul(INCOMPRESSIBLE_BYTES);
         if incompressible {
-            usual.saturating_mul(2).clamp(1, CHUNK_SAMPLES_MAX)
+            usual
+                .saturating_mul(INCOMPRESSIBLE_GROWTH)
+                .clamp(1, CHUNK_SAMPLES_MAX)
         } else {
             usual
         }
@@ -400,15 +394,6 @@ impl Series {
             + self.sealed.late_rows
             + (self.head.len() + self.late.len()) as u64
     }
-
-    /// Memory held.
-    pub fn memory_bytes(&self) -> usize {
-        size_of::<Series>()
-            + self.key.len()
-            + self.head.memory_bytes()
-            + self.late.capacity() * size_of::<Sample>()
-            + (self.unsealed_deletions.capacity() + self.sealed.deleted.capacity()) * DELETED_RANGE_BYTES
-    }
 }
 
 #[cfg(test)]
@@ -481,13 +466,8 @@ mod tests {
         let row = state.encode(3, b"key");
         assert_eq!(SealedState::decode(&row), Some((state, 3, &b"key"[..])));
         assert_eq!(SealedState::decode(&row[..10]), None);
-        let mut old = vec![ROW_VERSION_1, 3];
-        old.extend_from_slice(&row[2..ROW_1_HEADER_BYTES]);
-        old.extend_from_slice(b"key");
-        let (decoded, data_type, key) = SealedState::decode(&old).unwrap();
-        assert_eq!(
-            (decoded.sequence, decoded.cold_samples, data_type, key),
-            (9, 0, 3, &b"key"[..])
-        );
+        let mut other = row.clone();
+        other[0] = ROW_VERSION - 1;
+        assert_eq!(SealedState::decode(&other), None);
     }
 }

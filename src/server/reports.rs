@@ -90,7 +90,7 @@ fn partitions(shell: &LaneShell, lane: &Lane) -> Vec<PartitionReport> {
                     tiers: partition.tier_totals(),
                     table_entries: entries as u64,
                     table_bytes: bytes as u64,
-                    series_bytes: (partition.memory_bytes() - bytes) as u64,
+                    series_bytes: partition.series_memory_bytes() as u64,
                     journal_bytes: partition.checkpoint().journal_bytes() as u64,
                     checkpoints: partition.checkpoint().completed,
                     checkpoint_running: partition.checkpoint().is_running(),

@@ -87,21 +87,39 @@ fn expire(shell: &Rc<LaneShell>, now_ms: i64) {
 /// those that no longer are.
 const DECODED_FADING: usize = 64;
 
-/// What each of this lane's `partitions` may keep in memory.
-fn budget(shell: &LaneShell, partitions: usize) -> MemoryBudget {
+/// Memory that all partitions of a lane have in use.
+fn used(lane: &mut crate::lane::Lane) -> MemoryBudget {
+    let mut used = MemoryBudget {
+        read_cache_bytes: 0,
+        series_bytes: 0,
+    };
+    for (_, partition) in lane.open_partitions() {
+        used.read_cache_bytes += partition.plain_memory_bytes();
+        used.series_bytes += partition.series_memory_bytes();
+    }
+    used
+}
+
+/// What a partition may keep in memory while its lane has `used`.
+fn budget(shell: &LaneShell, partition: &crate::lane::Partition, used: &MemoryBudget) -> MemoryBudget {
     let storage = &shell.shared.config.storage;
-    let lanes = shell.shared.directory.lanes();
+    let series_bytes = storage.series_memory_bytes / shell.shared.directory.lanes();
     MemoryBudget {
-        read_cache_bytes: storage.read_cache_bytes / partitions,
-        series_bytes: storage.series_memory_bytes / lanes / partitions,
+        read_cache_bytes: share(
+            storage.read_cache_bytes,
+            partition.plain_memory_bytes(),
+            used.read_cache_bytes,
+        ),
+        series_bytes: share(series_bytes, partition.series_memory_bytes(), used.series_bytes),
     }
 }
 
 /// Lets go of keys that are over budget. At every beat: new keys come by the hundred thousand a second.
 fn evict(shell: &LaneShell) {
     let mut lane = shell.lane.borrow_mut();
-    let budget = budget(shell, lane.partitions.len().max(1));
+    let used = used(&mut lane);
     for (_, partition) in lane.open_partitions() {
+        let budget = budget(shell, partition, &used);
         partition.evict(&budget);
     }
 }
@@ -112,7 +130,7 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
     {
         let mut lane = shell.lane.borrow_mut();
         let partitions = lane.partitions.len().max(1);
-        let budget = budget(shell, partitions);
+        let used = used(&mut lane);
         let decoded_bytes: usize = lane
             .open_partitions()
             .map(|(_, partition)| partition.decoded_bytes())
@@ -121,7 +139,8 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
         for (place, partition) in lane.open_partitions() {
             let decoded_bytes = partition.decoded_bytes();
             partition.set_decoded_limit(decoded_bytes - decoded_bytes / DECODED_FADING + decoded_free_bytes);
-            let over_budget = partition.memory_bytes() - partition.table_size().1 > budget.series_bytes;
+            let budget = budget(shell, partition, &used);
+            let over_budget = partition.series_memory_bytes() > budget.series_bytes;
             if let Some(sweep) = sweeps.get_mut(place) {
                 partition.sweep_series(sweep, now_ms, over_budget);
             }
@@ -139,6 +158,15 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
         let shell = shell.clone();
         glommio::spawn_local(async move { checkpoints::checkpoint(&shell, place, false).await }).detach();
     }
+}
+
+/// Part of the lane's budget that a partition with `own_bytes` of the `all_bytes` in use may have: whatever it needs
+/// while there is enough for all, else as much of the budget as it has of what is in use.
+fn share(budget_bytes: usize, own_bytes: usize, all_bytes: usize) -> usize {
+    if all_bytes <= budget_bytes {
+        return budget_bytes;
+    }
+    (budget_bytes as u128 * own_bytes as u128 / all_bytes as u128) as usize
 }
 
 fn every_second(shell: &Rc<LaneShell>, now_ms: i64) {
@@ -246,4 +274,18 @@ fn free_bytes(directory: &std::path::Path) -> Option<u64> {
         figures.assume_init()
     };
     Some(figures.f_bavail.saturating_mul(figures.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_shared_by_need() {
+        assert_eq!(share(100, 60, 90), 100);
+        assert_eq!(share(100, 150, 200), 75);
+        assert_eq!(share(100, 50, 200) + share(100, 150, 200), 100);
+        assert_eq!(share(0, 0, 0), 0);
+        assert_eq!(share(0, 5, 10), 0);
+    }
 }

@@ -64,6 +64,7 @@ fn open(directory: &Path) -> Partition {
         checkpoint_interval_ms: 1_000_000,
         value_len_max_bytes: 4096,
         series_defaults: Arc::default(),
+        rules_seen: Arc::default(),
     };
     let opened = OpenedPartition::new(store, PartitionName::new(BUSINESS, 0)).expect("a partition");
     let evidence = opened.evidence().expect("a journal");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -130,6 +130,8 @@ pub struct Shared {
     pub settings: ArcSwap<Settings>,
     /// `settings.series`, where partitions find it.
     pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
+    /// Set for good when the first rollup rule is seen.
+    pub rules_seen: Arc<AtomicBool>,
     /// Where keys live.
     pub directory: Arc<Directory>,
     /// All commands.

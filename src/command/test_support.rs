@@ -34,6 +34,7 @@ pub fn shared() -> Arc<Shared> {
         config_file: Some("/etc/ticklane.toml".into()),
         settings,
         series_defaults: Arc::default(),
+        rules_seen: Arc::default(),
         directory,
         commands: CommandTable::default(),
         run_id: "0123456789abcdef0123456789abcdef01234567".into(),

@@ -17,6 +17,7 @@ mod labels;
 mod late;
 mod loading;
 pub mod outbox;
+mod owed;
 mod partition;
 mod properties;
 mod range;

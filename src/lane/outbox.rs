@@ -4,7 +4,7 @@
 //! crash in between delivers it again: every delivery states a result and may be repeated. Checkpoints do not pass a
 //! record whose entries are not delivered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::series::codec::bits::{Reader, put_bytes, put_signed, put_varint};
 use crate::series::{Label, SeriesProperties};
@@ -149,9 +149,9 @@ impl OutboxEntry {
     }
 
     /// Properties of a series made by a `Create` entry.
-    pub fn created_properties(source: &[u8], retention: i64, labels: Vec<Label>) -> SeriesProperties {
+    pub fn created_properties(source: &[u8], retention: Option<i64>, labels: Vec<Label>) -> SeriesProperties {
         SeriesProperties {
-            retention: Some(retention),
+            retention,
             labels,
             source: Some(source.into()),
             ..SeriesProperties::default()
@@ -172,6 +172,8 @@ struct Waiting {
     is_complete: bool,
     /// Handed out to be delivered.
     taken: bool,
+    /// Not to be handed out again before its batch is committed.
+    is_deferred: bool,
 }
 
 /// Entries that are not delivered yet, in the order in which they were made.
@@ -200,6 +202,7 @@ impl Outbox {
                 batch,
                 is_complete: batch.is_none(),
                 taken: false,
+                is_deferred: false,
             },
         );
     }
@@ -237,6 +240,28 @@ impl Outbox {
                 (*id, waiting.entry.clone())
             })
             .collect()
+    }
+
+    /// Takes the entries of a batch that is not committed whose keys are among `held`; they stay listed until removed.
+    pub fn take_of(&mut self, batch: BatchId, held: &BTreeSet<Box<[u8]>>) -> Vec<(u64, OutboxEntry)> {
+        let own = self.entries.iter_mut().filter(|(_, waiting)| {
+            !waiting.taken
+                && !waiting.is_deferred
+                && waiting.batch == Some(batch)
+                && held.contains(waiting.entry.target())
+        });
+        own.map(|(id, waiting)| {
+            waiting.taken = true;
+            (*id, waiting.entry.clone())
+        })
+        .collect()
+    }
+
+    /// An entry that could not be delivered within its batch waits until that is committed.
+    pub fn defer(&mut self, id: u64) {
+        if let Some(waiting) = self.entries.get_mut(&id) {
+            (waiting.taken, waiting.is_deferred) = (false, true);
+        }
     }
 
     /// Entries that could not be delivered may be taken again.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -56,6 +57,8 @@ pub struct PartitionSettings {
     pub value_len_max_bytes: usize,
     /// What series are like unless they were told otherwise; replaced whole while the server runs.
     pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
+    /// Set for good when the first rule is seen, in any partition.
+    pub rules_seen: Arc<AtomicBool>,
 }
 
 /// Late samples held in memory per series before they are written to `late`.
@@ -138,6 +141,9 @@ pub struct Partition {
     pub(super) stored_tier_totals: TierTotals,
     /// Lent to commands on many series.
     pub(super) found_samples: Vec<FoundSample>,
+    /// There are rules, or have been, and whether the disk says so.
+    pub(super) has_rules: bool,
+    pub(super) stored_has_rules: bool,
     /// Series to seal with the open record.
     pub(super) seal_due: Vec<u32>,
     /// Ids whose rows are to be deleted with the open record.

@@ -2,27 +2,29 @@
 //!
 //! A bucket is due when a sample opens a later one, and again when a sample is added to it, or deleted from it, after
 //! that. Its value is always computed from the samples of the source, so there is no state of a rule that could get
-//! lost or be wrong after a crash. A destination in the same partition is written with the same record; others get
+//! lost or be wrong after a crash. Samples from before the rule do not count in the bucket that it was made in, until
+//! that bucket has a late sample or a deletion; any other bucket counts whole, whenever something changes in it. A destination in the same partition is written with the same record; others get
 //! theirs through the outbox.
 
-use crate::aggregate::{AggregationSpec, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings};
+use crate::aggregate::{
+    AggregationSpec, Aggregator, Bucket, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings,
+};
 use crate::series::{Columns, Rule, Sample};
 
-use super::journal::BatchId;
 use super::outbox::OutboxEntry;
 use super::partition::Partition;
 use super::properties::PLAIN_DATA_TYPE;
 use super::range::{RangeQuery, RangeRead};
 use super::stop::{Stop, Wait};
 
+/// Samples in which a neighbour of a bucket that is not NaN is looked for.
+const NEIGHBOUR_SAMPLES: usize = 32;
+
 /// Rules that follow one another within one partition: further ones go through the outbox.
 const CHAIN_MAX: usize = 8;
 
 /// Open buckets kept for commands that are about to be run again.
 const FETCHED_BUCKETS_MAX: usize = 65_536;
-
-/// Keys of the other ends of a key's rules, and whether something that names the key is not delivered yet.
-pub type EndsOfRules = (Vec<Box<[u8]>>, bool);
 
 /// Keys of the source and of the destination of a rule.
 pub type RuleEnds = (Box<[u8]>, Box<[u8]>);
@@ -33,10 +35,17 @@ type Stretch = (i64, i64);
 /// What a destination is to hold in a stretch of time: these samples and no others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RolledUp {
-    /// First and last timestamp that is replaced.
+    /// First and last timestamp that is replaced; nothing if the first comes after the last.
     pub replaced: Stretch,
     /// Starts of buckets and their values, ascending.
     pub samples: Vec<(i64, f64)>,
+}
+
+impl RolledUp {
+    const NOTHING: RolledUp = RolledUp {
+        replaced: (0, -1),
+        samples: Vec::new(),
+    };
 }
 
 /// What a rule's value is computed from.
@@ -45,13 +54,18 @@ pub struct RollupRead {
     bucketing: Bucketing,
     unit_ns: i64,
     stretch: Stretch,
+    /// Samples from before the rule are left out of the first bucket.
+    leaves_out: bool,
     read: RangeRead,
+    /// Samples next to the stretch, if the aggregator looks at them.
+    neighbours: [RangeRead; 2],
 }
 
 impl RollupRead {
     /// True if the disk need not be read.
     pub fn is_ready(&self) -> bool {
-        matches!(self.read, RangeRead::Ready(_))
+        let mut reads = self.neighbours.iter().chain([&self.read]);
+        reads.all(|read| matches!(read, RangeRead::Ready(_)))
     }
 
     /// The buckets. Blocks unless ready.
@@ -59,11 +73,18 @@ impl RollupRead {
     /// # Errors
     /// If a row cannot be read or a chunk is damaged.
     pub fn run(self) -> Result<RolledUp, crate::store::StoreError> {
-        let samples = match self.read {
-            RangeRead::Ready(samples) => samples,
-            RangeRead::Offload(job) => job.run()?,
-        };
-        let rows = aggregate(&self.rule, self.bucketing.clone(), self.unit_ns, &samples);
+        let samples = self.read.into_columns()?;
+        if self.leaves_out && samples.is_empty() {
+            return Ok(RolledUp::NOTHING);
+        }
+        let [before, after] = self.neighbours;
+        let around = surroundings(self.stretch, &before.into_columns()?, &after.into_columns()?);
+        let rows = aggregate(
+            &self.rule,
+            self.bucketing.clone(),
+            self.unit_ns,
+            (&samples, &around),
+        );
         let reported = |start| self.bucketing.reported(start, 0, BucketTimestamp::Start);
         let (first, last) = self.stretch;
         Ok(RolledUp {
@@ -76,7 +97,44 @@ impl RollupRead {
     }
 }
 
-fn aggregate(rule: &Rule, bucketing: Bucketing, unit_ns: i64, samples: &Columns) -> Rows {
+/// The samples next to a stretch that the rule's aggregator looks at: those of TS.RANGE do the same.
+fn neighbour_queries(rule: &Rule, (from, to): Stretch) -> [Option<RangeQuery>; 2] {
+    let over_time = rule.aggregator == Aggregator::TimeWeightedAverage;
+    let looks_back = over_time || matches!(rule.aggregator, Aggregator::Increase | Aggregator::Rate);
+    let before = from.checked_sub(1).filter(|_| looks_back);
+    let after = to.checked_add(1).filter(|_| over_time);
+    [
+        before.map(|to| RangeQuery {
+            from: i64::MIN,
+            to,
+            limit: NEIGHBOUR_SAMPLES,
+            reverse: true,
+        }),
+        after.map(|from| RangeQuery {
+            from,
+            to: i64::MAX,
+            limit: NEIGHBOUR_SAMPLES,
+            reverse: false,
+        }),
+    ]
+}
+
+fn surroundings((from, to): Stretch, before: &Columns, after: &Columns) -> Surroundings {
+    let is_number = |sample: &Sample| !sample.value.is_nan();
+    Surroundings {
+        from,
+        to,
+        before: before.iter().rev().find(is_number),
+        after: after.iter().find(is_number),
+    }
+}
+
+fn aggregate(
+    rule: &Rule,
+    bucketing: Bucketing,
+    unit_ns: i64,
+    (samples, around): (&Columns, &Surroundings),
+) -> Rows {
     let spec = AggregationSpec {
         aggregators: vec![rule.aggregator],
         bucketing,
@@ -86,9 +144,13 @@ fn aggregate(rule: &Rule, bucketing: Bucketing, unit_ns: i64, samples: &Columns)
     let mut aggregation = BucketAggregation::new(spec).with_unit_ns(unit_ns);
     aggregation.add_columns(&samples.timestamps, &samples.values);
     // Without EMPTY there is no bucket too many.
-    aggregation
-        .finish(&Surroundings::default(), None, false)
-        .unwrap_or_default()
+    aggregation.finish(around, None, false).unwrap_or_default()
+}
+
+/// The bucket in the midst of which the rule was made, while samples from before the rule are left out of it.
+fn bucket_begun_before(rule: &Rule, bucketing: &Bucketing) -> Option<Bucket> {
+    let last_before = rule.from.checked_sub(1)?;
+    Some(bucketing.bucket_of(last_before))
 }
 
 /// How the rule cuts time into buckets; `None` if its zone is not known any more.
@@ -103,23 +165,31 @@ pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
 
 impl Partition {
     /// A sample of this timestamp was added to the series of data type 0 of the key at `place`: rolls up what is due.
-    /// `before` and `after` are what [`super::Series::newest_bound`] was and is.
+    /// `before` and `after` are what [`super::Series::newest_bound`] was and is, `is_certain` what
+    /// [`super::Series::newest_is_certain`] was.
     pub(super) fn roll_up_after(
         &mut self,
         place: usize,
         (before, after): (Option<i64>, Option<i64>),
+        is_certain: bool,
         timestamp: i64,
         now_ms: i64,
     ) {
+        if before.is_some_and(|newest| timestamp <= newest) {
+            self.complete_begun_buckets(place, (timestamp, timestamp), is_certain);
+        }
         let mut due: Vec<(Rule, Stretch)> = Vec::new();
         let after = after.unwrap_or(timestamp);
         for (rule, bucketing) in self.rules_at(place) {
             let own = bucketing.bucket_of(timestamp);
-            let was_open = before.map(|before| bucketing.bucket_of(before));
+            // Without a sample since the rule was made there is nothing to write.
+            let was_open = before
+                .filter(|newest| *newest >= rule.from)
+                .map(|newest| bucketing.bucket_of(newest));
             let open_start = bucketing.start_of(after);
             let changed = [was_open.filter(|bucket| *bucket != own), Some(own)];
             for bucket in changed.into_iter().flatten() {
-                if bucket.last < open_start && bucket.last >= rule.from {
+                if bucket.last < open_start {
                     due.push((rule.clone(), (bucket.start, bucket.last)));
                 }
             }
@@ -131,11 +201,19 @@ impl Partition {
     /// what was closed.
     pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, newest: Option<i64>, now_ms: i64) {
         let Some(newest) = newest else { return };
+        // Without its newest samples the series may go on in buckets from before the rule.
+        let is_reopened = newest <= to;
+        let reached = if is_reopened {
+            (i64::MIN, i64::MAX)
+        } else {
+            (from, to)
+        };
+        self.complete_begun_buckets(place, reached, true);
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter_map(|(rule, bucketing)| {
                 let open = bucketing.bucket_of(newest);
-                let first = bucketing.start_of(from.max(rule.from).max(0));
+                let first = bucketing.start_of(from.max(0));
                 let last = bucketing.bucket_of(to).last.min(open.start.saturating_sub(1));
                 (first <= last).then(|| (rule.clone(), (first, last)))
             })
@@ -164,6 +242,32 @@ impl Partition {
     pub fn has_rules(&self, place: usize) -> bool {
         self.properties(place)
             .is_some_and(|properties| !properties.rules.is_empty())
+    }
+
+    /// A sample was added late or deleted in this stretch of time. Where a bucket that a rule was made in the midst of is
+    /// concerned, the rule counts all of its samples from now on, as RedisTimeSeries does.
+    ///
+    /// While the newest sample is not certain, only samples from before a rule are known to be late.
+    fn complete_begun_buckets(&mut self, place: usize, (from, to): Stretch, is_certain: bool) {
+        let begun: Vec<Box<[u8]>> = self
+            .rules_at(place)
+            .filter(|(rule, _)| is_certain || from < rule.from)
+            .filter(|(rule, bucketing)| {
+                bucket_begun_before(rule, bucketing)
+                    .is_some_and(|bucket| from <= bucket.last && bucket.start <= to)
+            })
+            .map(|(rule, _)| rule.destination.clone())
+            .collect();
+        let Some(properties) = self.properties(place).filter(|_| !begun.is_empty()) else {
+            return;
+        };
+        let mut properties = properties.clone();
+        for rule in &mut properties.rules {
+            if begun.contains(&rule.destination) {
+                rule.from = i64::MIN;
+            }
+        }
+        self.set_properties(place, properties);
     }
 
     fn newest_at(&self, place: usize) -> Option<i64> {
@@ -252,18 +356,29 @@ impl Partition {
         let Some((member, rule, bucketing)) = self.find_rule(source, destination, now_ms)? else {
             return Ok(None);
         };
+        let begun =
+            bucket_begun_before(&rule, &bucketing).filter(|bucket| from <= bucket.last && bucket.start <= to);
+        let first = begun.map_or(from, |_| from.max(rule.from));
         let query = RangeQuery {
-            from: from.max(rule.from),
+            from: first,
             to,
             limit: usize::MAX,
             reverse: false,
         };
+        let mut neighbours = [(); 2].map(|()| RangeRead::Ready(Columns::default()));
+        for (read, query) in neighbours.iter_mut().zip(neighbour_queries(&rule, (first, to))) {
+            if let Some(query) = query {
+                *read = self.read_range(member, query)?;
+            }
+        }
         Ok(Some(RollupRead {
             read: self.read_range(member, query)?,
+            neighbours,
             rule,
             bucketing,
             unit_ns: self.settings.time_unit.nanoseconds(),
-            stretch: (from, to),
+            stretch: (first, to),
+            leaves_out: first > from,
         }))
     }
 
@@ -291,8 +406,14 @@ impl Partition {
             reverse: false,
         };
         let samples = self.read_samples(member, query)?;
+        let [before, _] = neighbour_queries(&rule, (query.from, query.to));
+        let before = before
+            .map(|before| self.read_samples(member, before))
+            .transpose()?;
+        let before = before.unwrap_or_default();
+        let around = surroundings((query.from, query.to), &before, &Columns::default());
         let unit_ns = self.settings.time_unit.nanoseconds();
-        let rows = aggregate(&rule, bucketing.clone(), unit_ns, &samples);
+        let rows = aggregate(&rule, bucketing.clone(), unit_ns, (&samples, &around));
         let start = bucketing.reported(open.start, 0, BucketTimestamp::Start);
         let value = rows.values.first().copied();
         Ok(value.map(|value| Sample::new(start, value)))
@@ -354,7 +475,7 @@ impl Partition {
         let (from, to) = rolled_up.replaced;
         let newest = self.series_at(member).newest_bound();
         let is_single = from == to && rolled_up.samples.len() == 1;
-        if !is_single && newest.is_some_and(|newest| from <= newest) {
+        if !is_single && from <= to && newest.is_some_and(|newest| from <= newest) {
             self.delete_range(member, from, to)?;
             self.roll_up_deleted(place, (from, to), newest, now_ms);
         }
@@ -365,120 +486,6 @@ impl Partition {
                 Sample::new(*timestamp, *value),
                 now_ms,
             )?;
-        }
-        Ok(())
-    }
-
-    /// Puts an entry into the outbox and on record.
-    pub fn owe(&mut self, entry: OutboxEntry) {
-        let batch = self.batches.running();
-        let id = self.outbox.push(entry.clone(), self.sequence, batch);
-        self.journal.outbox_entry(id, &entry);
-    }
-
-    /// Entries that may be delivered now, at most `max`.
-    pub fn take_deliveries(&mut self, max: usize) -> Vec<(u64, OutboxEntry)> {
-        self.outbox.take_ready(self.sequence, max)
-    }
-
-    /// Entries that could not be delivered: they will be taken again.
-    pub fn give_back_deliveries(&mut self, ids: &[u64]) {
-        self.outbox.give_back(ids);
-    }
-
-    /// The entry was delivered; on record with the open record.
-    pub fn delivered(&mut self, id: u64) {
-        if self.outbox.remove(id) {
-            self.journal.outbox_done(id);
-        }
-    }
-
-    /// True if the open record owes something that will be delivered when it is written.
-    #[inline]
-    pub fn owes_in_open_record(&self) -> bool {
-        !self.outbox.is_empty() && self.outbox.any_in(self.sequence)
-    }
-
-    /// Every part of the batch is on record: what it owes may be delivered.
-    pub fn complete_deliveries(&mut self, batch: BatchId) {
-        self.outbox.complete(batch);
-    }
-
-    /// Entries of the batch that are not delivered.
-    pub fn owed_by(&self, batch: BatchId) -> usize {
-        self.outbox.count_of(batch)
-    }
-
-    /// Entries not delivered yet.
-    pub fn undelivered(&self) -> usize {
-        self.outbox.len()
-    }
-
-    /// The other ends of the rules of `key`, and whether something that names it is not delivered yet.
-    ///
-    /// # Errors
-    /// `Wait::Load`.
-    pub fn rule_ends(&mut self, key: &[u8], now_ms: i64) -> Result<EndsOfRules, Stop> {
-        let place = self.find(key, now_ms)?;
-        let properties = place.and_then(|place| self.properties(place));
-        let ends = properties.map_or_else(Vec::new, |properties| {
-            let destinations = properties.rules.iter().map(|rule| &rule.destination);
-            destinations.chain(&properties.source).cloned().collect()
-        });
-        Ok((ends, self.outbox.names(key)))
-    }
-
-    /// The other ends of the rules of the key at `place`, which is about to go away (`to` `None`) or to be renamed, are
-    /// told so.
-    pub(super) fn tell_other_ends(&mut self, place: usize, to: Option<&[u8]>) {
-        let Some(properties) = self.properties(place) else {
-            return;
-        };
-        if self.ends_are_told || (properties.source.is_none() && properties.rules.is_empty()) {
-            return;
-        }
-        let own: Box<[u8]> = self.keys.at(place).key().into();
-        let others: Vec<Box<[u8]>> = properties
-            .rules
-            .iter()
-            .map(|rule| &rule.destination)
-            .chain(&properties.source)
-            .cloned()
-            .collect();
-        for key in others {
-            self.owe(OutboxEntry::Relink {
-                key,
-                from: own.clone(),
-                to: to.map(Box::from),
-            });
-        }
-    }
-
-    /// The other end of a rule of `key` has another name, or is gone.
-    ///
-    /// # Errors
-    /// `Wait::Load`.
-    pub fn relink(&mut self, key: &[u8], from: &[u8], to: Option<&[u8]>, now_ms: i64) -> Result<(), Stop> {
-        let Some((place, _)) = self.find_plain_series(key, now_ms)? else {
-            return Ok(());
-        };
-        let Some(mut properties) = self.properties(place).cloned() else {
-            return Ok(());
-        };
-        let before = properties.clone();
-        if properties.source.as_deref() == Some(from) {
-            properties.source = to.map(Box::from);
-        }
-        match to {
-            Some(to) => properties
-                .rules
-                .iter_mut()
-                .filter(|rule| *rule.destination == *from)
-                .for_each(|rule| rule.destination = to.into()),
-            None => properties.rules.retain(|rule| *rule.destination != *from),
-        }
-        if properties != before {
-            self.set_properties(place, properties);
         }
         Ok(())
     }

@@ -60,6 +60,7 @@ pub fn test_partition() -> TestPartition {
         checkpoint_interval_ms: 60_000,
         value_len_max_bytes: TEST_VALUE_LEN_MAX_BYTES,
         series_defaults: Arc::default(),
+        rules_seen: Arc::default(),
     };
     let opened = OpenedPartition::new(store, PartitionName::new("test", 0)).unwrap();
     let evidence = opened.evidence().unwrap();

@@ -33,7 +33,7 @@ impl CompactionPolicy {
             _ => return None,
         };
         Some(CompactionPolicy {
-            aggregator: Aggregator::parse(aggregator.as_bytes()).filter(|each| each.width() == 1)?,
+            aggregator: Aggregator::parse(aggregator.as_bytes())?,
             bucket_ms: parse_ms(bucket).filter(|bucket| *bucket > 0)?,
             retention_ms: parse_ms(retention)?,
             align_ms: parse_ms(align)?,

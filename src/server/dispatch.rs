@@ -1,6 +1,7 @@
 //! From bytes to executed commands, as far as that is possible without waiting: the synchronous heart of a turn.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
@@ -242,6 +243,9 @@ impl Section<'_> {
         {
             return Some(Step::Paused);
         }
+        if self.rollups_come_first(command) {
+            return Some(Step::Full);
+        }
         self.commands += 1;
         client.last_command.set(match command.run {
             Run::Session(_) | Run::Report { .. } => {
@@ -269,6 +273,7 @@ impl Section<'_> {
                         .hop(place.home.lane, self.session.id, self.session.proto);
                     hop.push(id, place.home.place, false, args.iter());
                     self.turn.place_remote(place.home.lane);
+                    self.turn.writes_elsewhere |= command.flags.has(Flags::WRITE);
                     self.turn.count(id, 1);
                     None
                 } else {
@@ -330,6 +335,18 @@ impl Section<'_> {
             now_us: self.now_us,
             client: self.session.id,
         }
+    }
+
+    /// True if what this turn has written has to be rolled up before the command may run: whoever closes a bucket sees
+    /// it. A row of writes stays one turn, because nothing in it looks.
+    #[inline]
+    fn rollups_come_first(&self, command: &Command) -> bool {
+        if !self.turn.owes && !self.turn.writes_elsewhere {
+            return false;
+        }
+        let adds = Flags::WRITE.and(Flags::DENY_ON_FULL);
+        let may_owe = || self.turn.owes || self.shell.shared.rules_seen.load(Ordering::Relaxed);
+        !command.flags.has(adds) && self.session.transaction.is_none() && may_owe()
     }
 
     /// What every command has to pass before it runs or is queued.
@@ -454,6 +471,7 @@ impl Section<'_> {
                 .hop(first.home.lane, self.session.id, self.session.proto);
             hop.push(id, first.home.place, false, args.iter());
             self.turn.place_remote(first.home.lane);
+            self.turn.writes_elsewhere |= command.flags.has(Flags::WRITE);
             self.turn.count(id, 1);
             return None;
         }
@@ -512,6 +530,7 @@ impl Section<'_> {
                     .hop(place.home.lane, self.session.id, self.session.proto);
                 hop.push(id, place.home.place, true, group.iter());
                 self.turn.place_remote(place.home.lane);
+                self.turn.writes_elsewhere |= command.flags.has(Flags::WRITE);
                 continue;
             }
             let call = self.call(group);

@@ -183,6 +183,7 @@ fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, por
         config_file: options.effective_config_file(),
         settings: ArcSwap::from_pointee(settings),
         series_defaults,
+        rules_seen: Arc::default(),
         commands: CommandTable::new(&config.server.disabled_commands),
         run_id: random_hex(40),
         started_ms: Clock::system().now_ms(),
@@ -233,6 +234,7 @@ fn openings(shared: &Shared, lane: usize, tables: usize) -> Vec<PartitionOpening
                 checkpoint_interval_ms: storage.checkpoint_interval.as_millis() as i64,
                 value_len_max_bytes: config.wire.bulk_len_max_bytes,
                 series_defaults: Arc::clone(&shared.series_defaults),
+                rules_seen: Arc::clone(&shared.rules_seen),
             }),
         })
     };

@@ -1,6 +1,7 @@
 //! RENAME, RENAMENX and COPY, within a partition and between partitions.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use crate::business::Place;
 use crate::command::plan::TransferKind;
@@ -11,7 +12,7 @@ use super::hop::UNKNOWN_OUTCOME;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, BatchStep, KeyImage, LaneRequest};
 use super::requests::ask;
-use super::rule_ends::{RuleEndsOfBoth, hold_with_rule_ends};
+use super::rule_ends::{self, RuleEndsOfBoth, hold_with_rule_ends};
 use super::transaction::{Ended, no_business};
 
 /// Carries the plan out; `batch` is the batch that it is part of, if any.
@@ -35,6 +36,16 @@ pub async fn transfer(
         has_written: false,
     };
     if batch.is_some() {
+        // EXEC holds the other ends of the rules of its keys.
+        if shell.shared.rules_seen.load(Ordering::Relaxed) {
+            match rule_ends::find(shell, source, target).await {
+                Ok((ends, _)) => transfer.ends = Some(ends),
+                Err(text) => {
+                    reply.error(&text);
+                    return Ok(());
+                }
+            }
+        }
         if let Some(error) = transfer.run(reply).await.err() {
             reply.error(&error);
         }

@@ -36,6 +36,10 @@ pub struct Turn {
     pub has_hops: bool,
     /// Commits that the replies wait for.
     pub changes: Vec<Change>,
+    /// One of them owes rollups to keys elsewhere.
+    pub owes: bool,
+    /// A command in a hop writes, and may owe rollups.
+    pub writes_elsewhere: bool,
     /// Commands of this turn by id, for the time from bytes read to reply written.
     pub counts: Vec<(CommandId, u64)>,
     /// Monotonic nanoseconds at which the turn's bytes had been read.
@@ -55,6 +59,8 @@ impl Turn {
             hops: (0..lanes).map(|_| None).collect(),
             has_hops: false,
             changes: Vec::new(),
+            owes: false,
+            writes_elsewhere: false,
             counts: Vec::new(),
             read_at_ns: 0,
             ran_at_ns: 0,
@@ -75,6 +81,7 @@ impl Turn {
     /// Remembers a commit to wait for.
     #[inline]
     pub fn wait_for(&mut self, change: Change) {
+        self.owes |= change.owes;
         if self.changes.last() != Some(&change) && !self.changes.contains(&change) {
             self.changes.push(change);
         }
@@ -164,6 +171,7 @@ impl Turn {
         self.pieces.clear();
         self.placed = 0;
         self.changes.clear();
+        (self.owes, self.writes_elsewhere) = (false, false);
         self.counts.clear();
     }
 }

@@ -128,6 +128,7 @@ impl Run {
             checkpoint_interval_ms: 30_000,
             value_len_max_bytes: 4096,
             series_defaults: Arc::default(),
+            rules_seen: Arc::default(),
         };
         let opened = OpenedPartition::new(store, PartitionName::new("model", 0)).unwrap();
         let evidence = opened.evidence().unwrap();

@@ -352,6 +352,26 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_does_what_it_owes_to_the_keys_that_it_holds() {
+        let mut outbox = Outbox::default();
+        let [rollup, relink, _, create] = entries().try_into().expect("four entries");
+        let own = outbox.push(rollup, 10, Some(7));
+        outbox.push(relink.clone(), 10, Some(8));
+        let other = outbox.push(relink, 10, None);
+        outbox.push(create, 10, Some(7));
+        let held = BTreeSet::from([b"d"[..].into(), b"s"[..].into()]);
+        let taken: Vec<u64> = outbox.take_of(7, &held).iter().map(|each| each.0).collect();
+        assert_eq!(taken, [own], "of this batch, to a key that it holds");
+        assert!(outbox.take_of(7, &held).is_empty(), "handed out once");
+        outbox.defer(own);
+        assert!(outbox.take_of(7, &held).is_empty(), "not before the commit");
+        assert_eq!(outbox.take_ready(11, 9).len(), 1);
+        outbox.remove(other);
+        outbox.complete(7);
+        assert_eq!(outbox.take_ready(11, 9).len(), 2);
+    }
+
+    #[test]
     fn entries_wait_for_their_record_and_their_batch() {
         let mut outbox = Outbox::default();
         let [first, second, third, _] = entries().try_into().expect("four entries");

@@ -107,6 +107,17 @@ def test_buckets_that_are_open_again(wire, begun):
     assert wire(f"TS.RANGE {destination} - +") == shown([(10, 3)])
 
 
+def test_the_latest_bucket_of_a_source_that_lost_its_newest_samples(wire, ends):  # noqa: F811
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+    for timestamp in (1, 11, 21):
+        wire(f"TS.ADD {source} {timestamp} 1")
+    assert wire(f"TS.DEL {source} 21 21") == ":1"
+    wire(f"TS.ADD {source} 12 5")
+    for key, rows in [(f"TS.GET {destination} LATEST", "*2 :10 +6"), (f"TS.RANGE {destination} - + LATEST", shown([(0, 1), (10, 6)]))]:
+        assert wire(key) == rows
+
+
 def test_restarts_keep_what_a_rule_leaves_out(wire, begun):
     source, destination = begun
     wire(f"TS.ADD {source} 23 1")

@@ -49,7 +49,7 @@ def test_compaction_policy_of_the_configuration(wire):
     wire("TS.ADD k 1 1")
     wire("TS.ADD k 11 2")
     assert wire("TS.RANGE k_SUM_10 - +") == "*1 *2 :0 +1"
-    assert wire("CONFIG GET ts-compaction-policy") == '*2 "ts-compaction-policy" "sum:10m:0m"'
+    assert wire("CONFIG GET ts-compaction-policy") == '*2 "ts-compaction-policy" "sum:10m:0d"'
 
 
 def test_chains(wire):

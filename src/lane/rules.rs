@@ -15,19 +15,16 @@ use super::outbox::OutboxEntry;
 use super::partition::Partition;
 use super::properties::PLAIN_DATA_TYPE;
 use super::range::{RangeQuery, RangeRead};
-use super::stop::{Stop, Wait};
+use super::stop::Stop;
+
+/// Samples that one step of BACKFILL reads.
+const BACKFILL_SAMPLES: u64 = 1 << 20;
 
 /// Samples in which a neighbour of a bucket that is not NaN is looked for.
 const NEIGHBOUR_SAMPLES: usize = 32;
 
 /// Rules that follow one another within one partition: further ones go through the outbox.
 const CHAIN_MAX: usize = 8;
-
-/// Open buckets kept for commands that are about to be run again.
-const FETCHED_BUCKETS_MAX: usize = 65_536;
-
-/// Keys of the source and of the destination of a rule.
-pub type RuleEnds = (Box<[u8]>, Box<[u8]>);
 
 /// A stretch of time, both ends included.
 type Stretch = (i64, i64);
@@ -98,7 +95,7 @@ impl RollupRead {
 }
 
 /// The samples next to a stretch that the rule's aggregator looks at: those of TS.RANGE do the same.
-fn neighbour_queries(rule: &Rule, (from, to): Stretch) -> [Option<RangeQuery>; 2] {
+pub(super) fn neighbour_queries(rule: &Rule, (from, to): Stretch) -> [Option<RangeQuery>; 2] {
     let over_time = rule.aggregator == Aggregator::TimeWeightedAverage;
     let looks_back = over_time || matches!(rule.aggregator, Aggregator::Increase | Aggregator::Rate);
     let before = from.checked_sub(1).filter(|_| looks_back);
@@ -119,7 +116,7 @@ fn neighbour_queries(rule: &Rule, (from, to): Stretch) -> [Option<RangeQuery>; 2
     ]
 }
 
-fn surroundings((from, to): Stretch, before: &Columns, after: &Columns) -> Surroundings {
+pub(super) fn surroundings((from, to): Stretch, before: &Columns, after: &Columns) -> Surroundings {
     let is_number = |sample: &Sample| !sample.value.is_nan();
     Surroundings {
         from,
@@ -129,7 +126,7 @@ fn surroundings((from, to): Stretch, before: &Columns, after: &Columns) -> Surro
     }
 }
 
-fn aggregate(
+pub(super) fn aggregate(
     rule: &Rule,
     bucketing: Bucketing,
     unit_ns: i64,
@@ -229,12 +226,42 @@ impl Partition {
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter(|(rule, _)| *rule.destination == *destination)
-            .filter_map(|(rule, bucketing)| {
-                let last = bucketing.start_of(newest).checked_sub(1)?;
-                Some((rule.clone(), (0, last)))
+            .flat_map(|(rule, bucketing)| {
+                let last = bucketing.start_of(newest).saturating_sub(1);
+                let stretches = self.backfill_stretches(place, &bucketing, last);
+                stretches.into_iter().map(|stretch| (rule.clone(), stretch))
             })
             .collect();
         self.roll_up(place, due, now_ms);
+    }
+
+    /// Whole buckets from the beginning to `last`, in pieces of about [`BACKFILL_SAMPLES`] if samples are spread evenly.
+    fn backfill_stretches(&self, place: usize, bucketing: &Bucketing, last: i64) -> Vec<Stretch> {
+        let Some(member) = self.plain_series_at(place) else {
+            return Vec::new();
+        };
+        let series = self.series_at(member);
+        let pieces = series.sample_count().div_ceil(BACKFILL_SAMPLES).max(1);
+        let oldest = series.sealed.first_timestamp.clamp(0, last.max(0));
+        let step = last.abs_diff(oldest) / pieces;
+        let mut stretches = Vec::new();
+        let mut from = 0;
+        for piece in 1..=pieces {
+            if from > last {
+                break;
+            }
+            let aim = oldest.saturating_add_unsigned(step.saturating_mul(piece));
+            let to = if piece == pieces {
+                last
+            } else {
+                bucketing.bucket_of(aim).last.min(last)
+            };
+            if from <= to {
+                stretches.push((from, to));
+                from = to.saturating_add(1);
+            }
+        }
+        stretches
     }
 
     /// True if samples of the key at `place` are rolled up.
@@ -326,7 +353,7 @@ impl Partition {
     }
 
     /// The rule from `source` to `destination` with the place of the source's series.
-    fn find_rule(
+    pub(super) fn find_rule(
         &mut self,
         source: &[u8],
         destination: &[u8],
@@ -380,76 +407,6 @@ impl Partition {
             stretch: (first, to),
             leaves_out: first > from,
         }))
-    }
-
-    /// The open bucket of the rule from `source` to `destination`; `None` if there is no such rule or no sample in it.
-    ///
-    /// # Errors
-    /// As [`Partition::read_rollup`].
-    pub fn read_open_bucket(
-        &mut self,
-        source: &[u8],
-        destination: &[u8],
-        now_ms: i64,
-    ) -> Result<Option<Sample>, Stop> {
-        let Some((member, rule, bucketing)) = self.find_rule(source, destination, now_ms)? else {
-            return Ok(None);
-        };
-        let Some(newest) = self.last_sample(member)? else {
-            return Ok(None);
-        };
-        let open = bucketing.bucket_of(newest.timestamp);
-        let query = RangeQuery {
-            from: open.start.max(rule.from),
-            to: open.last,
-            limit: usize::MAX,
-            reverse: false,
-        };
-        let samples = self.read_samples(member, query)?;
-        let [before, _] = neighbour_queries(&rule, (query.from, query.to));
-        let before = before
-            .map(|before| self.read_samples(member, before))
-            .transpose()?;
-        let before = before.unwrap_or_default();
-        let around = surroundings((query.from, query.to), &before, &Columns::default());
-        let unit_ns = self.settings.time_unit.nanoseconds();
-        let rows = aggregate(&rule, bucketing.clone(), unit_ns, (&samples, &around));
-        let start = bucketing.reported(open.start, 0, BucketTimestamp::Start);
-        let value = rows.values.first().copied();
-        Ok(value.map(|value| Sample::new(start, value)))
-    }
-
-    /// The open buckets of the rules from each source to each destination, the destinations being in this partition.
-    ///
-    /// # Errors
-    /// `Wait::OpenBuckets` if a source lives elsewhere, `Wait::Load`, `Wait::Warm`.
-    pub fn open_buckets(&mut self, ends: &[RuleEnds], now_ms: i64) -> Result<Vec<Option<Sample>>, Stop> {
-        let (mut found, mut missing) = (Vec::with_capacity(ends.len()), Vec::new());
-        for (source, destination) in ends {
-            if self.find_plain_series(source, now_ms)?.is_some() {
-                found.push(self.read_open_bucket(source, destination, now_ms)?);
-            } else if let Some(sample) = self.fetched_buckets.get(destination) {
-                found.push(*sample);
-            } else {
-                missing.push((source.clone(), destination.clone()));
-            }
-        }
-        if !missing.is_empty() {
-            return Err(Stop::Wait(Wait::OpenBuckets(missing)));
-        }
-        // What was fetched is true for the command that waited, and for no later one.
-        for (_, destination) in ends {
-            self.fetched_buckets.remove(destination);
-        }
-        Ok(found)
-    }
-
-    /// Takes in open buckets whose sources live elsewhere, for the command that is run again now.
-    pub fn finish_open_buckets(&mut self, fetched: Vec<(Box<[u8]>, Option<Sample>)>) {
-        if self.fetched_buckets.len() > FETCHED_BUCKETS_MAX {
-            self.fetched_buckets.clear();
-        }
-        self.fetched_buckets.extend(fetched);
     }
 
     /// Makes the destination hold what the source's buckets say. A destination that is gone, or that belongs to another

@@ -273,7 +273,7 @@ impl Section<'_> {
                         .hop(place.home.lane, self.session.id, self.session.proto);
                     hop.push(id, place.home.place, false, args.iter());
                     self.turn.place_remote(place.home.lane);
-                    self.turn.writes_elsewhere |= command.flags.has(Flags::WRITE);
+                    self.turn.note_elsewhere(command);
                     self.turn.count(id, 1);
                     None
                 } else {
@@ -337,16 +337,21 @@ impl Section<'_> {
         }
     }
 
-    /// True if what this turn has written has to be rolled up before the command may run: whoever closes a bucket sees
-    /// it. A row of writes stays one turn, because nothing in it looks.
+    /// True if the turn has to be answered before the command may run, so that whoever closes a bucket sees the rollup,
+    /// and whoever looks before that does not. A row of samples stays one turn, and so does a row of reads.
     #[inline]
     fn rollups_come_first(&self, command: &Command) -> bool {
-        if !self.turn.owes && !self.turn.writes_elsewhere {
+        let turn = &self.turn;
+        if !(turn.owes || turn.writes_elsewhere || turn.reads_elsewhere) || !command.may_see_rollups() {
             return false;
         }
-        let adds = Flags::WRITE.and(Flags::DENY_ON_FULL);
-        let may_owe = || self.turn.owes || self.shell.shared.rules_seen.load(Ordering::Relaxed);
-        !command.flags.has(adds) && self.session.transaction.is_none() && may_owe()
+        let has_rules = || self.shell.shared.rules_seen.load(Ordering::Relaxed);
+        let comes_first = if command.only_adds() {
+            turn.reads_elsewhere && has_rules()
+        } else {
+            turn.owes || (turn.writes_elsewhere && has_rules())
+        };
+        comes_first && self.session.transaction.is_none()
     }
 
     /// What every command has to pass before it runs or is queued.
@@ -471,7 +476,7 @@ impl Section<'_> {
                 .hop(first.home.lane, self.session.id, self.session.proto);
             hop.push(id, first.home.place, false, args.iter());
             self.turn.place_remote(first.home.lane);
-            self.turn.writes_elsewhere |= command.flags.has(Flags::WRITE);
+            self.turn.note_elsewhere(command);
             self.turn.count(id, 1);
             return None;
         }
@@ -530,7 +535,7 @@ impl Section<'_> {
                     .hop(place.home.lane, self.session.id, self.session.proto);
                 hop.push(id, place.home.place, true, group.iter());
                 self.turn.place_remote(place.home.lane);
-                self.turn.writes_elsewhere |= command.flags.has(Flags::WRITE);
+                self.turn.note_elsewhere(command);
                 continue;
             }
             let call = self.call(group);

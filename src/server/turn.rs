@@ -1,6 +1,6 @@
 //! One turn of a connection: the commands it has run, the hops it has gathered, and the order of their replies.
 
-use crate::command::{CommandId, Merge};
+use crate::command::{Command, CommandId, Flags, Merge};
 use crate::resp::{Proto, Reply};
 
 use super::commit::Change;
@@ -40,6 +40,8 @@ pub struct Turn {
     pub owes: bool,
     /// A command in a hop writes, and may owe rollups.
     pub writes_elsewhere: bool,
+    /// A command in a hop looks at what rollups write.
+    pub reads_elsewhere: bool,
     /// Commands of this turn by id, for the time from bytes read to reply written.
     pub counts: Vec<(CommandId, u64)>,
     /// Monotonic nanoseconds at which the turn's bytes had been read.
@@ -61,11 +63,21 @@ impl Turn {
             changes: Vec::new(),
             owes: false,
             writes_elsewhere: false,
+            reads_elsewhere: false,
             counts: Vec::new(),
             read_at_ns: 0,
             ran_at_ns: 0,
             pieces: Vec::new(),
             placed: 0,
+        }
+    }
+
+    /// A command goes into a hop.
+    #[inline]
+    pub fn note_elsewhere(&mut self, command: &Command) {
+        if command.may_see_rollups() {
+            self.writes_elsewhere |= command.flags.has(Flags::WRITE);
+            self.reads_elsewhere |= !command.only_adds();
         }
     }
 
@@ -171,7 +183,7 @@ impl Turn {
         self.pieces.clear();
         self.placed = 0;
         self.changes.clear();
-        (self.owes, self.writes_elsewhere) = (false, false);
+        (self.owes, self.writes_elsewhere, self.reads_elsewhere) = (false, false, false);
         self.counts.clear();
     }
 }

@@ -2,6 +2,7 @@
 
 import pytest
 from test_ts_rules import ENDS, ends, eventually, shown  # noqa: F401 (a fixture)
+from wire import Wire
 
 pytestmark = pytest.mark.ticklane_only
 
@@ -116,6 +117,33 @@ def test_the_latest_bucket_of_a_source_that_lost_its_newest_samples(wire, ends):
     wire(f"TS.ADD {source} 12 5")
     for key, rows in [(f"TS.GET {destination} LATEST", "*2 :10 +6"), (f"TS.RANGE {destination} - + LATEST", shown([(0, 1), (10, 6)]))]:
         assert wire(key) == rows
+
+
+def test_a_read_waits_for_a_rollup(server, wire, ends):  # noqa: F811
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+    with Wire(server.port) as waiting:
+        waiting.send(f"TS.READ {destination} - BLOCK 10000 2")
+        for timestamp in (1, 11, 21):
+            assert wire(f"TS.ADD {source} {timestamp} 1") == f":{timestamp}"
+        assert waiting.read() == shown([(0, 1), (10, 1)])
+
+
+def test_rules_are_shown_as_a_map(wire3, ends):  # noqa: F811
+    source, destination = ends
+    wire3(f"TS.CREATERULE {source} {destination} AGGREGATION std.p 10 7")
+    assert f'+rules %1 "{destination}" *3 :10 +STD.P :7 ' in wire3(f"TS.INFO {source}")
+    assert f'+sourceKey "{source}" +rules %0 ' in wire3(f"TS.INFO {destination}")
+
+
+def test_deleting_rules_that_are_not_there(wire, ends):  # noqa: F811
+    source, destination = ends
+    missing, no_rule = "-ERR TSDB: the key does not exist", "-ERR TSDB: compaction rule does not exist"
+    assert wire(f"TS.DELETERULE nope {destination}") == missing
+    assert wire(f"TS.DELETERULE {source} nope") == no_rule
+    assert wire(f"TS.DELETERULE {source} {destination}") == no_rule
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+    assert wire(f"TS.DELETERULE {destination} {source}") == no_rule
 
 
 def test_restarts_keep_what_a_rule_leaves_out(wire, begun):

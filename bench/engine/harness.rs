@@ -95,6 +95,7 @@ fn settings(setup: Setup) -> PartitionSettings {
         checkpoint_interval_ms: 60_000,
         value_len_max_bytes: 64 << 20,
         series_defaults: Arc::default(),
+        rules_seen: Arc::default(),
     }
 }
 

@@ -80,8 +80,10 @@ async fn rule_ends(shell: &Rc<LaneShell>, batch: &BatchRun) -> Result<(Vec<Box<[
         match ask(shell, lane, LaneRequest::RuleEnds(keys)).await {
             Answer::RuleEnds { ends, is_quiet } => {
                 // An end whose business is not configured any more cannot be held.
-                let is_placed = |end: &Box<[u8]>| shell.shared.directory.place(end).is_some();
-                all.extend(ends.into_iter().filter(is_placed));
+                let placed = ends
+                    .into_iter()
+                    .filter(|end| shell.shared.directory.place(end).is_some());
+                all.extend(placed);
                 all_quiet = all_quiet && is_quiet;
             }
             Answer::Refused(text) => return Err(text),

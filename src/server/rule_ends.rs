@@ -103,8 +103,10 @@ async fn ends_of(shell: &Rc<LaneShell>, key: &[u8]) -> Result<(Keys, bool), Stri
     let (properties, is_quiet) = facts_of(shell, key).await?;
     let ends = properties.map_or_else(Vec::new, |properties| properties.rule_ends());
     // An end whose business is not configured any more cannot be told.
-    let is_placed = |end: &Box<[u8]>| shell.shared.directory.place(end).is_some();
-    Ok((ends.into_iter().filter(is_placed).collect(), is_quiet))
+    let placed = ends
+        .into_iter()
+        .filter(|end| shell.shared.directory.place(end).is_some());
+    Ok((placed.collect(), is_quiet))
 }
 
 /// Properties of a key, if it has any, and whether nothing that names it is on its way from its partition.

@@ -32,6 +32,9 @@ pub enum Ended<T> {
     Unknown(String),
 }
 
+/// Keys with the places of their partitions on one lane.
+pub type PlacedKeys = Vec<(usize, Box<[u8]>)>;
+
 #[derive(Default)]
 struct Share {
     places: BTreeSet<usize>,
@@ -108,8 +111,8 @@ impl BatchRun {
     }
 
     /// As [`BatchRun::held_keys`] with their places, by lane.
-    pub fn keys_by_lane(&self, shell: &LaneShell) -> BTreeMap<usize, Vec<(usize, Box<[u8]>)>> {
-        let mut by_lane: BTreeMap<usize, Vec<(usize, Box<[u8]>)>> = BTreeMap::new();
+    pub fn keys_by_lane(&self, shell: &LaneShell) -> BTreeMap<usize, PlacedKeys> {
+        let mut by_lane: BTreeMap<usize, PlacedKeys> = BTreeMap::new();
         for key in self.held.iter() {
             if let Some(place) = shell.shared.directory.place(key) {
                 let keys = by_lane.entry(place.home.lane).or_default();

@@ -150,6 +150,28 @@ fn bucket_begun_before(rule: &Rule, bucketing: &Bucketing) -> Option<Bucket> {
     Some(bucketing.bucket_of(last_before))
 }
 
+/// Whole buckets from the epoch to `last`, in pieces of about [`BACKFILL_SAMPLES`] if `samples` are spread evenly.
+fn stretches(bucketing: &Bucketing, (oldest, last): Stretch, samples: u64) -> Vec<Stretch> {
+    let pieces = samples.div_ceil(BACKFILL_SAMPLES).max(1);
+    let oldest = oldest.clamp(0, last.max(0));
+    let step = last.abs_diff(oldest) / pieces;
+    let (mut stretches, mut from) = (Vec::new(), 0);
+    for piece in 1..=pieces {
+        let aim = oldest.saturating_add_unsigned(step.saturating_mul(piece));
+        let is_last = piece == pieces;
+        let to = if is_last {
+            last
+        } else {
+            bucketing.bucket_of(aim).last.min(last)
+        };
+        if from <= to {
+            stretches.push((from, to));
+            from = to.saturating_add(1);
+        }
+    }
+    stretches
+}
+
 /// How the rule cuts time into buckets; `None` if its zone is not known any more.
 pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
     let (text, zone) = &rule.calendar;
@@ -220,48 +242,24 @@ impl Partition {
 
     /// Everything that the rule of the key at `place` that writes to `destination` has not seen.
     pub fn roll_up_all(&mut self, place: usize, destination: &[u8], now_ms: i64) {
-        let Some(newest) = self.newest_at(place) else {
+        let Some(member) = self.plain_series_at(place) else {
             return;
         };
+        let series = self.series_at(member);
+        let Some(newest) = series.newest_bound() else {
+            return;
+        };
+        let (oldest, samples) = (series.sealed.first_timestamp, series.sample_count());
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter(|(rule, _)| *rule.destination == *destination)
             .flat_map(|(rule, bucketing)| {
                 let last = bucketing.start_of(newest).saturating_sub(1);
-                let stretches = self.backfill_stretches(place, &bucketing, last);
+                let stretches = stretches(&bucketing, (oldest, last), samples);
                 stretches.into_iter().map(|stretch| (rule.clone(), stretch))
             })
             .collect();
         self.roll_up(place, due, now_ms);
-    }
-
-    /// Whole buckets from the beginning to `last`, in pieces of about [`BACKFILL_SAMPLES`] if samples are spread evenly.
-    fn backfill_stretches(&self, place: usize, bucketing: &Bucketing, last: i64) -> Vec<Stretch> {
-        let Some(member) = self.plain_series_at(place) else {
-            return Vec::new();
-        };
-        let series = self.series_at(member);
-        let pieces = series.sample_count().div_ceil(BACKFILL_SAMPLES).max(1);
-        let oldest = series.sealed.first_timestamp.clamp(0, last.max(0));
-        let step = last.abs_diff(oldest) / pieces;
-        let mut stretches = Vec::new();
-        let mut from = 0;
-        for piece in 1..=pieces {
-            if from > last {
-                break;
-            }
-            let aim = oldest.saturating_add_unsigned(step.saturating_mul(piece));
-            let to = if piece == pieces {
-                last
-            } else {
-                bucketing.bucket_of(aim).last.min(last)
-            };
-            if from <= to {
-                stretches.push((from, to));
-                from = to.saturating_add(1);
-            }
-        }
-        stretches
     }
 
     /// True if samples of the key at `place` are rolled up.
@@ -295,11 +293,6 @@ impl Partition {
             }
         }
         self.set_properties(place, properties);
-    }
-
-    fn newest_at(&self, place: usize) -> Option<i64> {
-        let member = self.plain_series_at(place)?;
-        self.series_at(member).newest_bound()
     }
 
     fn rules_at(&self, place: usize) -> impl Iterator<Item = (&Rule, Bucketing)> {
@@ -445,5 +438,42 @@ impl Partition {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn big_series_are_filled_back_in_pieces_of_whole_buckets() {
+        let bucketing = Bucketing::fixed(60, 7).expect("a width");
+        for (oldest, last, samples) in [
+            (1_000, 66, 0),
+            (0, 6, 5),
+            (50, 6_000_006, 10 * BACKFILL_SAMPLES),
+            (i64::MAX, 666, 3 * BACKFILL_SAMPLES),
+            (i64::MIN, 6_006, 100 * BACKFILL_SAMPLES + 1),
+            (0, i64::MAX, 7 * BACKFILL_SAMPLES),
+        ] {
+            let pieces = stretches(&bucketing, (oldest, last), samples);
+            assert_eq!((pieces[0].0, pieces[pieces.len() - 1].1), (0, last));
+            for pair in pieces.windows(2) {
+                assert_eq!(pair[0].1 + 1, pair[1].0);
+                assert_eq!(
+                    bucketing.start_of(pair[1].0),
+                    pair[1].0,
+                    "{oldest} {last} {samples}"
+                );
+            }
+        }
+        assert_eq!(
+            stretches(&bucketing, (50, 6_000_006), 10 * BACKFILL_SAMPLES).len(),
+            10
+        );
+        assert!(
+            stretches(&bucketing, (0, -1), 5).is_empty(),
+            "no bucket is closed"
+        );
     }
 }

@@ -243,7 +243,8 @@ impl Section<'_> {
         {
             return Some(Step::Paused);
         }
-        if self.rollups_come_first(command) {
+        let has_rules = || shell.shared.rules_seen.load(Ordering::Relaxed);
+        if self.session.transaction.is_none() && self.turn.comes_first(command, has_rules) {
             return Some(Step::Full);
         }
         self.commands += 1;
@@ -335,23 +336,6 @@ impl Section<'_> {
             now_us: self.now_us,
             client: self.session.id,
         }
-    }
-
-    /// True if the turn has to be answered before the command may run, so that whoever closes a bucket sees the rollup,
-    /// and whoever looks before that does not. A row of samples stays one turn, and so does a row of reads.
-    #[inline]
-    fn rollups_come_first(&self, command: &Command) -> bool {
-        let turn = &self.turn;
-        if !(turn.owes || turn.writes_elsewhere || turn.reads_elsewhere) || !command.may_see_rollups() {
-            return false;
-        }
-        let has_rules = || self.shell.shared.rules_seen.load(Ordering::Relaxed);
-        let comes_first = if command.only_adds() {
-            turn.reads_elsewhere && has_rules()
-        } else {
-            turn.owes || (turn.writes_elsewhere && has_rules())
-        };
-        comes_first && self.session.transaction.is_none()
     }
 
     /// What every command has to pass before it runs or is queued.

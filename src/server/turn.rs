@@ -81,6 +81,20 @@ impl Turn {
         }
     }
 
+    /// True if the turn has to be answered before `command` may run, so that whoever closes a bucket sees the rollup, and
+    /// whoever looks before that does not. A row of samples stays one turn, and so does a row of reads.
+    #[inline]
+    pub fn comes_first(&self, command: &Command, has_rules: impl FnOnce() -> bool) -> bool {
+        if !(self.owes || self.writes_elsewhere || self.reads_elsewhere) || !command.may_see_rollups() {
+            return false;
+        }
+        if command.only_adds() {
+            self.reads_elsewhere && has_rules()
+        } else {
+            self.owes || (self.writes_elsewhere && has_rules())
+        }
+    }
+
     /// Counts a command.
     #[inline]
     pub fn count(&mut self, id: CommandId, times: u64) {

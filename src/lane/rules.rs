@@ -194,11 +194,18 @@ impl Partition {
         timestamp: i64,
         now_ms: i64,
     ) {
-        if before.is_some_and(|newest| timestamp <= newest) {
-            self.complete_begun_buckets(place, (timestamp, timestamp), is_certain);
-        }
-        let mut due: Vec<(Rule, Stretch)> = Vec::new();
         let after = after.unwrap_or(timestamp);
+        let is_late = is_certain && before.is_some_and(|newest| timestamp <= newest);
+        self.begin_earlier(place, |rule, bucketing| {
+            let begun = bucket_begun_before(rule, bucketing)?;
+            if begun.contains(timestamp) && (is_late || timestamp < rule.from) {
+                return Some(begun.start);
+            }
+            // The newest samples were deleted, and the series goes on in a bucket from before the rule.
+            let own = bucketing.bucket_of(timestamp);
+            (timestamp < rule.from && bucketing.start_of(after) <= own.last).then_some(own.start)
+        });
+        let mut due: Vec<(Rule, Stretch)> = Vec::new();
         for (rule, bucketing) in self.rules_at(place) {
             let own = bucketing.bucket_of(timestamp);
             // Without a sample since the rule was made there is nothing to write.
@@ -220,14 +227,14 @@ impl Partition {
     /// what was closed.
     pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, newest: Option<i64>, now_ms: i64) {
         let Some(newest) = newest else { return };
-        // Without its newest samples the series may go on in buckets from before the rule.
-        let is_reopened = newest <= to;
-        let reached = if is_reopened {
-            (i64::MIN, i64::MAX)
-        } else {
-            (from, to)
-        };
-        self.complete_begun_buckets(place, reached, true);
+        self.begin_earlier(place, |rule, bucketing| {
+            let begun = bucket_begun_before(rule, bucketing)
+                .filter(|bucket| from <= bucket.last && bucket.start <= to)
+                .map(|bucket| bucket.start);
+            // Without its newest samples the series may go on in buckets from before the rule.
+            let reopened = (newest <= to).then(|| bucketing.start_of(from));
+            begun.into_iter().chain(reopened).min()
+        });
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter_map(|(rule, bucketing)| {
@@ -269,27 +276,23 @@ impl Partition {
             .is_some_and(|properties| !properties.rules.is_empty())
     }
 
-    /// A sample was added late or deleted in this stretch of time. Where a bucket that a rule was made in the midst of is
-    /// concerned, the rule counts all of its samples from now on, as RedisTimeSeries does.
-    ///
-    /// While the newest sample is not certain, only samples from before a rule are known to be late.
-    fn complete_begun_buckets(&mut self, place: usize, (from, to): Stretch, is_certain: bool) {
-        let begun: Vec<Box<[u8]>> = self
+    /// Rules count from an earlier timestamp on, where `earlier` says so: a sample was added late or deleted in the bucket
+    /// that a rule was made in the midst of, which then counts with all its samples, as RedisTimeSeries has it.
+    fn begin_earlier(&mut self, place: usize, earlier: impl Fn(&Rule, &Bucketing) -> Option<i64>) {
+        let found: Vec<(Box<[u8]>, i64)> = self
             .rules_at(place)
-            .filter(|(rule, _)| is_certain || from < rule.from)
-            .filter(|(rule, bucketing)| {
-                bucket_begun_before(rule, bucketing)
-                    .is_some_and(|bucket| from <= bucket.last && bucket.start <= to)
+            .filter_map(|(rule, bucketing)| {
+                let from = earlier(rule, &bucketing).filter(|from| *from < rule.from)?;
+                Some((rule.destination.clone(), from))
             })
-            .map(|(rule, _)| rule.destination.clone())
             .collect();
-        let Some(properties) = self.properties(place).filter(|_| !begun.is_empty()) else {
+        let Some(properties) = self.properties(place).filter(|_| !found.is_empty()) else {
             return;
         };
         let mut properties = properties.clone();
         for rule in &mut properties.rules {
-            if begun.contains(&rule.destination) {
-                rule.from = i64::MIN;
+            if let Some((_, from)) = found.iter().find(|(key, _)| *key == rule.destination) {
+                rule.from = *from;
             }
         }
         self.set_properties(place, properties);

@@ -117,8 +117,8 @@ pub struct Rule {
     pub align: i64,
     /// Width as written and time zone (may be empty) of buckets that follow the calendar; both empty otherwise.
     pub calendar: (Box<[u8]>, Box<[u8]>),
-    /// Older samples were there before the rule and are left out of the bucket that it was made in; `i64::MIN` if that
-    /// has all its samples.
+    /// Older samples were there before the rule: they are left out of the bucket that ends or is interrupted here, and
+    /// older buckets are written only when something changes in them. `i64::MIN` leaves nothing out.
     pub from: i64,
 }
 

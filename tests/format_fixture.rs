@@ -65,6 +65,7 @@ fn open(directory: &Path) -> Partition {
         value_len_max_bytes: 4096,
         series_defaults: Arc::default(),
         event_classes: Arc::default(),
+        rules_seen: Arc::default(),
     };
     let opened = OpenedPartition::new(store, PartitionName::new(BUSINESS, 0)).expect("a partition");
     let evidence = opened.evidence().expect("a journal");

@@ -1,5 +1,5 @@
-//! Kills the server (SIGKILL) at random moments while clients create series with labels and rules, write, delete and
-//! rename them, restarts it and checks what TS.QUERYINDEX, TS.INFO and TS.RANGE say.
+//! Kills the server (SIGKILL) at random moments while clients create series with labels and rules, rules of rollups too,
+//! write, delete, expire, copy and rename them, one by one and in transactions, restarts it and checks what TS.QUERYINDEX, TS.INFO and TS.RANGE say.
 //!
 //! Every acknowledged command is there, one that was under way is there whole or not at all, both ends of a rule name
 //! each other, and every closed bucket is what the source's samples make of it. `TICKLANE_SERIES_CRASH_CYCLES` sets the
@@ -40,6 +40,7 @@ fn small() -> Vec<(String, String)> {
         ("storage.head_idle", "50 ms"),
         ("storage.checkpoint_journal", "64 KiB"),
         ("storage.checkpoint_interval", "150 ms"),
+        ("timeseries.chained_rules", "true"),
     ];
     sets.map(|(key, value)| (key.to_owned(), value.to_owned()))
         .to_vec()
@@ -91,6 +92,15 @@ fn labels_rules_and_buckets_survive_kills() {
         }
         server.restart_with_lanes([2, 4][random.usize(..2)]);
         check(&server, &mut writers, &format!("cycle {cycle}, SEED={seed}"));
+        if random.usize(..4) == 0 {
+            server.client().command(&["FLUSHALL"]);
+            writers.iter_mut().for_each(Writer::forget);
+            check(
+                &server,
+                &mut writers,
+                &format!("FLUSHALL after cycle {cycle}, SEED={seed}"),
+            );
+        }
     }
     server.terminate();
     server.restart();

@@ -97,6 +97,7 @@ fn settings(setup: Setup) -> PartitionSettings {
         value_len_max_bytes: 64 << 20,
         series_defaults: Arc::default(),
         event_classes: Arc::default(),
+        rules_seen: Arc::default(),
     }
 }
 

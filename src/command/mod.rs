@@ -201,6 +201,18 @@ impl Command {
         }
     }
 
+    /// True if it adds something without looking at what others write.
+    #[inline]
+    pub fn only_adds(&self) -> bool {
+        self.flags.has(Flags::WRITE.and(Flags::DENY_ON_FULL))
+    }
+
+    /// False if series are none of its business.
+    #[inline]
+    pub fn may_see_rollups(&self) -> bool {
+        self.group != "string"
+    }
+
     /// Name in lower case, as error texts have it.
     pub fn lower_name(&self) -> String {
         self.name.to_ascii_lowercase()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::lane::KeyFilter;
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
+use crate::series::Rule;
 
 use super::pubsub::Message;
 use super::report::{ReportKinds, Reports};
@@ -60,6 +61,17 @@ pub struct FollowPlan {
     pub count_max: usize,
     /// Milliseconds to wait (0 = for ever) for so many samples; `None` does not wait.
     pub wait: Option<(u64, usize)>,
+}
+
+/// TS.CREATERULE.
+#[derive(Clone, Debug)]
+pub struct NewRule {
+    /// Key of the series that gets the rule.
+    pub source: Box<[u8]>,
+    /// The rule. What it begins `from` is found out when it is made.
+    pub rule: Rule,
+    /// Samples that are there already count too.
+    pub backfill: bool,
 }
 
 /// A command with its arguments, kept for later.
@@ -146,13 +158,14 @@ pub enum Plan {
     Reset,
     /// Internal commands run where their data lives, the reply is made of their answers.
     Gather(Gather),
-    /// Internal commands, the first ones of which only look whether the others may run: all of them or, at the first
-    /// refusal, none. Replies `+OK`, or the refusal.
-    AllOrNothing {
-        /// The commands.
-        commands: Vec<QueuedCommand>,
-        /// Runs when they are committed, before the reply.
-        then: Option<QueuedCommand>,
+    /// TS.CREATERULE: replies `+OK`, or why there is no such rule.
+    CreateRule(Box<NewRule>),
+    /// TS.DELETERULE: replies `+OK`, or that there was no such rule.
+    DeleteRule {
+        /// Key of the series that has the rule.
+        source: Box<[u8]>,
+        /// Key of the series that it writes to.
+        destination: Box<[u8]>,
     },
     /// TS.READ.
     Follow(FollowPlan),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -136,6 +136,8 @@ pub struct Shared {
     pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
     /// `settings.event_classes`, where partitions find them.
     pub event_classes: Arc<AtomicU32>,
+    /// Set for good when the first rollup rule is seen.
+    pub rules_seen: Arc<AtomicBool>,
     /// Where keys live.
     pub directory: Arc<Directory>,
     /// All commands.

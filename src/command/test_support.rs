@@ -35,6 +35,7 @@ pub fn shared() -> Arc<Shared> {
         settings,
         series_defaults: Arc::default(),
         event_classes: Arc::default(),
+        rules_seen: Arc::default(),
         directory,
         commands: CommandTable::default(),
         run_id: "0123456789abcdef0123456789abcdef01234567".into(),

@@ -52,6 +52,9 @@ impl Partition {
         if totals != self.stored_tier_totals {
             batch.meta_words(layout::META_TIERS, &totals.words());
         }
+        if self.has_rules && !self.stored_has_rules {
+            batch.meta_u64(layout::META_HAS_RULES, 1);
+        }
         if let Some(low_water) = self.checkpoint.low_water_due() {
             batch.low_water(low_water);
             batch.meta_u64(layout::META_NEXT_SERIES_ID, self.next_series_id);
@@ -66,6 +69,7 @@ impl Partition {
                 self.finish_rewrites(rewritten);
                 self.tier_totals = totals;
                 self.stored_tier_totals = totals;
+                self.stored_has_rules = self.has_rules;
                 self.dropped_series.clear();
                 self.changed_series = held_series;
                 self.flushed = false;

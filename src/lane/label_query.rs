@@ -192,11 +192,11 @@ fn candidates(
     reach: Reach,
 ) -> Result<Read<Vec<Box<[u8]>>>, StoreError> {
     let rows = |(name, values): &NamedValues| -> Vec<ValueRows<'_>> {
-        let of_value = |value: &Box<[u8]>| ValueRows {
+        let of_value = |value: &[u8]| ValueRows {
             prefix: layout::label_prefix(name, Some(value)),
             rows: store.label_rows(name, Some(value), reach),
         };
-        values.iter().map(of_value).collect()
+        values.iter().map(|value| of_value(value)).collect()
     };
     let mut lists: Vec<Vec<ValueRows<'_>>> = query.equalities.iter().map(rows).collect();
     let (mut found, mut target) = (Vec::new(), Vec::new());

@@ -4,7 +4,7 @@
 //! crash in between delivers it again: every delivery states a result and may be repeated. Checkpoints do not pass a
 //! record whose entries are not delivered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::series::codec::bits::{Reader, put_bytes, put_signed, put_varint};
 use crate::series::{Label, SeriesProperties};
@@ -149,9 +149,9 @@ impl OutboxEntry {
     }
 
     /// Properties of a series made by a `Create` entry.
-    pub fn created_properties(source: &[u8], retention: i64, labels: Vec<Label>) -> SeriesProperties {
+    pub fn created_properties(source: &[u8], retention: Option<i64>, labels: Vec<Label>) -> SeriesProperties {
         SeriesProperties {
-            retention: Some(retention),
+            retention,
             labels,
             source: Some(source.into()),
             ..SeriesProperties::default()
@@ -172,6 +172,8 @@ struct Waiting {
     is_complete: bool,
     /// Handed out to be delivered.
     taken: bool,
+    /// Not to be handed out again before its batch is committed.
+    is_deferred: bool,
 }
 
 /// Entries that are not delivered yet, in the order in which they were made.
@@ -200,6 +202,7 @@ impl Outbox {
                 batch,
                 is_complete: batch.is_none(),
                 taken: false,
+                is_deferred: false,
             },
         );
     }
@@ -237,6 +240,28 @@ impl Outbox {
                 (*id, waiting.entry.clone())
             })
             .collect()
+    }
+
+    /// Takes the entries of a batch that is not committed whose keys are among `held`; they stay listed until removed.
+    pub fn take_of(&mut self, batch: BatchId, held: &BTreeSet<Box<[u8]>>) -> Vec<(u64, OutboxEntry)> {
+        let own = self.entries.iter_mut().filter(|(_, waiting)| {
+            !waiting.taken
+                && !waiting.is_deferred
+                && waiting.batch == Some(batch)
+                && held.contains(waiting.entry.target())
+        });
+        own.map(|(id, waiting)| {
+            waiting.taken = true;
+            (*id, waiting.entry.clone())
+        })
+        .collect()
+    }
+
+    /// An entry that could not be delivered within its batch waits until that is committed.
+    pub fn defer(&mut self, id: u64) {
+        if let Some(waiting) = self.entries.get_mut(&id) {
+            (waiting.taken, waiting.is_deferred) = (false, true);
+        }
     }
 
     /// Entries that could not be delivered may be taken again.
@@ -324,6 +349,26 @@ mod tests {
             assert_eq!(OutboxEntry::decode(&bytes[..bytes.len() - 1]), None);
         }
         assert_eq!(OutboxEntry::decode(&[9]), None);
+    }
+
+    #[test]
+    fn a_batch_does_what_it_owes_to_the_keys_that_it_holds() {
+        let mut outbox = Outbox::default();
+        let [rollup, relink, _, create] = entries().try_into().expect("four entries");
+        let own = outbox.push(rollup, 10, Some(7));
+        outbox.push(relink.clone(), 10, Some(8));
+        let other = outbox.push(relink, 10, None);
+        outbox.push(create, 10, Some(7));
+        let held = BTreeSet::from([b"d"[..].into(), b"s"[..].into()]);
+        let taken: Vec<u64> = outbox.take_of(7, &held).iter().map(|each| each.0).collect();
+        assert_eq!(taken, [own], "of this batch, to a key that it holds");
+        assert!(outbox.take_of(7, &held).is_empty(), "handed out once");
+        outbox.defer(own);
+        assert!(outbox.take_of(7, &held).is_empty(), "not before the commit");
+        assert_eq!(outbox.take_ready(11, 9).len(), 1);
+        outbox.remove(other);
+        outbox.complete(7);
+        assert_eq!(outbox.take_ready(11, 9).len(), 2);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -60,6 +60,8 @@ pub struct PartitionSettings {
     pub series_defaults: Arc<ArcSwap<SeriesDefaults>>,
     /// Which events are listened to: an [`EventClasses`](super::EventClasses), set while the server runs.
     pub event_classes: Arc<AtomicU32>,
+    /// Set for good when the first rule is seen, in any partition.
+    pub rules_seen: Arc<AtomicBool>,
 }
 
 /// Late samples held in memory per series before they are written to `late`.
@@ -144,6 +146,9 @@ pub struct Partition {
     pub(super) stored_tier_totals: TierTotals,
     /// Lent to commands on many series.
     pub(super) found_samples: Vec<FoundSample>,
+    /// There are rules, or have been, and whether the disk says so.
+    pub(super) has_rules: bool,
+    pub(super) stored_has_rules: bool,
     /// Series to seal together with one of the next records.
     pub(super) seal_due: Vec<u32>,
     /// They are sealed with the open record, however few they are.

@@ -1,5 +1,7 @@
 //! Properties of series keys: setting them, and keeping the label index and the series' retention in step.
 
+use std::sync::atomic::Ordering;
+
 use crate::refusal::Refusal;
 use crate::series::{Label, SeriesProperties};
 
@@ -78,6 +80,10 @@ impl Partition {
 
     /// Puts properties at `place` and lists their labels.
     pub(super) fn list(&mut self, place: usize, properties: SeriesProperties) {
+        if !self.has_rules && (properties.source.is_some() || !properties.rules.is_empty()) {
+            self.has_rules = true;
+            self.settings.rules_seen.store(true, Ordering::Relaxed);
+        }
         let id = self.labels.insert(self.keys.at(place).key(), &properties.labels);
         self.keys
             .set_properties(place, Some(Box::new(ListedProperties { properties, id })));

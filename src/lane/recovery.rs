@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::series::SeriesProperties;
 use crate::store::{Database, JournalRecord, Reach, Read, StoreError, StoreOperation, StoredKey, layout};
@@ -179,6 +180,8 @@ impl OpenedPartition {
             cold_samples,
             cold_bytes,
         };
+        let stored_has_rules = self.store.meta_u64(layout::META_HAS_RULES)? != 0;
+        settings.rules_seen.fetch_or(stored_has_rules, Ordering::Relaxed);
         let next_stored_deadline_ms = match self.store.expired_rows(i64::MAX - 1, Reach::Disk).current()? {
             Read::Known(Some((row, _))) => {
                 layout::decode_deadline_key(row).map_or(i64::MAX, |(deadline, _)| deadline)
@@ -210,6 +213,8 @@ impl OpenedPartition {
             tier_totals,
             stored_tier_totals: tier_totals,
             found_samples: Vec::new(),
+            has_rules: stored_has_rules,
+            stored_has_rules,
             seal_due: Vec::new(),
             seals_are_urgent: false,
             dropped_series: Vec::new(),

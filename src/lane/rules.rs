@@ -2,31 +2,30 @@
 //!
 //! A bucket is due when a sample opens a later one, and again when a sample is added to it, or deleted from it, after
 //! that. Its value is always computed from the samples of the source, so there is no state of a rule that could get
-//! lost or be wrong after a crash. A destination in the same partition is written with the same record; others get
+//! lost or be wrong after a crash. Samples from before the rule do not count in the bucket that it was made in, until
+//! that bucket has a late sample or a deletion; any other bucket counts whole, whenever something changes in it. A destination in the same partition is written with the same record; others get
 //! theirs through the outbox.
 
-use crate::aggregate::{AggregationSpec, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings};
+use crate::aggregate::{
+    AggregationSpec, Aggregator, Bucket, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings,
+};
 use crate::series::{Columns, Rule, Sample};
 
 use super::events::EventClasses;
-use super::journal::BatchId;
 use super::outbox::OutboxEntry;
 use super::partition::Partition;
 use super::properties::PLAIN_DATA_TYPE;
 use super::range::{RangeQuery, RangeRead};
-use super::stop::{Stop, Wait};
+use super::stop::Stop;
+
+/// Samples that one step of BACKFILL reads.
+const BACKFILL_SAMPLES: u64 = 1 << 20;
+
+/// Samples in which a neighbour of a bucket that is not NaN is looked for.
+const NEIGHBOUR_SAMPLES: usize = 32;
 
 /// Rules that follow one another within one partition: further ones go through the outbox.
 const CHAIN_MAX: usize = 8;
-
-/// Open buckets kept for commands that are about to be run again.
-const FETCHED_BUCKETS_MAX: usize = 65_536;
-
-/// Keys of the other ends of a key's rules, and whether something that names the key is not delivered yet.
-pub type EndsOfRules = (Vec<Box<[u8]>>, bool);
-
-/// Keys of the source and of the destination of a rule.
-pub type RuleEnds = (Box<[u8]>, Box<[u8]>);
 
 /// A stretch of time, both ends included.
 type Stretch = (i64, i64);
@@ -34,10 +33,17 @@ type Stretch = (i64, i64);
 /// What a destination is to hold in a stretch of time: these samples and no others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RolledUp {
-    /// First and last timestamp that is replaced.
+    /// First and last timestamp that is replaced; nothing if the first comes after the last.
     pub replaced: Stretch,
     /// Starts of buckets and their values, ascending.
     pub samples: Vec<(i64, f64)>,
+}
+
+impl RolledUp {
+    const NOTHING: RolledUp = RolledUp {
+        replaced: (0, -1),
+        samples: Vec::new(),
+    };
 }
 
 /// What a rule's value is computed from.
@@ -46,13 +52,18 @@ pub struct RollupRead {
     bucketing: Bucketing,
     unit_ns: i64,
     stretch: Stretch,
+    /// Samples from before the rule are left out of the first bucket.
+    leaves_out: bool,
     read: RangeRead,
+    /// Samples next to the stretch, if the aggregator looks at them.
+    neighbours: [RangeRead; 2],
 }
 
 impl RollupRead {
     /// True if the disk need not be read.
     pub fn is_ready(&self) -> bool {
-        matches!(self.read, RangeRead::Ready(_))
+        let mut reads = self.neighbours.iter().chain([&self.read]);
+        reads.all(|read| matches!(read, RangeRead::Ready(_)))
     }
 
     /// The buckets. Blocks unless ready.
@@ -60,11 +71,18 @@ impl RollupRead {
     /// # Errors
     /// If a row cannot be read or a chunk is damaged.
     pub fn run(self) -> Result<RolledUp, crate::store::StoreError> {
-        let samples = match self.read {
-            RangeRead::Ready(samples) => samples,
-            RangeRead::Offload(job) => job.run()?,
-        };
-        let rows = aggregate(&self.rule, self.bucketing.clone(), self.unit_ns, &samples);
+        let samples = self.read.into_columns()?;
+        if self.leaves_out && samples.is_empty() {
+            return Ok(RolledUp::NOTHING);
+        }
+        let [before, after] = self.neighbours;
+        let around = surroundings(self.stretch, &before.into_columns()?, &after.into_columns()?);
+        let rows = aggregate(
+            &self.rule,
+            self.bucketing.clone(),
+            self.unit_ns,
+            (&samples, &around),
+        );
         let reported = |start| self.bucketing.reported(start, 0, BucketTimestamp::Start);
         let (first, last) = self.stretch;
         Ok(RolledUp {
@@ -77,7 +95,44 @@ impl RollupRead {
     }
 }
 
-fn aggregate(rule: &Rule, bucketing: Bucketing, unit_ns: i64, samples: &Columns) -> Rows {
+/// The samples next to a stretch that the rule's aggregator looks at: those of TS.RANGE do the same.
+pub(super) fn neighbour_queries(rule: &Rule, (from, to): Stretch) -> [Option<RangeQuery>; 2] {
+    let over_time = rule.aggregator == Aggregator::TimeWeightedAverage;
+    let looks_back = over_time || matches!(rule.aggregator, Aggregator::Increase | Aggregator::Rate);
+    let before = from.checked_sub(1).filter(|_| looks_back);
+    let after = to.checked_add(1).filter(|_| over_time);
+    [
+        before.map(|to| RangeQuery {
+            from: i64::MIN,
+            to,
+            limit: NEIGHBOUR_SAMPLES,
+            reverse: true,
+        }),
+        after.map(|from| RangeQuery {
+            from,
+            to: i64::MAX,
+            limit: NEIGHBOUR_SAMPLES,
+            reverse: false,
+        }),
+    ]
+}
+
+pub(super) fn surroundings((from, to): Stretch, before: &Columns, after: &Columns) -> Surroundings {
+    let is_number = |sample: &Sample| !sample.value.is_nan();
+    Surroundings {
+        from,
+        to,
+        before: before.iter().rev().find(is_number),
+        after: after.iter().find(is_number),
+    }
+}
+
+pub(super) fn aggregate(
+    rule: &Rule,
+    bucketing: Bucketing,
+    unit_ns: i64,
+    (samples, around): (&Columns, &Surroundings),
+) -> Rows {
     let spec = AggregationSpec {
         aggregators: vec![rule.aggregator],
         bucketing,
@@ -87,9 +142,35 @@ fn aggregate(rule: &Rule, bucketing: Bucketing, unit_ns: i64, samples: &Columns)
     let mut aggregation = BucketAggregation::new(spec).with_unit_ns(unit_ns);
     aggregation.add_columns(&samples.timestamps, &samples.values);
     // Without EMPTY there is no bucket too many.
-    aggregation
-        .finish(&Surroundings::default(), None, false)
-        .unwrap_or_default()
+    aggregation.finish(around, None, false).unwrap_or_default()
+}
+
+/// The bucket in the midst of which the rule was made, while samples from before the rule are left out of it.
+fn bucket_begun_before(rule: &Rule, bucketing: &Bucketing) -> Option<Bucket> {
+    let last_before = rule.from.checked_sub(1)?;
+    Some(bucketing.bucket_of(last_before))
+}
+
+/// Whole buckets from the epoch to `last`, in pieces of about [`BACKFILL_SAMPLES`] if `samples` are spread evenly.
+fn stretches(bucketing: &Bucketing, (oldest, last): Stretch, samples: u64) -> Vec<Stretch> {
+    let pieces = samples.div_ceil(BACKFILL_SAMPLES).max(1);
+    let oldest = oldest.clamp(0, last.max(0));
+    let step = last.abs_diff(oldest) / pieces;
+    let (mut stretches, mut from) = (Vec::new(), 0);
+    for piece in 1..=pieces {
+        let aim = oldest.saturating_add_unsigned(step.saturating_mul(piece));
+        let is_last = piece == pieces;
+        let to = if is_last {
+            last
+        } else {
+            bucketing.bucket_of(aim).last.min(last)
+        };
+        if from <= to {
+            stretches.push((from, to));
+            from = to.saturating_add(1);
+        }
+    }
+    stretches
 }
 
 /// How the rule cuts time into buckets; `None` if its zone is not known any more.
@@ -104,23 +185,38 @@ pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
 
 impl Partition {
     /// A sample of this timestamp was added to the series of data type 0 of the key at `place`: rolls up what is due.
-    /// `before` and `after` are what [`super::Series::newest_bound`] was and is.
+    /// `before` and `after` are what [`super::Series::newest_bound`] was and is, `is_certain` what
+    /// [`super::Series::newest_is_certain`] was.
     pub(super) fn roll_up_after(
         &mut self,
         place: usize,
         (before, after): (Option<i64>, Option<i64>),
+        is_certain: bool,
         timestamp: i64,
         now_ms: i64,
     ) {
-        let mut due: Vec<(Rule, Stretch)> = Vec::new();
         let after = after.unwrap_or(timestamp);
+        let is_late = is_certain && before.is_some_and(|newest| timestamp <= newest);
+        self.begin_earlier(place, |rule, bucketing| {
+            let begun = bucket_begun_before(rule, bucketing)?;
+            if begun.contains(timestamp) && (is_late || timestamp < rule.from) {
+                return Some(begun.start);
+            }
+            // The newest samples were deleted, and the series goes on in a bucket from before the rule.
+            let own = bucketing.bucket_of(timestamp);
+            (timestamp < rule.from && bucketing.start_of(after) <= own.last).then_some(own.start)
+        });
+        let mut due: Vec<(Rule, Stretch)> = Vec::new();
         for (rule, bucketing) in self.rules_at(place) {
             let own = bucketing.bucket_of(timestamp);
-            let was_open = before.map(|before| bucketing.bucket_of(before));
+            // Without a sample since the rule was made there is nothing to write.
+            let was_open = before
+                .filter(|newest| *newest >= rule.from)
+                .map(|newest| bucketing.bucket_of(newest));
             let open_start = bucketing.start_of(after);
             let changed = [was_open.filter(|bucket| *bucket != own), Some(own)];
             for bucket in changed.into_iter().flatten() {
-                if bucket.last < open_start && bucket.last >= rule.from {
+                if bucket.last < open_start {
                     due.push((rule.clone(), (bucket.start, bucket.last)));
                 }
             }
@@ -132,11 +228,19 @@ impl Partition {
     /// what was closed.
     pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, newest: Option<i64>, now_ms: i64) {
         let Some(newest) = newest else { return };
+        self.begin_earlier(place, |rule, bucketing| {
+            let begun = bucket_begun_before(rule, bucketing)
+                .filter(|bucket| from <= bucket.last && bucket.start <= to)
+                .map(|bucket| bucket.start);
+            // Without its newest samples the series may go on in buckets from before the rule.
+            let reopened = (newest <= to).then(|| bucketing.start_of(from));
+            begun.into_iter().chain(reopened).min()
+        });
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter_map(|(rule, bucketing)| {
                 let open = bucketing.bucket_of(newest);
-                let first = bucketing.start_of(from.max(rule.from).max(0));
+                let first = bucketing.start_of(from.max(0));
                 let last = bucketing.bucket_of(to).last.min(open.start.saturating_sub(1));
                 (first <= last).then(|| (rule.clone(), (first, last)))
             })
@@ -146,15 +250,21 @@ impl Partition {
 
     /// Everything that the rule of the key at `place` that writes to `destination` has not seen.
     pub fn roll_up_all(&mut self, place: usize, destination: &[u8], now_ms: i64) {
-        let Some(newest) = self.newest_at(place) else {
+        let Some(member) = self.plain_series_at(place) else {
             return;
         };
+        let series = self.series_at(member);
+        let Some(newest) = series.newest_bound() else {
+            return;
+        };
+        let (oldest, samples) = (series.sealed.first_timestamp, series.sample_count());
         let due: Vec<(Rule, Stretch)> = self
             .rules_at(place)
             .filter(|(rule, _)| *rule.destination == *destination)
-            .filter_map(|(rule, bucketing)| {
-                let last = bucketing.start_of(newest).checked_sub(1)?;
-                Some((rule.clone(), (0, last)))
+            .flat_map(|(rule, bucketing)| {
+                let last = bucketing.start_of(newest).saturating_sub(1);
+                let stretches = stretches(&bucketing, (oldest, last), samples);
+                stretches.into_iter().map(|stretch| (rule.clone(), stretch))
             })
             .collect();
         self.roll_up(place, due, now_ms);
@@ -167,9 +277,26 @@ impl Partition {
             .is_some_and(|properties| !properties.rules.is_empty())
     }
 
-    fn newest_at(&self, place: usize) -> Option<i64> {
-        let member = self.plain_series_at(place)?;
-        self.series_at(member).newest_bound()
+    /// Rules count from an earlier timestamp on, where `earlier` says so: a sample was added late or deleted in the bucket
+    /// that a rule was made in the midst of, which then counts with all its samples, as RedisTimeSeries has it.
+    fn begin_earlier(&mut self, place: usize, earlier: impl Fn(&Rule, &Bucketing) -> Option<i64>) {
+        let found: Vec<(Box<[u8]>, i64)> = self
+            .rules_at(place)
+            .filter_map(|(rule, bucketing)| {
+                let from = earlier(rule, &bucketing).filter(|from| *from < rule.from)?;
+                Some((rule.destination.clone(), from))
+            })
+            .collect();
+        let Some(properties) = self.properties(place).filter(|_| !found.is_empty()) else {
+            return;
+        };
+        let mut properties = properties.clone();
+        for rule in &mut properties.rules {
+            if let Some((_, from)) = found.iter().find(|(key, _)| *key == rule.destination) {
+                rule.from = *from;
+            }
+        }
+        self.set_properties(place, properties);
     }
 
     fn rules_at(&self, place: usize) -> impl Iterator<Item = (&Rule, Bucketing)> {
@@ -223,7 +350,7 @@ impl Partition {
     }
 
     /// The rule from `source` to `destination` with the place of the source's series.
-    fn find_rule(
+    pub(super) fn find_rule(
         &mut self,
         source: &[u8],
         destination: &[u8],
@@ -253,83 +380,30 @@ impl Partition {
         let Some((member, rule, bucketing)) = self.find_rule(source, destination, now_ms)? else {
             return Ok(None);
         };
+        let begun =
+            bucket_begun_before(&rule, &bucketing).filter(|bucket| from <= bucket.last && bucket.start <= to);
+        let first = begun.map_or(from, |_| from.max(rule.from));
         let query = RangeQuery {
-            from: from.max(rule.from),
+            from: first,
             to,
             limit: usize::MAX,
             reverse: false,
         };
+        let mut neighbours = [(); 2].map(|()| RangeRead::Ready(Columns::default()));
+        for (read, query) in neighbours.iter_mut().zip(neighbour_queries(&rule, (first, to))) {
+            if let Some(query) = query {
+                *read = self.read_range(member, query)?;
+            }
+        }
         Ok(Some(RollupRead {
             read: self.read_range(member, query)?,
+            neighbours,
             rule,
             bucketing,
             unit_ns: self.settings.time_unit.nanoseconds(),
-            stretch: (from, to),
+            stretch: (first, to),
+            leaves_out: first > from,
         }))
-    }
-
-    /// The open bucket of the rule from `source` to `destination`; `None` if there is no such rule or no sample in it.
-    ///
-    /// # Errors
-    /// As [`Partition::read_rollup`].
-    pub fn read_open_bucket(
-        &mut self,
-        source: &[u8],
-        destination: &[u8],
-        now_ms: i64,
-    ) -> Result<Option<Sample>, Stop> {
-        let Some((member, rule, bucketing)) = self.find_rule(source, destination, now_ms)? else {
-            return Ok(None);
-        };
-        let Some(newest) = self.last_sample(member)? else {
-            return Ok(None);
-        };
-        let open = bucketing.bucket_of(newest.timestamp);
-        let query = RangeQuery {
-            from: open.start.max(rule.from),
-            to: open.last,
-            limit: usize::MAX,
-            reverse: false,
-        };
-        let samples = self.read_samples(member, query)?;
-        let unit_ns = self.settings.time_unit.nanoseconds();
-        let rows = aggregate(&rule, bucketing.clone(), unit_ns, &samples);
-        let start = bucketing.reported(open.start, 0, BucketTimestamp::Start);
-        let value = rows.values.first().copied();
-        Ok(value.map(|value| Sample::new(start, value)))
-    }
-
-    /// The open buckets of the rules from each source to each destination, the destinations being in this partition.
-    ///
-    /// # Errors
-    /// `Wait::OpenBuckets` if a source lives elsewhere, `Wait::Load`, `Wait::Warm`.
-    pub fn open_buckets(&mut self, ends: &[RuleEnds], now_ms: i64) -> Result<Vec<Option<Sample>>, Stop> {
-        let (mut found, mut missing) = (Vec::with_capacity(ends.len()), Vec::new());
-        for (source, destination) in ends {
-            if self.find_plain_series(source, now_ms)?.is_some() {
-                found.push(self.read_open_bucket(source, destination, now_ms)?);
-            } else if let Some(sample) = self.fetched_buckets.get(destination) {
-                found.push(*sample);
-            } else {
-                missing.push((source.clone(), destination.clone()));
-            }
-        }
-        if !missing.is_empty() {
-            return Err(Stop::Wait(Wait::OpenBuckets(missing)));
-        }
-        // What was fetched is true for the command that waited, and for no later one.
-        for (_, destination) in ends {
-            self.fetched_buckets.remove(destination);
-        }
-        Ok(found)
-    }
-
-    /// Takes in open buckets whose sources live elsewhere, for the command that is run again now.
-    pub fn finish_open_buckets(&mut self, fetched: Vec<(Box<[u8]>, Option<Sample>)>) {
-        if self.fetched_buckets.len() > FETCHED_BUCKETS_MAX {
-            self.fetched_buckets.clear();
-        }
-        self.fetched_buckets.extend(fetched);
     }
 
     /// Makes the destination hold what the source's buckets say. A destination that is gone, or that belongs to another
@@ -355,7 +429,7 @@ impl Partition {
         let (from, to) = rolled_up.replaced;
         let newest = self.series_at(member).newest_bound();
         let is_single = from == to && rolled_up.samples.len() == 1;
-        if !is_single && newest.is_some_and(|newest| from <= newest) {
+        if !is_single && from <= to && newest.is_some_and(|newest| from <= newest) {
             self.delete_range(member, from, to)?;
             self.roll_up_deleted(place, (from, to), newest, now_ms);
         }
@@ -372,118 +446,41 @@ impl Partition {
         }
         Ok(())
     }
+}
 
-    /// Puts an entry into the outbox and on record.
-    pub fn owe(&mut self, entry: OutboxEntry) {
-        let batch = self.batches.running();
-        let id = self.outbox.push(entry.clone(), self.sequence, batch);
-        self.journal.outbox_entry(id, &entry);
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Entries that may be delivered now, at most `max`.
-    pub fn take_deliveries(&mut self, max: usize) -> Vec<(u64, OutboxEntry)> {
-        self.outbox.take_ready(self.sequence, max)
-    }
-
-    /// Entries that could not be delivered: they will be taken again.
-    pub fn give_back_deliveries(&mut self, ids: &[u64]) {
-        self.outbox.give_back(ids);
-    }
-
-    /// The entry was delivered; on record with the open record.
-    pub fn delivered(&mut self, id: u64) {
-        if self.outbox.remove(id) {
-            self.journal.outbox_done(id);
+    #[test]
+    fn big_series_are_filled_back_in_pieces_of_whole_buckets() {
+        let bucketing = Bucketing::fixed(60, 7).expect("a width");
+        for (oldest, last, samples) in [
+            (1_000, 66, 0),
+            (0, 6, 5),
+            (50, 6_000_006, 10 * BACKFILL_SAMPLES),
+            (i64::MAX, 666, 3 * BACKFILL_SAMPLES),
+            (i64::MIN, 6_006, 100 * BACKFILL_SAMPLES + 1),
+            (0, i64::MAX, 7 * BACKFILL_SAMPLES),
+        ] {
+            let pieces = stretches(&bucketing, (oldest, last), samples);
+            assert_eq!((pieces[0].0, pieces[pieces.len() - 1].1), (0, last));
+            for pair in pieces.windows(2) {
+                assert_eq!(pair[0].1 + 1, pair[1].0);
+                assert_eq!(
+                    bucketing.start_of(pair[1].0),
+                    pair[1].0,
+                    "{oldest} {last} {samples}"
+                );
+            }
         }
-    }
-
-    /// True if the open record owes something that will be delivered when it is written.
-    #[inline]
-    pub fn owes_in_open_record(&self) -> bool {
-        !self.outbox.is_empty() && self.outbox.any_in(self.sequence)
-    }
-
-    /// Every part of the batch is on record: what it owes may be delivered.
-    pub fn complete_deliveries(&mut self, batch: BatchId) {
-        self.outbox.complete(batch);
-    }
-
-    /// Entries of the batch that are not delivered.
-    pub fn owed_by(&self, batch: BatchId) -> usize {
-        self.outbox.count_of(batch)
-    }
-
-    /// Entries not delivered yet.
-    pub fn undelivered(&self) -> usize {
-        self.outbox.len()
-    }
-
-    /// The other ends of the rules of `key`, and whether something that names it is not delivered yet.
-    ///
-    /// # Errors
-    /// `Wait::Load`.
-    pub fn rule_ends(&mut self, key: &[u8], now_ms: i64) -> Result<EndsOfRules, Stop> {
-        let place = self.find(key, now_ms)?;
-        let properties = place.and_then(|place| self.properties(place));
-        let ends = properties.map_or_else(Vec::new, |properties| {
-            let destinations = properties.rules.iter().map(|rule| &rule.destination);
-            destinations.chain(&properties.source).cloned().collect()
-        });
-        Ok((ends, self.outbox.names(key)))
-    }
-
-    /// The other ends of the rules of the key at `place`, which is about to go away (`to` `None`) or to be renamed, are
-    /// told so.
-    pub(super) fn tell_other_ends(&mut self, place: usize, to: Option<&[u8]>) {
-        let Some(properties) = self.properties(place) else {
-            return;
-        };
-        if self.ends_are_told || (properties.source.is_none() && properties.rules.is_empty()) {
-            return;
-        }
-        let own: Box<[u8]> = self.keys.at(place).key().into();
-        let others: Vec<Box<[u8]>> = properties
-            .rules
-            .iter()
-            .map(|rule| &rule.destination)
-            .chain(&properties.source)
-            .cloned()
-            .collect();
-        for key in others {
-            self.owe(OutboxEntry::Relink {
-                key,
-                from: own.clone(),
-                to: to.map(Box::from),
-            });
-        }
-    }
-
-    /// The other end of a rule of `key` has another name, or is gone.
-    ///
-    /// # Errors
-    /// `Wait::Load`.
-    pub fn relink(&mut self, key: &[u8], from: &[u8], to: Option<&[u8]>, now_ms: i64) -> Result<(), Stop> {
-        let Some((place, _)) = self.find_plain_series(key, now_ms)? else {
-            return Ok(());
-        };
-        let Some(mut properties) = self.properties(place).cloned() else {
-            return Ok(());
-        };
-        let before = properties.clone();
-        if properties.source.as_deref() == Some(from) {
-            properties.source = to.map(Box::from);
-        }
-        match to {
-            Some(to) => properties
-                .rules
-                .iter_mut()
-                .filter(|rule| *rule.destination == *from)
-                .for_each(|rule| rule.destination = to.into()),
-            None => properties.rules.retain(|rule| *rule.destination != *from),
-        }
-        if properties != before {
-            self.set_properties(place, properties);
-        }
-        Ok(())
+        assert_eq!(
+            stretches(&bucketing, (50, 6_000_006), 10 * BACKFILL_SAMPLES).len(),
+            10
+        );
+        assert!(
+            stretches(&bucketing, (0, -1), 5).is_empty(),
+            "no bucket is closed"
+        );
     }
 }

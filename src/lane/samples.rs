@@ -97,10 +97,11 @@ impl Partition {
             self.put_sample(member, sample, now_ms);
             return;
         }
-        let before = self.series_at(member).newest_bound();
+        let series = self.series_at(member);
+        let (before, is_certain) = (series.newest_bound(), series.newest_is_certain());
         self.put_sample(member, sample, now_ms);
         let after = self.series_at(member).newest_bound();
-        self.roll_up_after(place, (before, after), sample.timestamp, now_ms);
+        self.roll_up_after(place, (before, after), is_certain, sample.timestamp, now_ms);
     }
 
     /// Adds a sample to the series at `member`. An equal timestamp is replaced.

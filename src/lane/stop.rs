@@ -5,8 +5,8 @@ use crate::resp::Reply;
 use crate::store::StoreError;
 
 use super::label_query::LabelJob;
+use super::open_buckets::RuleEnds;
 use super::range::RangeJob;
-use super::rules::RuleEnds;
 
 /// A handler that stops has left no trace and may be run again from its start.
 pub enum Stop {

@@ -61,6 +61,7 @@ pub fn test_partition() -> TestPartition {
         value_len_max_bytes: TEST_VALUE_LEN_MAX_BYTES,
         series_defaults: Arc::default(),
         event_classes: Arc::default(),
+        rules_seen: Arc::default(),
     };
     let opened = OpenedPartition::new(store, PartitionName::new("test", 0)).unwrap();
     let evidence = opened.evidence().unwrap();

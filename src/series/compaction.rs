@@ -33,7 +33,7 @@ impl CompactionPolicy {
             _ => return None,
         };
         Some(CompactionPolicy {
-            aggregator: Aggregator::parse(aggregator.as_bytes()).filter(|each| each.width() == 1)?,
+            aggregator: Aggregator::parse(aggregator.as_bytes())?,
             bucket_ms: parse_ms(bucket).filter(|bucket| *bucket > 0)?,
             retention_ms: parse_ms(retention)?,
             align_ms: parse_ms(align)?,
@@ -50,10 +50,10 @@ impl CompactionPolicy {
                 align_ms,
             } = policy;
             let name = aggregator.name();
-            let (bucket, retention) = (format_ms(*bucket_ms), format_ms(*retention_ms));
+            let [bucket, retention, align] = [*bucket_ms, *retention_ms, *align_ms].map(format_ms);
             match align_ms {
                 0 => format!("{name}:{bucket}:{retention}"),
-                align_ms => format!("{name}:{bucket}:{retention}:{}", format_ms(*align_ms)),
+                _ => format!("{name}:{bucket}:{retention}:{align}"),
             }
         };
         policies.iter().map(one).collect::<Vec<_>>().join(";")
@@ -70,33 +70,31 @@ impl CompactionPolicy {
     }
 }
 
-/// As a whole number of the longest unit.
-fn format_ms(milliseconds: i64) -> String {
-    let units = [
-        (86_400_000, 'd'),
-        (3_600_000, 'h'),
-        (60_000, 'M'),
-        (1_000, 's'),
-        (1, 'm'),
-    ];
-    let whole = units.iter().find(|(unit_ms, _)| milliseconds % unit_ms == 0);
-    whole.map_or_else(String::new, |(unit_ms, letter)| {
-        format!("{}{letter}", milliseconds / unit_ms)
-    })
-}
+/// Units and their milliseconds, the longest first.
+const UNITS: [(&str, i64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("M", 60_000),
+    ("s", 1_000),
+    ("m", 1),
+];
 
 /// A whole number and its unit, in milliseconds; a plain number counts milliseconds.
 fn parse_ms(text: &str) -> Option<i64> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit_ms = match text.get(digits.len()..)? {
-        "" | "m" => 1,
-        "s" => 1_000,
-        "M" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
+        "" => 1,
+        unit => UNITS.iter().find(|known| known.0 == unit)?.1,
     };
-    digits.parse::<i64>().ok()?.checked_mul(unit_ms)
+    let number = digits.parse::<i64>().ok().filter(|number| *number >= 0)?;
+    number.checked_mul(unit_ms)
+}
+
+/// In the longest unit that has no fraction, as RedisTimeSeries writes it: nothing is `0d`.
+fn format_ms(ms: i64) -> String {
+    let fits = |unit: &&(&str, i64)| ms % unit.1 == 0;
+    let (name, unit_ms) = UNITS.iter().find(fits).copied().unwrap_or(("m", 1));
+    format!("{}{name}", ms / unit_ms)
 }
 
 #[cfg(test)]
@@ -116,6 +114,13 @@ mod tests {
         let written = CompactionPolicy::format_all(&policies);
         assert_eq!(written, "max:1M:1h;avg:2h:10d:10M;last:5s:0d");
         assert_eq!(CompactionPolicy::parse_all(&written), Some(policies.clone()));
+        let text = "max:1m:1h:1m;min:10s:10d:0m;last:5M:10m;avg:25h:36h";
+        let policies = CompactionPolicy::parse_all(text).expect("well-formed");
+        assert_eq!(
+            CompactionPolicy::format_all(&policies),
+            "max:1m:1h:1m;min:10s:10d;last:5M:10m;avg:25h:36h"
+        );
+        let policies = CompactionPolicy::parse_all("max:1M:1h;avg:2h:10d:10M").expect("well-formed");
         assert_eq!(policies[0].destination(b"k"), b"k_MAX_60000");
         assert_eq!(policies[1].destination(b"k"), b"k_AVG_7200000_600000");
     }
@@ -130,6 +135,7 @@ mod tests {
             "max:1x:1h",
             "max:1M:1h:1:2",
             "max:-1s:1h",
+            "max:1s:-1h",
         ] {
             assert_eq!(CompactionPolicy::parse_all(text), None, "{text}");
         }

@@ -4,6 +4,7 @@
 //! column-at-a-time relatives turn a chunk back, [`summary`] answers without decoding, and [`merge_newer`]
 //! lays late samples over older ones.
 
+pub mod candle_series;
 pub mod chunk;
 pub mod codec;
 pub mod columns;
@@ -21,6 +22,7 @@ mod chunk_tests;
 #[cfg(test)]
 mod format_tests;
 
+pub use candle_series::{CANDLE_PARTS, CANDLE_SUFFIX_MAX_BYTES};
 pub use chunk::{
     CHUNK_SAMPLES_MAX, EncodeScratch, decode, decode_timestamps, decode_values, encode, encode_cold, summary,
     time_range,

@@ -117,7 +117,8 @@ pub struct Rule {
     pub align: i64,
     /// Width as written and time zone (may be empty) of buckets that follow the calendar; both empty otherwise.
     pub calendar: (Box<[u8]>, Box<[u8]>),
-    /// Older samples were there before the rule and are left out.
+    /// Older samples were there before the rule: they are left out of the bucket that ends or is interrupted here, and
+    /// older buckets are written only when something changes in them. `i64::MIN` leaves nothing out.
     pub from: i64,
 }
 
@@ -164,6 +165,12 @@ impl SeriesProperties {
             .iter()
             .find(|label| *label.0 == *name)
             .map(|label| &*label.1)
+    }
+
+    /// Keys of the other ends of its rules: its destinations, then its source.
+    pub fn rule_ends(&self) -> Vec<Box<[u8]>> {
+        let destinations = self.rules.iter().map(|rule| &rule.destination);
+        destinations.chain(&self.source).cloned().collect()
     }
 
     /// Memory held beside the struct itself.

@@ -66,6 +66,11 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
                 unknown_outcome()
             }
         }
+        BatchStep::TakeOwed { places, held } => super::exec_rules::take_owed(shell, id, &places, &held).await,
+        BatchStep::NoteOwed(outcomes) => {
+            super::exec_rules::note_owed(shell, id, &outcomes);
+            Answer::Flag(true)
+        }
         BatchStep::Free { places } => {
             each_partition(shell, &places, |partition| partition.batches.let_go(id));
             shell.released.wake_all();

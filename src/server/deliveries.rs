@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::command::{CommandId, decode_open_bucket};
+use crate::lane::journal::BatchId;
 use crate::lane::outbox::OutboxEntry;
 use crate::lane::{READS_PAST_HOLDS, RolledUp, RuleEnds, Stop, Wait};
 use crate::refusal::Refusal;
@@ -30,12 +31,24 @@ const RETRY: Duration = Duration::from_millis(100);
 const RETRIED: [&[u8]; 2] = [b"-ERR partition unavailable", b"-ERR too many deleted ranges"];
 
 /// An internal command to be run at another key.
-struct Delivery {
-    id: u64,
-    lane: usize,
-    place: usize,
-    command: CommandId,
-    args: Vec<Vec<u8>>,
+pub struct Delivery {
+    /// Number of the entry, and place of the partition that owes it.
+    pub id: u64,
+    /// See `id`.
+    pub from: usize,
+    /// Lane of the key.
+    pub lane: usize,
+    /// Place of the key's partition on its lane.
+    pub place: usize,
+    /// The command.
+    pub command: CommandId,
+    /// Its arguments, the name first.
+    pub args: Vec<Vec<u8>>,
+}
+
+/// True if the answer to a delivery says that it has to be tried again.
+pub fn is_for_later(answer: &[u8]) -> bool {
+    RETRIED.iter().any(|refusal| answer.starts_with(refusal))
 }
 
 /// The delivery task of a lane: runs for ever.
@@ -86,7 +99,7 @@ async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxE
     let (mut done, mut again) = (Vec::new(), Vec::new());
     let mut by_lane: BTreeMap<usize, Vec<Delivery>> = BTreeMap::new();
     for (id, entry) in entries {
-        match prepare(shell, place, id, entry).await {
+        match prepare(shell, place, id, entry, None).await {
             Ok(Some(delivery)) => by_lane.entry(delivery.lane).or_default().push(delivery),
             Ok(None) => done.push(id),
             Err(refusal) => {
@@ -114,9 +127,7 @@ async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxE
         match answer.await {
             Answer::Parts(parts) => {
                 for (index, id) in ids.into_iter().enumerate() {
-                    let is_for_later = RETRIED
-                        .iter()
-                        .any(|refusal| parts.get(index).starts_with(refusal));
+                    let is_for_later = is_for_later(parts.get(index));
                     if is_for_later { &mut again } else { &mut done }.push(id);
                 }
             }
@@ -133,12 +144,16 @@ async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxE
     again
 }
 
-/// What is to be run where; `None` if there is nothing to do any more.
-async fn prepare(
+/// What is to be run where, as part of `batch` if that holds the keys; `None` if there is nothing to do any more.
+///
+/// # Errors
+/// If it cannot be found out now.
+pub async fn prepare(
     shell: &Rc<LaneShell>,
     place: usize,
     id: u64,
     entry: OutboxEntry,
+    batch: Option<BatchId>,
 ) -> Result<Option<Delivery>, Refusal> {
     let Some(target) = shell.shared.directory.place(entry.target()) else {
         return Ok(None);
@@ -150,7 +165,8 @@ async fn prepare(
             from,
             to,
         } => {
-            let Some(rolled_up) = roll_up(shell, place, &source, &destination, (from, to)).await? else {
+            let Some(rolled_up) = roll_up(shell, place, (&source, &destination), (from, to), batch).await?
+            else {
                 return Ok(None);
             };
             ("TS.RULE.WRITE", rollup_args(&destination, &source, &rolled_up))
@@ -185,6 +201,7 @@ async fn prepare(
     let command = command.ok_or_else(|| Refusal::text("ERR internal: no such internal command"))?;
     Ok(Some(Delivery {
         id,
+        from: place,
         lane: target.home.lane,
         place: target.home.place,
         command,
@@ -254,13 +271,13 @@ fn rollup_args(destination: &[u8], source: &[u8], rolled_up: &RolledUp) -> Vec<V
 async fn roll_up(
     shell: &Rc<LaneShell>,
     place: usize,
-    source: &[u8],
-    destination: &[u8],
+    (source, destination): (&[u8], &[u8]),
     stretch: (i64, i64),
+    batch: Option<BatchId>,
 ) -> Result<Option<RolledUp>, Refusal> {
     let read = with_partition(shell, place, |partition, now_ms| {
-        // What a batch has done to the source may turn out never to have happened.
-        if partition.batches.is_held(source, None) {
+        // What another batch has done to the source may turn out never to have happened.
+        if partition.batches.is_held(source, batch) {
             return Err(Stop::Wait(Wait::Held));
         }
         partition.read_rollup(source, destination, stretch, now_ms)

@@ -1,6 +1,7 @@
 //! From bytes to executed commands, as far as that is possible without waiting: the synchronous heart of a turn.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use crate::command::pubsub::admit_listener;
 use crate::command::session::{PortKind, ReplyMode};
@@ -243,6 +244,10 @@ impl Section<'_> {
         {
             return Some(Step::Paused);
         }
+        let has_rules = || shell.shared.rules_seen.load(Ordering::Relaxed);
+        if self.session.transaction.is_none() && self.turn.comes_first(command, has_rules) {
+            return Some(Step::Full);
+        }
         self.commands += 1;
         client.last_command.set(match command.run {
             Run::Session(_) | Run::Report { .. } => {
@@ -270,6 +275,7 @@ impl Section<'_> {
                         .hop(place.home.lane, self.session.id, self.session.proto);
                     hop.push(id, place.home.place, false, args.iter());
                     self.turn.place_remote(place.home.lane);
+                    self.turn.note_elsewhere(command);
                     self.turn.count(id, 1);
                     None
                 } else {
@@ -464,6 +470,7 @@ impl Section<'_> {
                 .hop(first.home.lane, self.session.id, self.session.proto);
             hop.push(id, first.home.place, false, args.iter());
             self.turn.place_remote(first.home.lane);
+            self.turn.note_elsewhere(command);
             self.turn.count(id, 1);
             return None;
         }
@@ -522,6 +529,7 @@ impl Section<'_> {
                     .hop(place.home.lane, self.session.id, self.session.proto);
                 hop.push(id, place.home.place, true, group.iter());
                 self.turn.place_remote(place.home.lane);
+                self.turn.note_elsewhere(command);
                 continue;
             }
             let call = self.call(group);

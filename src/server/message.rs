@@ -1,11 +1,15 @@
 //! What crosses cores: two types, one for each direction. They grow with kinds of conversation, not with commands.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::command::{CommandId, LaneReport, Order, ReportKinds};
 use crate::lane::journal::{BatchId, PartitionName};
 use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
 use crate::series::{Sample, SeriesProperties};
 
+use super::deliveries::Delivery;
 use super::hop::DELIVERING;
 use super::scan_cursors::Walk;
 
@@ -80,13 +84,15 @@ pub enum LaneRequest {
         /// The other ends of its rules are told by the sender.
         ends_are_told: bool,
     },
-    /// The other ends of the rules of a key, which are told of its new name by the batch that renames it.
-    RuleEnds {
+    /// The properties of a key, as those need them who change its rules or tell the other ends of a new name.
+    RuleFacts {
         /// Place of the partition.
         place: usize,
         /// The key.
         key: Box<[u8]>,
     },
+    /// The other ends of the rules of these keys, by place.
+    RuleEnds(Vec<(usize, Box<[u8]>)>),
     /// Wait until the series at a key has changed, or for some time.
     AwaitChange {
         /// Place of the partition.
@@ -115,7 +121,7 @@ impl LaneRequest {
             LaneRequest::ReadImage { .. } | LaneRequest::WriteImage { .. } | LaneRequest::Flush(Some(_)) => {
                 Rank::Holding
             }
-            LaneRequest::RuleEnds { .. } => Rank::Holding,
+            LaneRequest::RuleFacts { .. } | LaneRequest::RuleEnds(_) => Rank::Holding,
             LaneRequest::Batch(_, BatchStep::Hold { .. } | BatchStep::Deliver { .. }) => Rank::First,
             LaneRequest::Batch(_, _) => Rank::Holding,
             LaneRequest::Execute(hop) if hop.client == DELIVERING => Rank::Delivery,
@@ -252,6 +258,15 @@ pub enum BatchStep {
         /// All participants everywhere.
         participants: Vec<PartitionName>,
     },
+    /// What the batch owes so far to these keys, which it holds, is handed out to be done within it.
+    TakeOwed {
+        /// Places that take part here.
+        places: Vec<usize>,
+        /// Every key that the batch holds.
+        held: Arc<BTreeSet<Box<[u8]>>>,
+    },
+    /// What has become of what was handed out.
+    NoteOwed(Vec<OwedOutcome>),
     /// All parts are on record: let the keys go, at once.
     Free {
         /// Places that take part here.
@@ -288,6 +303,16 @@ pub enum BatchStep {
         /// Places that take part here.
         places: Vec<usize>,
     },
+}
+
+/// What has become of something that a batch owed.
+pub struct OwedOutcome {
+    /// Place of the partition that owed it.
+    pub place: usize,
+    /// Its number there.
+    pub id: u64,
+    /// False if it has to wait until the batch is committed.
+    pub is_done: bool,
 }
 
 /// One step of a walk over a partition's keys.
@@ -354,13 +379,22 @@ pub enum Answer {
     Keys(Vec<Box<[u8]>>, Option<ScanPosition>),
     /// The walk of a cursor, if it is still known.
     Walk(Option<Walk>),
-    /// The other ends of the rules of a key.
-    RuleEnds {
-        /// Their keys.
-        ends: Vec<Box<[u8]>>,
+    /// What a key has to do with rules.
+    RuleFacts {
+        /// Its properties, if it has any.
+        properties: Option<Box<SeriesProperties>>,
         /// Nothing that names the key is on its way from its partition.
         is_quiet: bool,
     },
+    /// What keys have to do with rules.
+    RuleEnds {
+        /// Keys of the other ends.
+        ends: Vec<Box<[u8]>>,
+        /// Nothing that names one of the keys is on its way from its partition.
+        is_quiet: bool,
+    },
+    /// What a batch owes.
+    Deliveries(Vec<Delivery>),
     /// What a key holds.
     Image(Option<KeyImage>),
     /// Refused or failed; the text is the reply.

@@ -6,13 +6,14 @@ use crate::command::plan::{OrderAnswer, Plan};
 use crate::command::{QueuedCommand, ReportKinds, Reports, Run, Session, SessionContext, SessionStop};
 use crate::lane::journal::BatchId;
 use crate::lane::{EventClasses, KeyFilter};
-use crate::resp::{Args, Proto, Reply, Span};
+use crate::resp::{Args, Reply, Span};
 
 use super::client::ClientHandle;
-use super::hop::UNKNOWN_OUTCOME;
+use super::exec_rules::{deliver_within, hold_with_ends};
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, LaneRequest, ScanStep};
 use super::requests::{ask, ask_all};
+use super::rule_plans::{self, RuleCaller};
 use super::scan_cursors::{Walk, lane_of};
 use super::transaction::{
     BatchRun, Caller, Ended, is_key_command, no_business, run_groups, run_in_one_place, run_split,
@@ -92,8 +93,22 @@ pub async fn run(
         Plan::Gather(gather) => {
             return super::gather::gather(shell, client, gather, args, batch, reply).await;
         }
-        Plan::AllOrNothing { commands, then } => {
-            all_or_nothing(shell, client, (&commands, then), batch, reply).await?;
+        Plan::CreateRule(new) => {
+            let caller = RuleCaller {
+                shell,
+                client,
+                within: batch,
+            };
+            rule_plans::create(caller, &new, reply).await?;
+            note_rule(shell, args, reply);
+        }
+        Plan::DeleteRule { source, destination } => {
+            let caller = RuleCaller {
+                shell,
+                client,
+                within: batch,
+            };
+            rule_plans::delete(caller, (&source, &destination), reply).await?;
             note_rule(shell, args, reply);
         }
         Plan::Follow(plan) => return super::follow::follow(shell, client, plan, batch, reply).await,
@@ -264,20 +279,25 @@ async fn run_batch(
     shell: &Rc<LaneShell>,
     client: &Rc<ClientHandle>,
     caller: Caller<'_>,
-    mut batch: BatchRun,
+    batch: BatchRun,
     commands: &[QueuedCommand],
 ) -> Ended<Vec<Vec<u8>>> {
     let watcher = (!caller.watched.is_empty()).then_some(caller.client);
-    match batch.hold(shell, watcher).await {
-        Ended::Done(()) => {}
-        Ended::CalledOff => return Ended::CalledOff,
-        Ended::Refused(text) => return Ended::Refused(text),
-        Ended::Unknown(text) => return Ended::Unknown(text),
-    }
+    let batch = match hold_with_ends(shell, batch, (commands, caller.watched), watcher).await {
+        Ok(batch) => batch,
+        Err(Ended::Refused(text)) => return Ended::Refused(text),
+        Err(Ended::Unknown(text)) => return Ended::Unknown(text),
+        Err(_) => return Ended::CalledOff,
+    };
     let mut replies = Vec::with_capacity(commands.len());
     for command in commands {
         let mut reply = Reply::new(client.session.borrow().proto);
-        match run_one(shell, client, caller, batch.id, command, &mut reply).await {
+        let ran = run_one(shell, client, caller, batch.id, command, &mut reply).await;
+        let delivered = match ran {
+            Ok(()) => deliver_within(shell, &batch).await,
+            failed => failed,
+        };
+        match delivered {
             Ok(()) => replies.push(reply.take()),
             Err(text) => {
                 // Parts that are not committed vanish when their partitions are told that the batch is void.
@@ -294,99 +314,8 @@ async fn run_batch(
     }
 }
 
-/// Runs commands under a batch that holds their keys; the first refusal, which comes before anything is written, is the
-/// reply.
-async fn all_or_nothing(
-    shell: &Rc<LaneShell>,
-    client: &Rc<ClientHandle>,
-    (commands, then): (&[QueuedCommand], Option<QueuedCommand>),
-    within: Option<BatchId>,
-    reply: &mut Reply,
-) -> Result<(), String> {
-    let mut own = None;
-    let batch = match within {
-        Some(batch) => batch,
-        None => match BatchRun::new(shell, commands, &[]) {
-            Err(refusal) => {
-                reply.error(&refusal);
-                return Ok(());
-            }
-            Ok(mut run) => {
-                match run.hold(shell, None).await {
-                    Ended::Done(()) => {}
-                    Ended::Refused(text) | Ended::Unknown(text) => {
-                        reply.error(&text);
-                        return Ok(());
-                    }
-                    Ended::CalledOff => return Err(UNKNOWN_OUTCOME.into()),
-                }
-                own.insert(run).id
-            }
-        },
-    };
-    let caller = Caller {
-        client: client.session.borrow().id,
-        proto: reply.proto(),
-        watched: &[],
-    };
-    let then_within = then.iter().filter(|_| within.is_some());
-    for command in commands.iter().chain(then_within) {
-        let mut part = Reply::new(reply.proto());
-        let ran = run_one(shell, client, caller, batch, command, &mut part).await;
-        if part.as_bytes().first() == Some(&b'-') || ran.is_err() {
-            if let Some(run) = own {
-                run.release(shell).await;
-            }
-            reply.raw(part.as_bytes());
-            return ran;
-        }
-    }
-    if let Some(run) = own {
-        if let Ended::Unknown(text) = run.commit(shell).await {
-            return Err(text);
-        }
-        if let Some(command) = then {
-            run_later(shell, caller.client, &command).await?;
-        }
-    }
-    reply.ok();
-    Ok(())
-}
-
-/// Tells of a rule that the command has made or removed.
-fn note_rule(shell: &LaneShell, args: &[Box<[u8]>], reply: &Reply) {
-    let [command, source, destination, ..] = args else {
-        return;
-    };
-    let (of_source, of_destination) = match command.to_ascii_uppercase().as_slice() {
-        b"TS.CREATERULE" => ("ts.createrule:src", "ts.createrule:dest"),
-        b"TS.DELETERULE" => ("ts.deleterule:src", "ts.deleterule:dest"),
-        _ => return,
-    };
-    if reply.as_bytes().first() == Some(&b'+') {
-        notices::note(shell, EventClasses::MODULE, of_source, source);
-        notices::note(shell, EventClasses::MODULE, of_destination, destination);
-    }
-}
-
-/// Runs a command on its owner, whatever it answers.
-async fn run_later(shell: &Rc<LaneShell>, client: u64, command: &QueuedCommand) -> Result<(), String> {
-    let place = command
-        .args
-        .get(1)
-        .and_then(|key| shell.shared.directory.place(key));
-    let Some(place) = place else { return Ok(()) };
-    let mut hop = Hop::new(client, Proto::Resp2, None);
-    let args = command.args.iter().map(|arg| &**arg);
-    hop.push(command.id, place.home.place, false, args);
-    match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
-        Answer::Unknown(text) => Err(text),
-        _ => Ok(()),
-    }
-}
-
 /// One command of a transaction.
-async fn run_one(
+pub(super) async fn run_one(
     shell: &Rc<LaneShell>,
     client: &Rc<ClientHandle>,
     caller: Caller<'_>,
@@ -478,6 +407,22 @@ async fn run_one(
         }
     }
     Ok(())
+}
+
+/// Tells of a rule that the command has made or removed.
+fn note_rule(shell: &LaneShell, args: &[Box<[u8]>], reply: &Reply) {
+    let [command, source, destination, ..] = args else {
+        return;
+    };
+    let (of_source, of_destination) = match command.to_ascii_uppercase().as_slice() {
+        b"TS.CREATERULE" => ("ts.createrule:src", "ts.createrule:dest"),
+        b"TS.DELETERULE" => ("ts.deleterule:src", "ts.deleterule:dest"),
+        _ => return,
+    };
+    if reply.as_bytes().first() == Some(&b'+') {
+        notices::note(shell, EventClasses::MODULE, of_source, source);
+        notices::note(shell, EventClasses::MODULE, of_destination, destination);
+    }
 }
 
 async fn batch_flush(

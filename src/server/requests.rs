@@ -78,18 +78,19 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
             };
             write_image(shell, batch, place, &key, change).await
         }
-        LaneRequest::RuleEnds { place, key } => {
+        LaneRequest::RuleFacts { place, key } => {
             let found = with_partition(shell, place, |partition, now_ms| {
-                partition.rule_ends(&key, now_ms)
+                partition.rule_facts(&key, now_ms)
             });
             match found.await {
-                Ok((ends, is_named)) => Answer::RuleEnds {
-                    ends,
+                Ok((properties, is_named)) => Answer::RuleFacts {
+                    properties: properties.map(Box::new),
                     is_quiet: !is_named,
                 },
                 Err(refusal) => Answer::Refused(refusal.to_string()),
             }
         }
+        LaneRequest::RuleEnds(keys) => rule_ends(shell, &keys).await,
         LaneRequest::AwaitChange {
             place,
             key,
@@ -103,6 +104,21 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
             Answer::Flag(true)
         }
     }
+}
+
+async fn rule_ends(shell: &Rc<LaneShell>, keys: &[(usize, Box<[u8]>)]) -> Answer {
+    let (mut ends, mut is_quiet) = (Vec::new(), true);
+    for (place, key) in keys {
+        let facts = |partition: &mut Partition, now_ms| partition.rule_facts(key, now_ms);
+        match with_partition(shell, *place, facts).await {
+            Ok((properties, is_named)) => {
+                ends.extend(properties.map_or_else(Vec::new, |properties| properties.rule_ends()));
+                is_quiet = is_quiet && !is_named;
+            }
+            Err(refusal) => return Answer::Refused(refusal.to_string()),
+        }
+    }
+    Answer::RuleEnds { ends, is_quiet }
 }
 
 /// Runs the rest of a hop and waits for its commit.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::command::{CommandId, QueuedCommand};
 use crate::lane::journal::BatchId;
 use crate::resp::Proto;
+use crate::series::SeriesProperties;
 
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, LaneRequest};
@@ -15,9 +16,9 @@ use super::requests::ask;
 use super::transaction::{BatchRun, Ended, no_business};
 
 /// Attempts to hold the keys while their rules stay the same and nothing is on its way to them.
-const HOLD_TRIES_MAX: usize = 1_000;
+pub const HOLD_TRIES_MAX: usize = 1_000;
 /// Wait between them, once the rules are known.
-const HOLD_RETRY: Duration = Duration::from_millis(5);
+pub const HOLD_RETRY: Duration = Duration::from_millis(5);
 
 type Keys = Vec<Box<[u8]>>;
 
@@ -81,7 +82,14 @@ fn relink_command(shell: &LaneShell) -> Result<CommandId, String> {
 }
 
 /// The ends, and whether nothing is on its way from or to any of the keys.
-async fn find(shell: &Rc<LaneShell>, source: &[u8], target: &[u8]) -> Result<(RuleEndsOfBoth, bool), String> {
+///
+/// # Errors
+/// The reply, if a partition does not serve.
+pub async fn find(
+    shell: &Rc<LaneShell>,
+    source: &[u8],
+    target: &[u8],
+) -> Result<(RuleEndsOfBoth, bool), String> {
     let (source, source_is_quiet) = ends_of(shell, source).await?;
     let (target, target_is_quiet) = ends_of(shell, target).await?;
     let mut is_quiet = source_is_quiet && target_is_quiet;
@@ -92,20 +100,28 @@ async fn find(shell: &Rc<LaneShell>, source: &[u8], target: &[u8]) -> Result<(Ru
 }
 
 async fn ends_of(shell: &Rc<LaneShell>, key: &[u8]) -> Result<(Keys, bool), String> {
+    let (properties, is_quiet) = facts_of(shell, key).await?;
+    let ends = properties.map_or_else(Vec::new, |properties| properties.rule_ends());
+    // An end whose business is not configured any more cannot be told.
+    let placed = ends
+        .into_iter()
+        .filter(|end| shell.shared.directory.place(end).is_some());
+    Ok((placed.collect(), is_quiet))
+}
+
+/// Properties of a key, if it has any, and whether nothing that names it is on its way from its partition.
+///
+/// # Errors
+/// The reply, if its partition does not serve.
+pub async fn facts_of(shell: &Rc<LaneShell>, key: &[u8]) -> Result<(Option<SeriesProperties>, bool), String> {
     let place = shell.shared.directory.place(key);
     let place = place.ok_or_else(|| no_business().to_string())?;
-    let request = LaneRequest::RuleEnds {
+    let request = LaneRequest::RuleFacts {
         place: place.home.place,
         key: key.into(),
     };
     match ask(shell, place.home.lane, request).await {
-        // An end whose business is not configured any more cannot be told.
-        Answer::RuleEnds { ends, is_quiet } => Ok((
-            ends.into_iter()
-                .filter(|end| shell.shared.directory.place(end).is_some())
-                .collect(),
-            is_quiet,
-        )),
+        Answer::RuleFacts { properties, is_quiet } => Ok((properties.map(|found| *found), is_quiet)),
         Answer::Refused(text) => Err(text),
         _ => Err("ERR internal: unexpected answer".into()),
     }

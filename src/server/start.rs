@@ -184,6 +184,7 @@ fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, por
         settings: ArcSwap::from_pointee(settings),
         series_defaults,
         event_classes: Arc::default(),
+        rules_seen: Arc::default(),
         commands: CommandTable::new(&config.server.disabled_commands),
         run_id: random_hex(40),
         started_ms: Clock::system().now_ms(),
@@ -235,6 +236,7 @@ fn openings(shared: &Shared, lane: usize, tables: usize) -> Vec<PartitionOpening
                 value_len_max_bytes: config.wire.bulk_len_max_bytes,
                 series_defaults: Arc::clone(&shared.series_defaults),
                 event_classes: Arc::clone(&shared.event_classes),
+                rules_seen: Arc::clone(&shared.rules_seen),
             }),
         })
     };

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::command::{CommandTable, Flags, QueuedCommand, Run};
 use crate::lane::ClientId;
@@ -31,6 +32,9 @@ pub enum Ended<T> {
     Unknown(String),
 }
 
+/// Keys with the places of their partitions on one lane.
+pub type PlacedKeys = Vec<(usize, Box<[u8]>)>;
+
 #[derive(Default)]
 struct Share {
     places: BTreeSet<usize>,
@@ -46,6 +50,7 @@ pub struct BatchRun {
     participants: Vec<PartitionName>,
     all_keys: bool,
     held_lanes: Vec<usize>,
+    held: Arc<BTreeSet<Box<[u8]>>>,
 }
 
 impl BatchRun {
@@ -64,6 +69,7 @@ impl BatchRun {
             participants: Vec::new(),
             all_keys: false,
             held_lanes: Vec::new(),
+            held: Arc::default(),
         };
         let table = &shell.shared.commands;
         for command in commands {
@@ -88,8 +94,46 @@ impl BatchRun {
         Ok(run)
     }
 
+    /// Every key of the partitions that take part is held.
+    pub fn holds_all_keys(&self) -> bool {
+        self.all_keys
+    }
+
+    /// Remembers the keys that are going to be held by name. To be called before they are.
+    pub fn remember_keys(&mut self) {
+        let keys = self.shares.values().flat_map(|share| &share.keys);
+        self.held = Arc::new(keys.map(|(_, key)| key.clone()).collect());
+    }
+
+    /// The keys that are held by name, if they are remembered.
+    pub fn held_keys(&self) -> Arc<BTreeSet<Box<[u8]>>> {
+        Arc::clone(&self.held)
+    }
+
+    /// As [`BatchRun::held_keys`] with their places, by lane.
+    pub fn keys_by_lane(&self, shell: &LaneShell) -> BTreeMap<usize, PlacedKeys> {
+        let mut by_lane: BTreeMap<usize, PlacedKeys> = BTreeMap::new();
+        for key in self.held.iter() {
+            if let Some(place) = shell.shared.directory.place(key) {
+                let keys = by_lane.entry(place.home.lane).or_default();
+                keys.push((place.home.place, key.clone()));
+            }
+        }
+        by_lane
+    }
+
+    /// Places that the batch may write to, by lane.
+    pub fn written_places(&self) -> Vec<(usize, Vec<usize>)> {
+        let places = |share: &Share| share.written.iter().copied().collect::<Vec<_>>();
+        let shares = self.shares.iter().map(|(lane, share)| (*lane, places(share)));
+        shares.filter(|(_, places)| !places.is_empty()).collect()
+    }
+
     /// Adds a key that will be held, and maybe written.
-    fn add_key(&mut self, shell: &LaneShell, key: &[u8], written: bool) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// If it belongs to no business.
+    pub fn add_key(&mut self, shell: &LaneShell, key: &[u8], written: bool) -> Result<(), Refusal> {
         let place = shell.shared.directory.place(key).ok_or_else(no_business)?;
         let share = self.shares.entry(place.home.lane).or_default();
         share.places.insert(place.home.place);

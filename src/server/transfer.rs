@@ -1,6 +1,7 @@
 //! RENAME, RENAMENX and COPY, within a partition and between partitions.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use crate::business::Place;
 use crate::command::plan::TransferKind;
@@ -13,7 +14,7 @@ use super::lane_shell::LaneShell;
 use super::message::{Answer, BatchStep, KeyImage, LaneRequest};
 use super::notices;
 use super::requests::ask;
-use super::rule_ends::{RuleEndsOfBoth, hold_with_rule_ends};
+use super::rule_ends::{self, RuleEndsOfBoth, hold_with_rule_ends};
 use super::transaction::{Ended, no_business};
 
 /// Carries the plan out; `batch` is the batch that it is part of, if any.
@@ -37,6 +38,16 @@ pub async fn transfer(
         has_written: false,
     };
     if batch.is_some() {
+        // EXEC holds the other ends of the rules of its keys.
+        if shell.shared.rules_seen.load(Ordering::Relaxed) {
+            match rule_ends::find(shell, source, target).await {
+                Ok((ends, _)) => transfer.ends = Some(ends),
+                Err(text) => {
+                    reply.error(&text);
+                    return Ok(());
+                }
+            }
+        }
         match transfer.run(reply).await {
             Ok(true) => note(shell, (source, target), kind),
             Ok(false) => {}

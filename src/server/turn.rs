@@ -1,6 +1,6 @@
 //! One turn of a connection: the commands it has run, the hops it has gathered, and the order of their replies.
 
-use crate::command::{CommandId, Merge};
+use crate::command::{Command, CommandId, Flags, Merge};
 use crate::resp::{Proto, Reply};
 
 use super::commit::Change;
@@ -36,6 +36,12 @@ pub struct Turn {
     pub has_hops: bool,
     /// Commits that the replies wait for.
     pub changes: Vec<Change>,
+    /// One of them owes rollups to keys elsewhere.
+    pub owes: bool,
+    /// A command in a hop writes, and may owe rollups.
+    pub writes_elsewhere: bool,
+    /// A command in a hop looks at what rollups write.
+    pub reads_elsewhere: bool,
     /// Commands of this turn by id, for the time from bytes read to reply written.
     pub counts: Vec<(CommandId, u64)>,
     /// Monotonic nanoseconds at which the turn's bytes had been read.
@@ -55,11 +61,37 @@ impl Turn {
             hops: (0..lanes).map(|_| None).collect(),
             has_hops: false,
             changes: Vec::new(),
+            owes: false,
+            writes_elsewhere: false,
+            reads_elsewhere: false,
             counts: Vec::new(),
             read_at_ns: 0,
             ran_at_ns: 0,
             pieces: Vec::new(),
             placed: 0,
+        }
+    }
+
+    /// A command goes into a hop.
+    #[inline]
+    pub fn note_elsewhere(&mut self, command: &Command) {
+        if command.may_see_rollups() {
+            self.writes_elsewhere |= command.flags.has(Flags::WRITE);
+            self.reads_elsewhere |= !command.only_adds();
+        }
+    }
+
+    /// True if the turn has to be answered before `command` may run, so that whoever closes a bucket sees the rollup, and
+    /// whoever looks before that does not. A row of samples stays one turn, and so does a row of reads.
+    #[inline]
+    pub fn comes_first(&self, command: &Command, has_rules: impl FnOnce() -> bool) -> bool {
+        if !(self.owes || self.writes_elsewhere || self.reads_elsewhere) || !command.may_see_rollups() {
+            return false;
+        }
+        if command.only_adds() {
+            self.reads_elsewhere && has_rules()
+        } else {
+            self.owes || (self.writes_elsewhere && has_rules())
         }
     }
 
@@ -75,6 +107,7 @@ impl Turn {
     /// Remembers a commit to wait for.
     #[inline]
     pub fn wait_for(&mut self, change: Change) {
+        self.owes |= change.owes;
         if self.changes.last() != Some(&change) && !self.changes.contains(&change) {
             self.changes.push(change);
         }
@@ -164,6 +197,7 @@ impl Turn {
         self.pieces.clear();
         self.placed = 0;
         self.changes.clear();
+        (self.owes, self.writes_elsewhere, self.reads_elsewhere) = (false, false, false);
         self.counts.clear();
     }
 }

@@ -41,6 +41,8 @@ pub const FAMILIES: [&str; 7] = [META, JOURNAL, KV, SERIES, CHUNKS, LATE, COLD];
 pub const META_LOW_WATER: &[u8] = b"low_water";
 /// `meta` key: samples and bytes of hot chunks, then of cold ones, in one row.
 pub const META_TIERS: &[u8] = b"tiers";
+/// `meta` key: 1 once the partition has had rollup rules.
+pub const META_HAS_RULES: &[u8] = b"has_rules";
 /// `meta` key: the next series id to hand out.
 pub const META_NEXT_SERIES_ID: &[u8] = b"next_series_id";
 

@@ -1,6 +1,6 @@
 //! What the engine should hold: keys, and a sorted map per series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Timestamp to value and quality.
 pub type Samples = BTreeMap<i64, (u64, u8)>;
@@ -36,6 +36,40 @@ pub struct RuleOfModel {
     pub bucket: i64,
     /// Older samples were there before the rule.
     pub from: i64,
+    /// Starts of buckets older than the rule in which something has changed since; they count whole.
+    pub changed: BTreeSet<i64>,
+    /// The newest samples were deleted since, so that every sample is a change of its bucket.
+    pub is_reopened: bool,
+}
+
+impl RuleOfModel {
+    /// Start of the bucket of a timestamp.
+    pub fn start_of(&self, timestamp: i64) -> i64 {
+        timestamp - timestamp.rem_euclid(self.bucket)
+    }
+
+    /// True if the destination is to know of a sample.
+    pub fn counts(&self, timestamp: i64) -> bool {
+        timestamp >= self.from || self.changed.contains(&self.start_of(timestamp))
+    }
+
+    /// A sample was added late at, or samples were deleted from, one of these timestamps.
+    fn note_change<'a>(&mut self, timestamps: impl Iterator<Item = &'a i64>, (from, to): (i64, i64)) {
+        if self.from == i64::MIN {
+            return;
+        }
+        let touched: BTreeSet<i64> = timestamps
+            .copied()
+            .chain([from, to.min(self.from)])
+            .map(|timestamp| self.start_of(timestamp))
+            .collect();
+        let starts = self.start_of(from)..=to;
+        self.changed.extend(
+            touched
+                .into_iter()
+                .filter(|start| starts.contains(start) && *start < self.from),
+        );
+    }
 }
 
 impl Key {
@@ -141,10 +175,17 @@ impl Model {
                 let Held::Series(series) = &mut entry.held else {
                     panic!("a sample was added to a string")
                 };
-                series
-                    .entry(*data_type)
-                    .or_default()
-                    .insert(*timestamp, (*bits, *quality));
+                let samples = series.entry(*data_type).or_default();
+                if samples
+                    .keys()
+                    .next_back()
+                    .is_some_and(|newest| timestamp <= newest)
+                {
+                    for rule in self.rules.values_mut().filter(|rule| rule.source == *key) {
+                        rule.note_change(std::iter::empty(), (*timestamp, *timestamp));
+                    }
+                }
+                samples.insert(*timestamp, (*bits, *quality));
             }
             Change::DeleteRange {
                 key,
@@ -157,6 +198,11 @@ impl Model {
                     panic!("a range of a string was deleted")
                 };
                 let samples = series.get_mut(data_type).expect("the engine found it");
+                let newest = samples.keys().next_back().copied();
+                for rule in self.rules.values_mut().filter(|rule| rule.source == *key) {
+                    rule.note_change(samples.keys(), (*from, *to));
+                    rule.is_reopened |= newest.is_some_and(|newest| newest <= *to);
+                }
                 samples.retain(|timestamp, _| !(*from..=*to).contains(timestamp));
             }
             Change::Text { key, value } => {
@@ -265,10 +311,17 @@ impl Model {
                 aggregator,
                 bucket,
                 from,
+                changed,
+                is_reopened,
                 ..
             } = rule;
-            writeln!(text, "rule {destination} {source} {aggregator} {bucket} {from}")
-                .expect("a string takes everything");
+            let changed: Vec<String> = changed.iter().map(i64::to_string).collect();
+            let changed = changed.join(",");
+            writeln!(
+                text,
+                "rule {destination} {source} {aggregator} {bucket} {from} {is_reopened} {changed}"
+            )
+            .expect("a string takes everything");
         }
         text
     }
@@ -308,12 +361,26 @@ impl Model {
                     let key = model.keys.get_mut(name.as_bytes()).unwrap();
                     key.labels.push((label.to_owned(), value.to_owned()));
                 }
-                ["rule", destination, source, aggregator, bucket, from] => {
+                [
+                    "rule",
+                    destination,
+                    source,
+                    aggregator,
+                    bucket,
+                    from,
+                    is_reopened,
+                    changed,
+                ] => {
                     let rule = RuleOfModel {
                         source: source.as_bytes().to_vec(),
                         aggregator: aggregator.to_owned(),
                         bucket: bucket.parse().unwrap(),
                         from: from.parse().unwrap(),
+                        is_reopened: is_reopened.parse().unwrap(),
+                        changed: changed
+                            .split(',')
+                            .filter_map(|start| start.parse().ok())
+                            .collect(),
                     };
                     model.rules.insert(destination.as_bytes().to_vec(), rule);
                 }

@@ -129,6 +129,7 @@ impl Run {
             value_len_max_bytes: 4096,
             series_defaults: Arc::default(),
             event_classes: Arc::default(),
+            rules_seen: Arc::default(),
         };
         let opened = OpenedPartition::new(store, PartitionName::new("model", 0)).unwrap();
         let evidence = opened.evidence().unwrap();

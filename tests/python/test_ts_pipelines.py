@@ -1,7 +1,4 @@
-"""Many TS commands sent at once: replies come in order, and each command sees what those before it have done.
-
-A rollup is there when the reply to the sample that closes its bucket is: a command behind it in the same pipeline may
-run before that."""
+"""Many TS commands sent at once: replies come in order, and each command sees what those before it have done."""
 
 import random
 import threading

@@ -24,7 +24,7 @@ def eventually(ask, expected):
         time.sleep(0.01)
 
 
-@pytest.fixture(params=ENDS, ids=lambda ends: "-".join(ends))
+@pytest.fixture(params=ENDS, ids="-".join)
 def ends(request, wire):
     """Names of a source and a destination that exist."""
     for key in request.param:
@@ -103,8 +103,7 @@ def test_aggregators(wire, aggregator, value):
         wire(f"TS.ADD a {timestamp} {number}")
     reply = wire("TS.RANGE iot_b - +")
     if value is None:
-        if aggregator != "twa":
-            assert reply == wire(f"TS.RANGE a 0 9 AGGREGATION {aggregator} 10")
+        assert reply == wire(f"TS.RANGE a 0 9 AGGREGATION {aggregator} 10")
         assert reply.startswith("*1 *2 :0 +")
     else:
         assert reply == shown([(0, value)])
@@ -224,6 +223,23 @@ def test_copies_have_no_rules(wire, ends):
     assert f'+rules *1 *4 "{destination}" ' in wire(f"TS.INFO {source}")
 
 
+def test_deletions_beyond_the_retention(wire, ends):
+    source, destination = ends
+    wire(f"TS.ALTER {source} RETENTION 15")
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+    for timestamp in (13, 19, 22, 30):
+        wire(f"TS.ADD {source} {timestamp} {timestamp}")
+    beyond = (
+        "-ERR TSDB: When a series has compactions, deleting samples or compaction buckets beyond the series retention "
+        "period is not possible"
+    )
+    assert wire(f"TS.DEL {source} 5 25") == beyond
+    assert wire(f"TS.DEL {source} - 25") == beyond
+    assert wire(f"TS.DEL {source} 19 25") == beyond, "its bucket begins too early"
+    assert wire(f"TS.DEL {source} 20 25") == ":1"
+    assert wire(f"TS.RANGE {destination} - +") == shown([(10, 32)])
+
+
 def test_several_rules_of_one_source(wire):
     wire("TS.CREATE src")
     targets = {"d1": "sum", "iot_d2": "max", "stock_d3": "count", "d4": "last"}
@@ -277,6 +293,8 @@ def test_a_destination_can_be_written_and_read_like_any_series(wire):
 def test_compaction_policy(client, wire):
     client.config_set("ts-compaction-policy", "max:1M:1h;avg:2h:10d:3600000;count:500m:0m")
     try:
+        shown_policy = "max:1M:1h;avg:2h:10d:1h;count:500m:0d"
+        assert client.config_get("ts-compaction-policy")["ts-compaction-policy"] == shown_policy
         assert wire("TS.ADD k 1000 5 LABELS l v") == ":1000"
         eventually(lambda: wire("TS.QUERYINDEX l=v").count('"'), 8)
         found = wire("TS.QUERYINDEX l=v")
@@ -297,6 +315,31 @@ def test_compaction_policy(client, wire):
         client.config_set("ts-compaction-policy", "nope:1M:1h")
     wire("TS.ADD after 1 1")
     assert "+rules *0 " in wire("TS.INFO after")
+
+
+def test_averages_over_time_look_at_the_neighbours(wire, ends):
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION twa 10")
+    for timestamp, number in [(3, 2), (8, 7), (14, 1), (15, 9), (27, 4), (28, 8), (41, 5)]:
+        wire(f"TS.ADD {source} {timestamp} {number}")
+        wire(f"TS.GET {destination} LATEST")
+    expected = [wire(f"TS.RANGE {source} {at} {at + 9} AGGREGATION twa 10").removeprefix("*1 ") for at in (0, 10, 20)]
+    assert wire(f"TS.RANGE {destination} - +") == f"*3 {' '.join(expected)}"
+
+
+def test_a_policy_leaves_other_series_alone(client, wire):
+    wire("TS.ADD k_SUM_10 5 5")
+    wire("SET k_MAX_10 text")
+    client.config_set("ts-compaction-policy", "sum:10m:0;max:10m:0;min:10m:0")
+    try:
+        for timestamp in (1, 11, 21):
+            assert wire(f"TS.ADD k {timestamp} 1") == f":{timestamp}"
+        eventually(lambda: '+rules *1 *4 "k_MIN_10" :10 +MIN :0 ' in wire("TS.INFO k"), True)
+        assert wire("TS.RANGE k_SUM_10 - +") == shown([(5, 5)])
+        assert wire("GET k_MAX_10") == '"text"'
+        assert wire("TS.RANGE k_MIN_10 - +") == shown([(0, 1), (10, 1)])
+    finally:
+        client.config_set("ts-compaction-policy", "")
 
 
 def test_rules_in_transactions(wire, ends):

@@ -1,6 +1,6 @@
 //! What a client of the crash test of series has done, and what that has to leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names and values.
 pub type Labels = Vec<(String, String)>;
@@ -8,12 +8,16 @@ pub type Labels = Vec<(String, String)>;
 pub type Samples = BTreeMap<i64, f64>;
 
 /// A rule of a source, listed by its destination.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rule {
     pub aggregator: &'static str,
     pub bucket: i64,
     /// Older samples were there before the rule.
     pub from: i64,
+    /// Starts of buckets older than the rule in which something has changed since; they count whole.
+    pub changed: BTreeSet<i64>,
+    /// The newest samples were deleted since, so that every sample is a change of its bucket.
+    pub is_reopened: bool,
 }
 
 /// A series.
@@ -53,6 +57,17 @@ pub enum Operation {
     Delete {
         key: String,
     },
+    /// EXPIRE of the past.
+    Expire {
+        key: String,
+    },
+    /// COPY REPLACE.
+    Copy {
+        from: String,
+        to: String,
+    },
+    /// MULTI and EXEC: all of them or none.
+    Together(Vec<Operation>),
     Rename {
         from: String,
         to: String,
@@ -100,6 +115,9 @@ impl Operation {
                 words(&["TS.DEL", key, &from.to_string(), &to.to_string()])
             }
             Operation::Delete { key } => words(&["DEL", key]),
+            Operation::Expire { key } => words(&["EXPIRE", key, "-1"]),
+            Operation::Copy { from, to } => words(&["COPY", from, to, "REPLACE"]),
+            Operation::Together(_) => words(&["EXEC"]),
             Operation::Rename { from, to } => words(&["RENAME", from, to]),
             Operation::CreateRule {
                 source,
@@ -151,16 +169,24 @@ impl Model {
                 self.series.insert(key.clone(), series);
             }
             Operation::Alter { key, labels } => self.at(key).labels.clone_from(labels),
-            Operation::Add { key, samples } => self.at(key).samples.extend(samples.iter().copied()),
-            Operation::DeleteRange { key, from, to } => {
-                self.at(key)
-                    .samples
-                    .retain(|time, _| !(*from..=*to).contains(time));
+            Operation::Add { key, samples } => {
+                samples.iter().for_each(|sample| self.at(key).add(*sample));
             }
-            Operation::Delete { key } => {
+            Operation::DeleteRange { key, from, to } => self.at(key).delete(*from, *to),
+            Operation::Delete { key } | Operation::Expire { key } => {
                 self.series.remove(key);
                 self.unlink(key, None);
             }
+            Operation::Copy { from, to } => {
+                self.series.remove(to);
+                self.unlink(to, None);
+                let mut copy = self.at(from).clone();
+                // The copy of a destination is no destination, and its samples are of no rule.
+                copy.rules.clear();
+                copy.source = None;
+                self.series.insert(to.clone(), copy);
+            }
+            Operation::Together(operations) => operations.iter().for_each(|each| self.apply(each)),
             Operation::Rename { from, to } => {
                 if self.series.remove(to).is_some() {
                     self.unlink(to, None);
@@ -193,14 +219,59 @@ impl Model {
     }
 }
 
+impl Series {
+    fn add(&mut self, (time, value): (i64, f64)) {
+        let is_late = self
+            .samples
+            .keys()
+            .next_back()
+            .is_some_and(|newest| time <= *newest);
+        for rule in self.rules.values_mut() {
+            if is_late || rule.is_reopened {
+                rule.note_change([time].into_iter());
+            }
+        }
+        self.samples.insert(time, value);
+    }
+
+    fn delete(&mut self, from: i64, to: i64) {
+        let newest = self.samples.keys().next_back().copied();
+        let deleted: Vec<i64> = self.samples.range(from..=to).map(|(time, _)| *time).collect();
+        for rule in self.rules.values_mut() {
+            let ends = [from, to.min(rule.from.saturating_sub(1)).max(from)];
+            rule.note_change(deleted.iter().copied().chain(ends));
+            rule.is_reopened |= newest.is_some_and(|newest| newest <= to);
+        }
+        self.samples.retain(|time, _| !(from..=to).contains(time));
+    }
+}
+
 impl Rule {
+    fn start_of(&self, time: i64) -> i64 {
+        time - time.rem_euclid(self.bucket)
+    }
+
+    /// Something was added late, or deleted, at these times.
+    fn note_change(&mut self, times: impl Iterator<Item = i64>) {
+        for start in times.map(|time| time - time.rem_euclid(self.bucket)) {
+            if start < self.from {
+                self.changed.insert(start);
+            }
+        }
+    }
+
     /// Starts and values of the closed buckets of these samples, and the start of the open one.
     pub fn buckets(&self, samples: &Samples) -> (Vec<(i64, f64)>, i64) {
-        let start_of = |time: i64| time - time.rem_euclid(self.bucket);
-        let open = samples.keys().next_back().map_or(0, |newest| start_of(*newest));
+        let open = samples
+            .keys()
+            .next_back()
+            .map_or(0, |newest| self.start_of(*newest));
         let mut buckets: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-        for (time, value) in samples.range(self.from..) {
-            buckets.entry(start_of(*time)).or_default().push(*value);
+        for (time, value) in samples {
+            let start = self.start_of(*time);
+            if *time >= self.from || self.changed.contains(&start) {
+                buckets.entry(start).or_default().push(*value);
+            }
         }
         let closed = buckets.range(..open);
         let closed = closed.map(|(start, values)| (*start, self.aggregate(values)));

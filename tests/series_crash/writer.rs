@@ -10,6 +10,10 @@ use crate::support::{Client, Value};
 
 const SOURCES: usize = 5;
 const DESTINATIONS: usize = 6;
+/// Destinations of rules of destinations.
+const SECONDS: usize = 3;
+/// Commands of a transaction at most.
+const TOGETHER_MAX: usize = 5;
 const AGGREGATORS: [&str; 4] = ["sum", "max", "last", "count"];
 /// Values of the label `kind`.
 const KINDS: usize = 3;
@@ -55,7 +59,11 @@ impl Writer {
     }
 
     fn any(&mut self, role: char) -> String {
-        let count = if role == 's' { SOURCES } else { DESTINATIONS };
+        let count = match role {
+            's' => SOURCES,
+            'd' => DESTINATIONS,
+            _ => SECONDS,
+        };
         let number = self.random.usize(..count);
         self.key(role, number)
     }
@@ -70,8 +78,28 @@ impl Writer {
         labels
     }
 
+    /// A command, or several that are to be done together.
     fn draw(&mut self) -> Operation {
-        let role = if self.random.u32(..100) < 80 { 's' } else { 'd' };
+        if self.random.u32(..100) >= 6 {
+            return self.draw_one();
+        }
+        let before = self.model.clone();
+        let mut operations = Vec::new();
+        for _ in 0..self.random.usize(2..=TOGETHER_MAX) {
+            let operation = self.draw_one();
+            self.model.apply(&operation);
+            operations.push(operation);
+        }
+        self.model = before;
+        Operation::Together(operations)
+    }
+
+    fn draw_one(&mut self) -> Operation {
+        let role = match self.random.u32(..100) {
+            0..78 => 's',
+            78..95 => 'd',
+            _ => 'e',
+        };
         let key = self.any(role);
         let Some(series) = self.model.series.get(&key).cloned() else {
             let labels = self.labels();
@@ -83,16 +111,19 @@ impl Writer {
                 return Operation::Alter { key, labels };
             }
             30..33 => return Operation::Delete { key },
-            33..50 => {
+            33..35 => return Operation::Expire { key },
+            draw @ 35..57 => {
                 let to = self.any(role);
-                if to != key {
+                if to != key && draw < 52 {
                     return Operation::Rename { from: key, to };
+                } else if to != key {
+                    return Operation::Copy { from: key, to };
                 }
             }
             _ => {}
         }
-        if role == 'd' {
-            return self.draw_for_destination(key);
+        if role != 's' {
+            return self.draw_for_destination(role, key);
         }
         let newest = series.samples.keys().next_back().copied().unwrap_or(0);
         match self.random.u32(..100) {
@@ -121,7 +152,7 @@ impl Writer {
         }
     }
 
-    fn draw_for_destination(&mut self, destination: String) -> Operation {
+    fn draw_for_destination(&mut self, role: char, destination: String) -> Operation {
         let series = &self.model.series[&destination];
         match (&series.source, series.is_used) {
             (Some(source), _) if self.random.u32(..100) < 4 => Operation::DeleteRule {
@@ -130,16 +161,21 @@ impl Writer {
             },
             (None, true) => Operation::Delete { key: destination },
             (None, false) => {
-                let source = self.any('s');
+                let source = self.any(if role == 'd' { 's' } else { 'd' });
                 let Some(of) = self.model.series.get(&source) else {
                     let labels = self.labels();
                     return Operation::Create { key: source, labels };
                 };
+                if of.is_used {
+                    // Where a rule of it would begin is not known.
+                    return Operation::Delete { key: source };
+                }
                 let newest = of.samples.keys().next_back();
                 let rule = Rule {
                     aggregator: AGGREGATORS[self.random.usize(..AGGREGATORS.len())],
                     bucket: self.random.i64(10..200),
                     from: newest.map_or(i64::MIN, |newest| newest + 1),
+                    ..Rule::default()
                 };
                 Operation::CreateRule {
                     source,
@@ -164,7 +200,11 @@ impl Writer {
         };
         loop {
             let operation = self.draw();
-            let reply = client.try_command(&operation.command());
+            let queued = match &operation {
+                Operation::Together(operations) => queue(&mut client, operations),
+                _ => Ok(()),
+            };
+            let reply = queued.and_then(|()| client.try_command(&operation.command()));
             let Ok(reply) = reply else {
                 self.pending = Some(operation);
                 return;
@@ -174,6 +214,11 @@ impl Writer {
             self.model.apply(&operation);
             self.acknowledged += 1;
         }
+    }
+
+    /// Every key was deleted.
+    pub fn forget(&mut self) {
+        self.model = Model::default();
     }
 
     /// Checks what the restarted server holds, and goes on from there.
@@ -216,7 +261,7 @@ impl Writer {
     fn compare(&self, client: &mut Client, model: &Model) -> Result<u64, String> {
         self.compare_index(client, model)?;
         let mut buckets = 0;
-        for (role, count) in [('s', SOURCES), ('d', DESTINATIONS)] {
+        for (role, count) in [('s', SOURCES), ('d', DESTINATIONS), ('e', SECONDS)] {
             for key in (0..count).map(|number| self.key(role, number)) {
                 self.compare_info(client, model, &key)?;
                 buckets += self.compare_samples(client, model, &key)?;
@@ -322,19 +367,16 @@ impl Writer {
         let Some(series) = model.series.get(key) else {
             return Ok(0);
         };
-        let reply = client.command(&["TS.RANGE", key, "-", "+"]);
-        let mut found: Vec<(i64, f64)> = reply
-            .elements()
-            .iter()
-            .filter_map(|sample| match sample.elements() {
-                [time, value] => Some((time.integer()?, value.float()?)),
-                _ => None,
-            })
-            .collect();
+        let mut found = samples_of(client, key);
         let expected = match &series.source {
-            Some(source) => {
-                let source = &model.series[source];
-                let (closed, open) = source.rules[key].buckets(&source.samples);
+            Some(of) => {
+                let source = &model.series[of];
+                let rule = &source.rules[key];
+                // What is there of a destination is what its own destinations go by.
+                let (closed, open) = match source.is_used {
+                    true => rule.buckets(&samples_of(client, of).into_iter().collect()),
+                    false => rule.buckets(&source.samples),
+                };
                 // What was closed before samples were deleted may be open again.
                 found.retain(|(start, _)| *start < open);
                 closed
@@ -363,4 +405,25 @@ impl Writer {
             series.source
         ))
     }
+}
+
+/// MULTI and the commands behind it.
+fn queue(client: &mut Client, operations: &[Operation]) -> std::io::Result<()> {
+    client.try_command(&["MULTI"])?;
+    for operation in operations {
+        let reply = client.try_command(&operation.command())?;
+        assert!(!reply.is_error(), "{operation:?} was answered by {reply}");
+    }
+    Ok(())
+}
+
+fn samples_of(client: &mut Client, key: &str) -> Vec<(i64, f64)> {
+    let reply = client.command(&["TS.RANGE", key, "-", "+"]);
+    let samples = reply.elements().iter();
+    samples
+        .filter_map(|sample| match sample.elements() {
+            [time, value] => Some((time.integer()?, value.float()?)),
+            _ => None,
+        })
+        .collect()
 }

@@ -1,10 +1,11 @@
 //! TS.CREATE and TS.ALTER, and what a series is like that another command creates.
 
+use crate::aggregate::Aggregator;
 use crate::command::{Call, Command, Run};
 use crate::lane::outbox::OutboxEntry;
 use crate::lane::{Handled, Partition, Stop};
 use crate::resp::Reply;
-use crate::series::{Label, Rule, SeriesDefaults, SeriesProperties};
+use crate::series::{CANDLE_PARTS, Label, Rule, SeriesDefaults, SeriesProperties};
 
 use super::options::{SeriesCommand, SeriesOptions};
 use super::read::{existing_series, now_of};
@@ -76,20 +77,29 @@ pub fn create_series_by_sample(
             b"time_bucket"[..].into(),
             policy.bucket_ms.to_string().into_bytes().into(),
         ));
-        properties.rules.push(Rule {
-            destination: destination.clone(),
-            aggregator: policy.aggregator,
-            bucket: steps(policy.bucket_ms).max(1),
-            align: steps(policy.align_ms),
-            calendar: Default::default(),
-            from: i64::MIN,
-        });
-        partition.owe(OutboxEntry::Create {
-            key: destination,
-            source: key.into(),
-            retention: steps(policy.retention_ms),
-            labels: unique(labels),
-        });
+        let is_candle = policy.aggregator == Aggregator::Candle;
+        let parts = if is_candle { CANDLE_PARTS.len() } else { 1 };
+        for part in CANDLE_PARTS.iter().take(parts) {
+            properties.rules.push(Rule {
+                destination: part.key(&destination),
+                aggregator: if is_candle {
+                    part.aggregator(false)
+                } else {
+                    policy.aggregator
+                },
+                bucket: steps(policy.bucket_ms).max(1),
+                align: steps(policy.align_ms),
+                calendar: Default::default(),
+                from: i64::MIN,
+            });
+            let label = part.label().filter(|_| is_candle);
+            partition.owe(OutboxEntry::Create {
+                key: part.key(&destination),
+                source: key.into(),
+                retention: steps(policy.retention_ms),
+                labels: unique(labels.iter().cloned().chain(label).collect()),
+            });
+        }
     }
     partition.set_properties(place, properties);
     Ok(created)

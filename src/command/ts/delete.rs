@@ -3,7 +3,7 @@
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, Run};
 use crate::config::TimeUnit;
-use crate::lane::{Handled, Partition, RangeCount, RangeQuery, Stop};
+use crate::lane::{Handled, Partition, RangeCount, RangeQuery, Stop, bucketing_of};
 use crate::resp::{Args, Reply};
 
 use super::matching::label_query;
@@ -106,14 +106,17 @@ pub fn delete_samples(
 /// [`texts::DELETE_BEYOND_RETENTION`] for a series with rules; `Wait::Warm` if the disk has to be read to count; if a
 /// chunk is damaged.
 fn count_samples(partition: &Partition, (place, member): (usize, u32), bounds: Bounds) -> Result<u64, Stop> {
-    let has_rules = partition
-        .properties(place)
-        .is_some_and(|properties| !properties.rules.is_empty());
     let series = partition.series_at(member);
     let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
-    let newest = series.newest_timestamp();
-    let age = newest.map_or(0, |newest| newest.saturating_sub(bounds.from.timestamp));
-    if has_rules && retention > 0 && age > retention {
+    let oldest = series
+        .newest_timestamp()
+        .map_or(0, |newest| newest.saturating_sub(retention));
+    let properties = partition.properties(place).filter(|_| retention > 0);
+    let rules = properties.map_or(&[][..], |properties| &properties.rules);
+    let unit_ns = partition.settings.time_unit.nanoseconds();
+    // A bucket that the deletion begins in has to be computed again, from all its samples.
+    let begins = |rule| bucketing_of(rule, unit_ns).map(|each| each.start_of(bounds.from.timestamp));
+    if oldest > 0 && rules.iter().filter_map(begins).any(|start| start < oldest) {
         return Err(texts::DELETE_BEYOND_RETENTION.into());
     }
     let mut count = RangeCount::default();

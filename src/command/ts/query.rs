@@ -274,6 +274,12 @@ impl RowsQuery {
 
     /// Adds the open bucket, if it lies in the range.
     fn with_newest(&self, mut samples: Columns) -> Columns {
+        // The destination may have the bucket already: it was closed before the newest samples were deleted.
+        if let Some(newest) = self.open_bucket
+            && samples.timestamps.last() == Some(&newest.timestamp)
+        {
+            samples.truncate(samples.len() - 1);
+        }
         if let Some(newest) = self.open_bucket
             && (self.from..=self.to).contains(&newest.timestamp)
             && samples

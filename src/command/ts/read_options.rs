@@ -168,8 +168,7 @@ pub fn parse_create_rule(args: Args<'_>, now: Now) -> Result<RuleOptions, Refusa
     }
     let head = Head::parse(args, 4, 1, now.unit)?;
     let aggregator = match head.lists.first().map(Vec::as_slice) {
-        Some([only]) if only.width() == 1 => *only,
-        Some([_]) => return Err(texts::RULE_WIDE),
+        Some([only]) => *only,
         _ => return Err(texts::RULE_SEVERAL),
     };
     let mut words = args.cursor(head.end);

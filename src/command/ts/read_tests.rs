@@ -147,10 +147,6 @@ fn rules_have_one_aggregator_and_a_bucket() {
             "ERR TSDB: bucketDuration must be greater than zero",
         ),
         (
-            "a b AGGREGATION candle 1",
-            "ERR TSDB: CREATERULE requires an aggregation type with one value per bucket",
-        ),
-        (
             "a b AGGREGATION avg,min 5",
             "ERR TSDB: CREATERULE requires exactly one aggregation type",
         ),

@@ -3,13 +3,12 @@
 //! Both ends of a rule know each other; they are changed by one batch that holds both keys.
 
 use crate::aggregate::Aggregator;
-use crate::command::plan::{Plan, QueuedCommand};
+use crate::command::plan::{NewRule, Plan};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, KeyHandler, KeySpec, Run};
 use crate::config::TimeUnit;
 use crate::lane::outbox::OutboxEntry;
 use crate::lane::{Handled, Partition, RolledUp, Stop};
-use crate::refusal::Refusal;
 use crate::resp::number::{parse_i64, parse_u64};
 use crate::resp::{Args, Reply};
 use crate::series::{Label, Rule, Sample};
@@ -50,15 +49,6 @@ const fn internal(name: &'static str, handler: KeyHandler) -> Command {
     }
 }
 
-fn queued(context: &SessionContext<'_>, name: &str, args: &[&[u8]]) -> Result<QueuedCommand, Refusal> {
-    let id = context.shared.commands.find(name.as_bytes());
-    let args = [&[name.as_bytes()], args].concat();
-    Ok(QueuedCommand {
-        id: id.ok_or_else(|| Refusal::text("ERR internal: no such internal command"))?,
-        args: args.into_iter().map(Box::from).collect(),
-    })
-}
-
 /// Time as the business of the key counts it.
 fn now_at(context: &SessionContext<'_>, key: &[u8]) -> Now {
     let directory = &context.shared.directory;
@@ -80,51 +70,35 @@ fn create_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) 
         Width::Fixed(width) if options.bucket.zone.is_none() => (width, &b""[..]),
         _ => (0, &*options.bucket.text),
     };
-    let commands = [
-        queued(context, "TS.RULE.CHECK", &[source, b"source"])?,
-        queued(context, "TS.RULE.CHECK", &[destination, b"destination"])?,
-        queued(context, "TS.RULE.SOURCE", &[destination, source])?,
-        queued(
-            context,
-            "TS.RULE.ADD",
-            &[
-                source,
-                destination,
-                options.aggregator.name().as_bytes(),
-                bucket.to_string().as_bytes(),
-                options.align.to_string().as_bytes(),
-                text,
-                options.bucket.zone.as_deref().unwrap_or(b""),
-                if options.backfill { b"1" } else { b"0" },
-            ],
-        )?,
-    ];
-    let then = options
-        .backfill
-        .then(|| queued(context, "TS.RULE.BACKFILL", &[source, destination]));
-    Err(Plan::AllOrNothing {
-        commands: commands.into(),
-        then: then.transpose()?,
+    Err(Plan::CreateRule(Box::new(NewRule {
+        source: source.into(),
+        rule: Rule {
+            destination: destination.into(),
+            aggregator: options.aggregator,
+            bucket,
+            align: options.align,
+            calendar: (text.into(), options.bucket.zone.unwrap_or_default()),
+            from: i64::MIN,
+        },
+        backfill: options.backfill,
+    }))
+    .into())
+}
+
+fn delete_rule(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    Err(Plan::DeleteRule {
+        source: args.get(1).into(),
+        destination: args.get(2).into(),
     }
     .into())
 }
 
-fn delete_rule(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    let (source, destination) = (args.get(1), args.get(2));
-    let commands = [
-        queued(context, "TS.RULE.HAS", &[source, destination])?,
-        queued(context, "TS.RULE.RELINK", &[source, destination])?,
-        queued(context, "TS.RULE.RELINK", &[destination, source])?,
-    ];
-    Err(Plan::AllOrNothing {
-        commands: commands.into(),
-        then: None,
-    }
-    .into())
-}
-
-/// `key source|destination`: whether the series can be that end of another rule.
+/// `key source|destination|part`: whether the series can be that end of another rule; a part need not be there.
 fn check(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    if call.args.get(2) == b"part" && partition.find(call.args.get(1), call.now_ms)?.is_none() {
+        reply.ok();
+        return Ok(());
+    }
     let found = partition.find_plain_series(call.args.get(1), call.now_ms)?;
     let (place, _) = found.ok_or(texts::KEY_MISSING)?;
     let (has_source, has_rules) = partition.properties(place).map_or((false, false), |properties| {
@@ -237,7 +211,8 @@ fn write(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handl
     Ok(())
 }
 
-/// `key source retention [label value ...]`: the series that a new rule writes to; one that is there stays as it is.
+/// `key source retention [label value ...]`: the series that a new rule writes to. One that is there stays as it is, and
+/// the rule goes away unless it is its own.
 fn create_destination(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args;
     if partition.find(args.get(1), call.now_ms)?.is_none() {
@@ -245,12 +220,30 @@ fn create_destination(partition: &mut Partition, call: &Call<'_>, reply: &mut Re
             .step_by(2)
             .map(|index| (args.get(index).into(), args.get(index + 1).into()))
             .collect();
-        let retention = parse_u64(args.get(3)).map_or(0, |retention| retention as i64);
+        // An empty text means that of the business.
+        let retention = parse_u64(args.get(3)).map(|retention| retention as i64);
         let properties = OutboxEntry::created_properties(args.get(2), retention, labels);
         partition.create_plain_series(args.get(1), properties, call.now_ms)?;
+    } else if args.get(3) != b"" && !is_destination_of(partition, args.get(1), args.get(2), call.now_ms)? {
+        partition.owe(OutboxEntry::Relink {
+            key: args.get(2).into(),
+            from: args.get(1).into(),
+            to: None,
+        });
     }
     reply.ok();
     Ok(())
+}
+
+fn is_destination_of(
+    partition: &mut Partition,
+    key: &[u8],
+    source: &[u8],
+    now_ms: i64,
+) -> Result<bool, Stop> {
+    let place = partition.find(key, now_ms)?;
+    let properties = place.and_then(|place| partition.properties(place));
+    Ok(properties.is_some_and(|properties| properties.source.as_deref() == Some(source)))
 }
 
 /// `key destination`: the open bucket of the rule, as a sample.

@@ -131,8 +131,6 @@ texts! {
     NUMKEYS_AGGREGATORS = "ERR TSDB: the number of AGGREGATION arguments must be equal to numkeys";
     /// A rule with several aggregators.
     RULE_SEVERAL = "ERR TSDB: CREATERULE requires exactly one aggregation type";
-    /// A rule whose buckets have more than one value (ours).
-    RULE_WIDE = "ERR TSDB: CREATERULE requires an aggregation type with one value per bucket";
     /// A rule of a series with itself.
     RULE_SAME_KEY = "ERR TSDB: the source key and destination key should be different";
     /// A rule out of a series that is itself a destination.

@@ -1,0 +1,428 @@
+//! TS.CREATERULE and TS.DELETERULE: both ends of a rule are changed by one batch that holds them, and with them the
+//! series that the source itself is rolled up from, so that rules never form a circle.
+//!
+//! A rule with the aggregator `candle` is one rule per part of the candle, all made by the same batch.
+
+use std::rc::Rc;
+
+use crate::aggregate::Aggregator;
+use crate::command::QueuedCommand;
+use crate::command::plan::NewRule;
+use crate::lane::journal::BatchId;
+use crate::limits::KEY_LEN_MAX_BYTES;
+use crate::resp::{Proto, Reply};
+use crate::series::{CANDLE_PARTS, CANDLE_SUFFIX_MAX_BYTES, Label, SeriesProperties};
+
+use super::client::ClientHandle;
+use super::hop::UNKNOWN_OUTCOME;
+use super::lane_shell::LaneShell;
+use super::message::{Answer, Hop, LaneRequest};
+use super::plans::run_one;
+use super::requests::ask;
+use super::rule_ends::{HOLD_TRIES_MAX, facts_of};
+use super::transaction::{BatchRun, Caller, Ended};
+
+/// Rules that may follow one another up to the source of a new one.
+const LINEAGE_MAX: usize = 64;
+
+const CIRCLE: &str = "ERR TSDB: rules must not form a circle";
+const TOO_LONG: &str = "ERR TSDB: too many rules follow one another";
+const CHAIN_IN_MULTI: &str =
+    "ERR TSDB: inside MULTI a series that is rolled up from another one cannot be given rules";
+const CANDLE_IN_MULTI: &str = "ERR TSDB: rules of candles can be neither made nor deleted inside MULTI";
+const CHANGING: &str = "ERR TSDB: the rules of these keys keep changing, try again later";
+
+/// One rule, as its ends see it.
+#[derive(Clone, Debug, PartialEq)]
+struct Link {
+    source: Box<[u8]>,
+    destination: Box<[u8]>,
+    aggregator: Aggregator,
+}
+
+/// What a new rule has to fit in with.
+#[derive(Clone, Debug, PartialEq)]
+struct Survey {
+    links: Vec<Link>,
+    /// The series that the sources are rolled up from, and those above.
+    lineage: Vec<Box<[u8]>>,
+    /// Of the destination, for series that are created beside it.
+    properties: SeriesProperties,
+}
+
+/// Whom the work is for, and the batch that it is part of, if any.
+#[derive(Clone, Copy)]
+pub struct RuleCaller<'a> {
+    /// The lane.
+    pub shell: &'a Rc<LaneShell>,
+    /// The client.
+    pub client: &'a Rc<ClientHandle>,
+    /// Of EXEC.
+    pub within: Option<BatchId>,
+}
+
+/// Carries TS.CREATERULE out and writes its reply.
+///
+/// # Errors
+/// The reply, when the storage failed midway and the connection has to be closed after it.
+pub async fn create(caller: RuleCaller<'_>, new: &NewRule, reply: &mut Reply) -> Result<(), String> {
+    if new.rule.aggregator == Aggregator::Candle
+        && new.rule.destination.len() + CANDLE_SUFFIX_MAX_BYTES > KEY_LEN_MAX_BYTES
+    {
+        reply.error(format_args!("ERR key is longer than {KEY_LEN_MAX_BYTES} bytes"));
+        return Ok(());
+    }
+    for _ in 0..HOLD_TRIES_MAX {
+        let survey = match survey(caller.shell, new).await {
+            Ok(survey) => survey,
+            Err(text) => {
+                reply.error(&text);
+                return Ok(());
+            }
+        };
+        let checks = survey.checks(caller.shell, new)?;
+        let writes = survey.writes(caller.shell, new)?;
+        let all = [checks.as_slice(), writes.as_slice()].concat();
+        let is_candle = new.rule.aggregator == Aggregator::Candle;
+        let Some((batch, run)) = hold(caller, &all, &survey.lineage, reply).await? else {
+            return Ok(());
+        };
+        if let Some(run) = &run
+            && self::survey(caller.shell, new).await.as_ref() != Ok(&survey)
+        {
+            run.release(caller.shell).await;
+            continue;
+        }
+        let mut is_refused = !run_all(caller, batch, &checks, reply).await?;
+        if !is_refused && let Some(text) = survey.refusal(caller.within.is_some(), is_candle) {
+            reply.error(text);
+            is_refused = true;
+        }
+        if is_refused || !run_all(caller, batch, &writes, reply).await? {
+            if let Some(run) = run {
+                run.release(caller.shell).await;
+            }
+            return Ok(());
+        }
+        return finish(caller, run, &survey.backfills(caller.shell, new)?, reply).await;
+    }
+    reply.error(CHANGING);
+    Ok(())
+}
+
+/// Carries TS.DELETERULE out and writes its reply.
+///
+/// # Errors
+/// As [`create`].
+pub async fn delete(
+    caller: RuleCaller<'_>,
+    (source, destination): (&[u8], &[u8]),
+    reply: &mut Reply,
+) -> Result<(), String> {
+    for _ in 0..HOLD_TRIES_MAX {
+        let ends = rule_links(caller.shell, (source, destination)).await;
+        let links = match &ends {
+            Ok(links) => links,
+            Err(text) => {
+                reply.error(text);
+                return Ok(());
+            }
+        };
+        let mut commands = vec![queued(caller.shell, "TS.RULE.HAS", &[source, destination])?];
+        for (from, to) in links {
+            commands.push(queued(caller.shell, "TS.RULE.RELINK", &[from, to])?);
+            commands.push(queued(caller.shell, "TS.RULE.RELINK", &[to, from])?);
+        }
+        let Some((batch, run)) = hold(caller, &commands, &[], reply).await? else {
+            return Ok(());
+        };
+        if let Some(run) = &run
+            && rule_links(caller.shell, (source, destination)).await != ends
+        {
+            run.release(caller.shell).await;
+            continue;
+        }
+        let check = commands.get(..1).unwrap_or(&[]);
+        let mut is_refused = !run_all(caller, batch, check, reply).await?;
+        if !is_refused && run.is_none() && links.len() > 1 {
+            reply.error(CANDLE_IN_MULTI);
+            is_refused = true;
+        }
+        let rest = commands.get(1..).unwrap_or(&[]);
+        if is_refused || !run_all(caller, batch, rest, reply).await? {
+            if let Some(run) = run {
+                run.release(caller.shell).await;
+            }
+            return Ok(());
+        }
+        return finish(caller, run, &[], reply).await;
+    }
+    reply.error(CHANGING);
+    Ok(())
+}
+
+/// The batch under which commands run, and that batch if it is not EXEC's; `None` if it was refused.
+async fn hold(
+    caller: RuleCaller<'_>,
+    commands: &[QueuedCommand],
+    others: &[Box<[u8]>],
+    reply: &mut Reply,
+) -> Result<Option<(BatchId, Option<BatchRun>)>, String> {
+    if let Some(batch) = caller.within {
+        return Ok(Some((batch, None)));
+    }
+    let mut run = match BatchRun::new(caller.shell, commands, others) {
+        Ok(run) => run,
+        Err(refusal) => {
+            reply.error(&refusal);
+            return Ok(None);
+        }
+    };
+    match run.hold(caller.shell, None).await {
+        Ended::Done(()) => Ok(Some((run.id, Some(run)))),
+        Ended::Refused(text) | Ended::Unknown(text) => {
+            reply.error(&text);
+            Ok(None)
+        }
+        Ended::CalledOff => Err(UNKNOWN_OUTCOME.into()),
+    }
+}
+
+/// Runs commands one after another; false if one was refused, which is the reply then.
+async fn run_all(
+    caller: RuleCaller<'_>,
+    batch: BatchId,
+    commands: &[QueuedCommand],
+    reply: &mut Reply,
+) -> Result<bool, String> {
+    let for_whom = Caller {
+        client: caller.client.session.borrow().id,
+        proto: reply.proto(),
+        watched: &[],
+    };
+    for command in commands {
+        let mut part = Reply::new(reply.proto());
+        run_one(caller.shell, caller.client, for_whom, batch, command, &mut part).await?;
+        if part.as_bytes().first() == Some(&b'-') {
+            reply.raw(part.as_bytes());
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Commits, then runs what comes after it.
+async fn finish(
+    caller: RuleCaller<'_>,
+    run: Option<BatchRun>,
+    afterwards: &[QueuedCommand],
+    reply: &mut Reply,
+) -> Result<(), String> {
+    match (run, caller.within) {
+        (None, Some(batch)) => {
+            if !run_all(caller, batch, afterwards, reply).await? {
+                return Ok(());
+            }
+        }
+        (None, None) => {}
+        (Some(run), _) => {
+            if let Ended::Unknown(text) = run.commit(caller.shell).await {
+                return Err(text);
+            }
+            let client = caller.client.session.borrow().id;
+            for command in afterwards {
+                run_later(caller.shell, client, command).await?;
+            }
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// Runs a command on its owner, whatever it answers.
+async fn run_later(shell: &Rc<LaneShell>, client: u64, command: &QueuedCommand) -> Result<(), String> {
+    let place = command
+        .args
+        .get(1)
+        .and_then(|key| shell.shared.directory.place(key));
+    let Some(place) = place else { return Ok(()) };
+    let mut hop = Hop::new(client, Proto::Resp2, None);
+    let args = command.args.iter().map(|arg| &**arg);
+    hop.push(command.id, place.home.place, false, args);
+    match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
+        Answer::Unknown(text) => Err(text),
+        _ => Ok(()),
+    }
+}
+
+fn queued(shell: &LaneShell, name: &str, args: &[&[u8]]) -> Result<QueuedCommand, String> {
+    let id = shell.shared.commands.find(name.as_bytes());
+    let args = [&[name.as_bytes()], args].concat();
+    Ok(QueuedCommand {
+        id: id.ok_or("ERR internal: no such internal command")?,
+        args: args.into_iter().map(Box::from).collect(),
+    })
+}
+
+/// Looks at the two ends and at what is above the source.
+async fn survey(shell: &Rc<LaneShell>, new: &NewRule) -> Result<Survey, String> {
+    let destination = &new.rule.destination;
+    let mut survey = Survey {
+        links: Vec::new(),
+        lineage: Vec::new(),
+        properties: SeriesProperties::default(),
+    };
+    if new.rule.aggregator == Aggregator::Candle {
+        survey.properties = facts_of(shell, destination).await?.0.unwrap_or_default();
+        let of_candles = candle_source(shell, &new.source).await?.is_some();
+        survey.links = CANDLE_PARTS
+            .iter()
+            .map(|part| Link {
+                source: if of_candles {
+                    part.key(&new.source)
+                } else {
+                    new.source.clone()
+                },
+                destination: part.key(destination),
+                aggregator: part.aggregator(of_candles),
+            })
+            .collect();
+    } else {
+        survey.links.push(Link {
+            source: new.source.clone(),
+            destination: destination.clone(),
+            aggregator: new.rule.aggregator,
+        });
+    }
+    let mut sources: Vec<&[u8]> = survey.links.iter().map(|link| &*link.source).collect();
+    sources.dedup();
+    for source in sources {
+        let mut key: Box<[u8]> = source.into();
+        while let Some(above) = source_of(shell, &key).await? {
+            if survey.lineage.len() >= LINEAGE_MAX * CANDLE_PARTS.len() {
+                return Err(TOO_LONG.into());
+            }
+            survey.lineage.push(above.clone());
+            key = above;
+        }
+    }
+    Ok(survey)
+}
+
+async fn source_of(shell: &Rc<LaneShell>, key: &[u8]) -> Result<Option<Box<[u8]>>, String> {
+    let (properties, _) = facts_of(shell, key).await?;
+    Ok(properties.and_then(|properties| properties.source))
+}
+
+/// What the candle at `key` is rolled up from, and whether that is a candle itself; `None` if the key is no candle.
+async fn candle_source(shell: &Rc<LaneShell>, key: &[u8]) -> Result<Option<(Box<[u8]>, bool)>, String> {
+    let Some(source) = source_of(shell, key).await? else {
+        return Ok(None);
+    };
+    let (mut of_samples, mut of_candles) = (true, true);
+    for part in &CANDLE_PARTS {
+        let found = source_of(shell, &part.key(key)).await?;
+        of_samples = of_samples && found.as_ref() == Some(&source);
+        of_candles = of_candles && found == Some(part.key(&source));
+        if !of_samples && !of_candles {
+            return Ok(None);
+        }
+    }
+    Ok(Some((source, of_candles)))
+}
+
+/// Source and destination of every rule that the rule between these two consists of.
+async fn rule_links(
+    shell: &Rc<LaneShell>,
+    (source, destination): (&[u8], &[u8]),
+) -> Result<Vec<(Box<[u8]>, Box<[u8]>)>, String> {
+    let candle = candle_source(shell, destination).await?;
+    Ok(match candle.filter(|(found, _)| **found == *source) {
+        None => vec![(source.into(), destination.into())],
+        Some((_, of_candles)) => CANDLE_PARTS
+            .iter()
+            .map(|part| {
+                let from = if of_candles {
+                    part.key(source)
+                } else {
+                    source.into()
+                };
+                (from, part.key(destination))
+            })
+            .collect(),
+    })
+}
+
+impl Survey {
+    /// Why there is no such rule, if nothing is wrong with its ends.
+    fn refusal(&self, is_in_multi: bool, is_candle: bool) -> Option<&'static str> {
+        let is_above = |link: &Link| self.lineage.contains(&link.destination);
+        if self.links.iter().any(is_above) {
+            return Some(CIRCLE);
+        }
+        // EXEC holds the keys that its commands name: not these.
+        match is_in_multi {
+            true if is_candle => Some(CANDLE_IN_MULTI),
+            true if !self.lineage.is_empty() => Some(CHAIN_IN_MULTI),
+            _ => None,
+        }
+    }
+
+    /// Commands that only look whether the others may run.
+    fn checks(&self, shell: &LaneShell, new: &NewRule) -> Result<Vec<QueuedCommand>, String> {
+        let mut checks = Vec::with_capacity(2 * self.links.len());
+        for link in &self.links {
+            checks.push(queued(shell, "TS.RULE.CHECK", &[&link.source, b"source"])?);
+        }
+        for link in &self.links {
+            let is_named = link.destination == new.rule.destination;
+            let end: &[u8] = if is_named { b"destination" } else { b"part" };
+            checks.push(queued(shell, "TS.RULE.CHECK", &[&link.destination, end])?);
+        }
+        Ok(checks)
+    }
+
+    fn writes(&self, shell: &LaneShell, new: &NewRule) -> Result<Vec<QueuedCommand>, String> {
+        let rule = &new.rule;
+        let mut writes = Vec::with_capacity(3 * self.links.len());
+        for (link, part) in self.links.iter().zip(&CANDLE_PARTS) {
+            let (source, destination) = (&*link.source, &*link.destination);
+            if let Some(label) = part.label().filter(|_| self.links.len() > 1) {
+                writes.push(self.create_part(shell, link, label)?);
+            }
+            writes.push(queued(shell, "TS.RULE.SOURCE", &[destination, source])?);
+            let [bucket, align] = [rule.bucket, rule.align].map(|number| number.to_string());
+            let aggregator = link.aggregator.name();
+            let args = [
+                source,
+                destination,
+                aggregator.as_bytes(),
+                bucket.as_bytes(),
+                align.as_bytes(),
+                &rule.calendar.0,
+                &rule.calendar.1,
+                if new.backfill { b"1" } else { b"0" },
+            ];
+            writes.push(queued(shell, "TS.RULE.ADD", &args)?);
+        }
+        Ok(writes)
+    }
+
+    /// The series of a part of a candle is created unless it is there: like that of the closes, with one label more.
+    fn create_part(&self, shell: &LaneShell, link: &Link, label: Label) -> Result<QueuedCommand, String> {
+        let retention = self.properties.retention.map(|retention| retention.to_string());
+        let retention = retention.unwrap_or_default();
+        let mut args: Vec<&[u8]> = vec![&link.destination, &link.source, retention.as_bytes()];
+        let others = self.properties.labels.iter().filter(|other| other.0 != label.0);
+        for (name, value) in others.chain([&label]) {
+            args.extend([&**name, &**value]);
+        }
+        queued(shell, "TS.RULE.DESTINATION", &args)
+    }
+
+    fn backfills(&self, shell: &LaneShell, new: &NewRule) -> Result<Vec<QueuedCommand>, String> {
+        let links = self.links.iter().filter(|_| new.backfill);
+        let backfill = |link: &Link| queued(shell, "TS.RULE.BACKFILL", &[&link.source, &link.destination]);
+        links.map(backfill).collect()
+    }
+}

@@ -20,6 +20,7 @@ mod listener;
 mod mesh;
 mod message;
 mod orders;
+mod parcels;
 mod plans;
 mod rates;
 mod reports;

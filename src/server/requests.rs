@@ -107,9 +107,8 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
 
 /// Runs the rest of a hop and waits for its commit.
 pub async fn finish_hop(shell: &Rc<LaneShell>, run: HopRun) -> Answer {
-    let mut run = run.finish(shell).await;
-    let changes = run.take_changes();
-    if shell.commits.wait(&changes).await {
+    let run = run.finish(shell).await;
+    if shell.commits.wait(run.changes()).await {
         run.into_answer()
     } else {
         unknown_outcome()

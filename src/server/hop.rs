@@ -2,15 +2,16 @@
 
 use std::rc::Rc;
 
-use crate::command::{Call, CommandId, Flags, Run, execute_one, execute_split};
-use crate::lane::{Lane, Stop, Wait};
+use crate::command::{Call, Command, CommandId, Flags, Run, execute_one, execute_split};
+use crate::lane::journal::BatchId;
+use crate::lane::{Lane, Partition, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Reply;
 
 use super::blocking;
 use super::commit::Change;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, Hop, Parts};
+use super::message::{Answer, Hop, HopCommand, Parts};
 
 /// The client that hops of deliveries belong to.
 pub const DELIVERING: crate::lane::ClientId = 0;
@@ -119,20 +120,7 @@ impl HopRun {
                     if let Some(batch) = self.hop.batch {
                         partition.enter_batch(batch);
                     }
-                    let outcome = match entry.run {
-                        Run::Owner { key, handler } => {
-                            let key = call.args.try_get(key).unwrap_or(b"");
-                            execute_one(partition, handler, key, &call, self.hop.batch, &mut self.reply)
-                        }
-                        Run::Split { handler, .. } if command.is_group => {
-                            let key = call.args.try_get(0).unwrap_or(b"");
-                            execute_one(partition, handler, key, &call, self.hop.batch, &mut self.reply)
-                        }
-                        Run::Split { .. } => {
-                            execute_split(partition, entry, &call, self.hop.batch, &mut self.reply)
-                        }
-                        _ => Err(Refusal::text("ERR internal: not a key command").into()),
-                    };
+                    let outcome = execute(partition, entry, command, &call, self.hop.batch, &mut self.reply);
                     partition.leave_batch();
                     if partition.has_changes() {
                         // A delivery never waits for another one: chains of rules could wait for each other. Nor does
@@ -230,6 +218,30 @@ impl HopRun {
         }
         self.hop.replies = self.reply.take();
         Answer::Parts(Parts(self.hop))
+    }
+}
+
+/// Runs one command, or one group of a split one, on the partition that owns its keys.
+#[inline]
+fn execute(
+    partition: &mut Partition,
+    entry: &Command,
+    command: HopCommand,
+    call: &Call<'_>,
+    batch: Option<BatchId>,
+    reply: &mut Reply,
+) -> Result<(), Stop> {
+    match entry.run {
+        Run::Owner { key, handler } => {
+            let key = call.args.try_get(key).unwrap_or(b"");
+            execute_one(partition, handler, key, call, batch, reply)
+        }
+        Run::Split { handler, .. } if command.is_group => {
+            let key = call.args.try_get(0).unwrap_or(b"");
+            execute_one(partition, handler, key, call, batch, reply)
+        }
+        Run::Split { .. } => execute_split(partition, entry, call, batch, reply),
+        _ => Err(Refusal::text("ERR internal: not a key command").into()),
     }
 }
 

@@ -81,6 +81,7 @@ pub struct LaneShell {
     /// Answers to hops that wait for their commit: (what they wait for, who asked).
     pub deferred: RefCell<Vec<Deferred>>,
     /// Hops that have come back, reused.
+    #[expect(clippy::vec_box, reason = "hops are sent to other lanes as they are")]
     pub hops: RefCell<Vec<Box<Hop>>>,
     /// Buffers for replies, reused.
     pub buffers: RefCell<Vec<Vec<u8>>>,

@@ -196,3 +196,55 @@ impl Drop for TicketGuard<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_once};
+
+    fn ask() -> LaneRequest {
+        LaneRequest::FindCursor(7)
+    }
+
+    /// Answers every message that has come with the number of its ticket.
+    fn serve(mesh: &Mesh) -> usize {
+        mesh.post.open_all(|peer, letter| match letter {
+            Letter::Message(LaneMessage { ticket, .. }) => {
+                let answer = Answer::Count(u64::from(ticket));
+                mesh.reply(peer, LaneReply { ticket, answer });
+            }
+            Letter::Reply(reply) => mesh.take_reply(peer, reply),
+        })
+    }
+
+    fn pass(meshes: &[Mesh]) {
+        for mesh in meshes.iter().chain(meshes) {
+            mesh.post.send_all();
+            serve(mesh);
+            mesh.post.send_all();
+        }
+    }
+
+    #[test]
+    fn answers_find_their_tickets_and_return_the_credit() {
+        let meshes = build(2, 2).unwrap();
+        let first = block_on(meshes[0].send(1, ask()));
+        let second = block_on(meshes[0].send(1, ask()));
+        assert!(block_on(poll_once(meshes[0].send(1, ask()))).is_none());
+        pass(&meshes);
+        for ticket in [second, first] {
+            let answer = block_on(meshes[0].answer(ticket));
+            assert!(matches!(answer, Answer::Count(count) if count == u64::from(ticket)));
+        }
+        assert!(block_on(poll_once(meshes[0].send(1, ask()))).is_some());
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_frees_its_ticket() {
+        let meshes = build(2, 1).unwrap();
+        let ticket = block_on(meshes[0].send(1, ask()));
+        assert!(block_on(poll_once(meshes[0].answer(ticket))).is_none());
+        pass(&meshes);
+        assert_eq!(block_on(meshes[0].send(1, ask())), ticket);
+    }
+}

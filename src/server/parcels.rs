@@ -355,7 +355,8 @@ mod tests {
         let posts = build::<u64>(BITS + 3).unwrap();
         posts[1].put(0, 1);
         posts[BITS + 1].put(0, 2);
-        (posts[1].send_all(), posts[BITS + 1].send_all());
+        posts[1].send_all();
+        posts[BITS + 1].send_all();
         assert_eq!(letters(&posts[0]), [(1, 1), (BITS + 1, 2)]);
     }
 

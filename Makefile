@@ -17,7 +17,7 @@ SOAK_RUNS ?= 2000
 # One profile for everything: a second one would compile RocksDB a second time.
 CARGO_FLAGS := --release --locked
 
-.PHONY: help run test test-rust test-load test-python soak bench bench-full bars knobs fmt clippy build build-load deps deps-test venv \
+.PHONY: help run test test-rust test-load test-python soak bench bench-full cost bars knobs fmt clippy build build-load deps deps-test venv \
 	clean-data
 
 help: ## Print this list
@@ -43,6 +43,10 @@ soak: deps-test ## Run the randomised tests of the engine and of crashes for lon
 
 bench: build build-load deps-test ## Compare with Debian's redis-server, write bench/RESULTS.md; BENCH_ARGS="--rounds 5"
 	bench/compare --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BENCH_WRITE) $(BENCH_ARGS)
+
+cost: build ## Count instructions per command, on its own lane and over a hop, write bench/COST.md
+	@.ci/install-packages bench
+	bench/cost --server "$(TICKLANE)" --write bench/COST.md
 
 bench-full: build build-load ## The same for an hour: Valkey, VictoriaMetrics, late samples, latencies at fixed rates
 	@.ci/install-packages bench

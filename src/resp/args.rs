@@ -85,6 +85,32 @@ impl<'a> Args<'a> {
         Args { buf: self.buf, spans }
     }
 
+    /// Appends the arguments to a buffer and their places in it to `spans`, with what lies between them: one copy.
+    ///
+    /// # Panics
+    /// If the buffer would hold 4 GiB.
+    #[inline]
+    pub fn append_to(&self, buffer: &mut Vec<u8>, spans: &mut Vec<Span>) {
+        let (Some(first), Some(last)) = (self.spans.first(), self.spans.last()) else {
+            return;
+        };
+        let received = self
+            .buf
+            .get(first.start as usize..last.end as usize)
+            .unwrap_or(&[]);
+        let start = u32::try_from(buffer.len()).expect("invariant: buffers of requests are below 4 GiB");
+        buffer.extend_from_slice(received);
+        assert!(
+            u32::try_from(buffer.len()).is_ok(),
+            "invariant: buffers of requests are below 4 GiB"
+        );
+        let moved = |span: &Span| Span {
+            start: span.start - first.start + start,
+            end: span.end - first.start + start,
+        };
+        spans.extend(self.spans.iter().map(moved));
+    }
+
     /// A cursor that stands in front of argument `index`.
     #[inline]
     pub fn cursor(&self, index: usize) -> ArgCursor<'a> {
@@ -188,6 +214,21 @@ mod tests {
         assert_eq!(args.from(2).iter().collect::<Vec<_>>(), [&b"v"[..], b"NX"]);
         assert!(args.from(9).is_empty());
         assert_eq!(args.range(1..3).iter().collect::<Vec<_>>(), [&b"k"[..], b"v"]);
+    }
+
+    #[test]
+    fn appended_arguments_are_the_same() {
+        let received = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n";
+        let spans = [
+            Span { start: 8, end: 11 },
+            Span { start: 17, end: 18 },
+            Span { start: 24, end: 24 },
+        ];
+        let (mut bytes, mut places) = (b"before".to_vec(), vec![Span { start: 0, end: 6 }]);
+        Args::new(received, &spans).append_to(&mut bytes, &mut places);
+        Args::new(received, &[]).append_to(&mut bytes, &mut places);
+        let all: Vec<&[u8]> = Args::new(&bytes, &places).iter().collect();
+        assert_eq!(all, [&b"before"[..], b"SET", b"k", b""]);
     }
 
     #[test]

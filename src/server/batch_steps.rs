@@ -184,7 +184,7 @@ async fn hold(
 }
 
 /// Runs the check of an atomic split command on every group of the hop.
-async fn check(shell: &Rc<LaneShell>, _id: BatchId, hop: super::message::Hop) -> Answer {
+async fn check(shell: &Rc<LaneShell>, _id: BatchId, hop: Box<super::message::Hop>) -> Answer {
     for index in 0..hop.len() {
         let Some((command, args)) = hop.get(index) else {
             break;

@@ -45,9 +45,8 @@ struct Connection {
 
 /// Serves a client until it goes, or has to go.
 pub async fn serve_connection(shell: Rc<LaneShell>, client: Rc<ClientHandle>, stream: TcpStream) {
-    let lanes = shell.shared.directory.lanes();
     let mut connection = Connection {
-        turn: Turn::new(lanes),
+        turn: Turn::new(),
         input: Input::default(),
         output: Vec::new(),
         watched: Vec::new(),
@@ -82,7 +81,7 @@ impl Connection {
             }
             self.client.busy.set(true);
             let awake = Awake::begin();
-            let flow = self.answer_all().await?;
+            let flow = self.answer_all(&awake).await?;
             self.client.busy.set(false);
             drop(awake);
             if flow == Flow::Close {
@@ -154,13 +153,13 @@ impl Connection {
     }
 
     /// Runs and answers everything that is complete.
-    async fn answer_all(&mut self) -> io::Result<Flow> {
+    async fn answer_all(&mut self, awake: &Awake) -> io::Result<Flow> {
         self.begin_turn();
         loop {
             match run_ready(&self.shell, &self.client, &mut self.input, &mut self.turn) {
-                Step::NeedInput => return self.settle_and_write().await,
+                Step::NeedInput => return self.settle_and_write(awake).await,
                 Step::Full => {
-                    if self.settle_and_write().await? == Flow::Close {
+                    if self.settle_and_write(awake).await? == Flow::Close {
                         return Ok(Flow::Close);
                     }
                     if self.input.waiting_bytes() == 0 {
@@ -171,21 +170,21 @@ impl Connection {
                     glommio::executor().yield_if_needed().await;
                 }
                 Step::Wait(place, wait) => {
-                    self.settle().await;
+                    self.settle(awake).await;
                     if let Err(refusal) = resolve(&self.shell, place, wait).await {
                         self.reply_late(|reply| reply.error(&refusal));
                         self.input.consume_pending();
                     }
                 }
                 Step::Paused => {
-                    self.settle().await;
+                    self.settle(awake).await;
                     glommio::timer::sleep(Duration::from_millis(1)).await;
                     if self.client.killed.get() {
                         return Ok(Flow::Close);
                     }
                 }
                 step => {
-                    self.settle().await;
+                    self.settle(awake).await;
                     self.run_late(step).await;
                     self.input.consume_pending();
                     // The replies of a pipeline of big queries need not wait for each other.
@@ -341,70 +340,85 @@ impl Connection {
     }
 
     /// Sends the hops, waits for commits and answers, and moves the turn's replies to the output.
-    async fn settle(&mut self) {
-        let waits = self.turn.has_hops || !self.turn.changes.is_empty();
-        let hop_parts = if self.turn.has_hops {
-            Some(self.send_hops().await)
-        } else {
-            self.turn.needs_assembly().then(Vec::new)
+    async fn settle(&mut self, awake: &Awake) {
+        let waits = !self.turn.targets.is_empty() || !self.turn.changes.is_empty();
+        let hopped = match self.turn.targets.is_empty() {
+            true => Ok(()),
+            false => self.run_hops(awake).await,
         };
         let committed = self.shell.commits.wait(&self.turn.changes).await;
-        if !committed {
+        let hopped = if committed {
+            hopped
+        } else {
             // Which of the turn's replies are affected is not known apart: none of them may be taken for granted.
+            Err(UNKNOWN_OUTCOME.into())
+        };
+        if let Err(text) = hopped {
             self.turn.clear();
-            self.unknown(UNKNOWN_OUTCOME);
+            self.give_hops();
+            self.unknown(&text);
             return;
         }
-        match hop_parts {
-            None if self.output.is_empty() => {
-                let mut reply = self.turn.reply.take();
-                std::mem::swap(&mut self.output, &mut reply);
-                self.shell.give_buffer(reply);
+        if self.turn.needs_assembly() {
+            if self.output.capacity() == 0 {
+                self.output = self.shell.take_buffer();
             }
-            None => self.output.extend_from_slice(self.turn.reply.as_bytes()),
-            Some(answers) => {
-                let mut parts: Vec<Option<Parts>> = Vec::with_capacity(answers.len());
-                for answer in answers {
-                    parts.push(match answer {
-                        Some(Answer::Parts(found)) => Some(found),
-                        Some(Answer::Unknown(text)) => {
-                            self.turn.clear();
-                            self.unknown(&text);
-                            return;
-                        }
-                        _ => None,
-                    });
-                }
-                self.turn.assemble(&parts, &mut self.output);
-            }
+            self.turn.assemble(&mut self.output);
+        } else if self.output.is_empty() {
+            let mut reply = self.turn.reply.take();
+            std::mem::swap(&mut self.output, &mut reply);
+            self.shell.give_buffer(reply);
+        } else {
+            self.output.extend_from_slice(self.turn.reply.as_bytes());
         }
+        self.give_hops();
         self.finish_counts(waits);
         self.turn.clear();
     }
 
-    /// One hop per target lane, all at once; their answers by lane.
-    async fn send_hops(&mut self) -> Vec<Option<Answer>> {
-        let mut tickets = Vec::new();
-        for lane in 0..self.turn.hops.len() {
-            let Some(hop) = self.turn.hops.get_mut(lane).and_then(Option::take) else {
+    /// One hop per target lane, all at once; they come back with their replies.
+    ///
+    /// # Errors
+    /// If the outcome of one is unknown: the reply.
+    async fn run_hops(&mut self, awake: &Awake) -> Result<(), String> {
+        let shell = &self.shell;
+        {
+            let mut own = shell.lane.borrow_mut();
+            let hops = self.turn.hops.iter().flatten();
+            own.counters.hop_commands += hops.map(|hop| hop.len() as u64).sum::<u64>();
+            own.counters.hops_sent += self.turn.targets.len() as u64;
+        }
+        // The answers ring a bell if the lane sleeps.
+        let _paused = awake.pause();
+        for (lane, ticket) in &mut self.turn.targets {
+            let Some(hop) = self.turn.hops.get_mut(*lane).and_then(Option::take) else {
                 continue;
             };
-            {
-                let mut own = self.shell.lane.borrow_mut();
-                own.counters.hops_sent += 1;
-                own.counters.hop_commands += hop.len() as u64;
-            }
-            tickets.push((lane, self.shell.mesh.send(lane, LaneRequest::Execute(*hop)).await));
+            *ticket = Some(shell.mesh.send(*lane, LaneRequest::Execute(hop)).await);
         }
-        self.turn.has_hops = false;
-        let mut answers: Vec<Option<Answer>> = (0..self.turn.hops.len()).map(|_| None).collect();
-        for (lane, ticket) in tickets {
-            let answer = self.shell.mesh.answer(ticket).await;
-            if let Some(slot) = answers.get_mut(lane) {
-                *slot = Some(answer);
+        let mut outcome = Ok(());
+        for (lane, ticket) in &self.turn.targets {
+            let Some(ticket) = *ticket else { continue };
+            match shell.mesh.answer(ticket).await {
+                Answer::Parts(Parts(hop)) => {
+                    if let Some(slot) = self.turn.hops.get_mut(*lane) {
+                        *slot = Some(hop);
+                    }
+                }
+                Answer::Unknown(text) => outcome = Err(text),
+                _ => {}
             }
         }
-        answers
+        outcome
+    }
+
+    /// Gives the memory of the turn's hops back.
+    fn give_hops(&mut self) {
+        for (lane, _) in self.turn.targets.drain(..) {
+            if let Some(hop) = self.turn.hops.get_mut(lane).and_then(Option::take) {
+                self.shell.give_hop(hop);
+            }
+        }
     }
 
     /// Records the turn's commands; `waited` = something else was waited for since they ran.
@@ -420,8 +434,8 @@ impl Connection {
         }
     }
 
-    async fn settle_and_write(&mut self) -> io::Result<Flow> {
-        self.settle().await;
+    async fn settle_and_write(&mut self, awake: &Awake) -> io::Result<Flow> {
+        self.settle(awake).await;
         self.write().await?;
         let unwatch = std::mem::take(&mut self.client.session.borrow_mut().unwatch_due);
         if unwatch {

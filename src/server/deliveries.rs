@@ -210,7 +210,7 @@ pub async fn prepare(
 }
 
 /// A hop that asks for open buckets, and their destinations in its order.
-type AskedBuckets = (Hop, Vec<Box<[u8]>>);
+type AskedBuckets = (Box<Hop>, Vec<Box<[u8]>>);
 
 /// Key of a destination and its open bucket, if there is one.
 pub type FetchedBucket = (Box<[u8]>, Option<Sample>);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use crate::business::Home;
 use crate::command::pubsub::admit_listener;
 use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
@@ -270,11 +271,7 @@ impl Section<'_> {
                 };
                 if place.home.lane != shell.id() {
                     // Timed where it runs.
-                    let hop = self
-                        .turn
-                        .hop(place.home.lane, self.session.id, self.session.proto);
-                    hop.push(id, place.home.place, false, args.iter());
-                    self.turn.place_remote(place.home.lane);
+                    self.push_hop(place.home, id, false, args);
                     self.turn.note_elsewhere(command);
                     self.turn.count(id, 1);
                     None
@@ -465,11 +462,7 @@ impl Section<'_> {
             return self.stopped(id, first.home.place, outcome.err()?);
         }
         if together {
-            let hop = self
-                .turn
-                .hop(first.home.lane, self.session.id, self.session.proto);
-            hop.push(id, first.home.place, false, args.iter());
-            self.turn.place_remote(first.home.lane);
+            self.push_hop(first.home, id, false, args);
             self.turn.note_elsewhere(command);
             self.turn.count(id, 1);
             return None;
@@ -482,6 +475,17 @@ impl Section<'_> {
             }));
         }
         self.scatter(id, command, args, step, merge)
+    }
+
+    /// Adds a command, or one group of a split one, to the turn's hop to its lane.
+    #[inline]
+    fn push_hop(&mut self, home: Home, id: CommandId, is_group: bool, args: Args<'_>) {
+        let (shell, session) = (self.shell, &*self.session);
+        let begin = || shell.take_hop(session.id, session.proto);
+        let hop = self.turn.hop(home.lane, shell.shared.directory.lanes(), begin);
+        hop.push_received(id, home.place, is_group, args);
+        let is_apart = is_group || session.reply_mode != ReplyMode::On;
+        self.turn.place_remote(home.lane, is_apart);
     }
 
     /// Runs the groups of a split command where their keys live; nothing runs before all local keys are warm.
@@ -524,11 +528,7 @@ impl Section<'_> {
             let group = groups.range(start..start + step);
             let place = shell.shared.directory.place(group.get(0))?;
             if place.home.lane != shell.id() {
-                let hop = self
-                    .turn
-                    .hop(place.home.lane, self.session.id, self.session.proto);
-                hop.push(id, place.home.place, true, group.iter());
-                self.turn.place_remote(place.home.lane);
+                self.push_hop(place.home, id, true, group);
                 self.turn.note_elsewhere(command);
                 continue;
             }

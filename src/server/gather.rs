@@ -16,7 +16,7 @@ use super::requests::ask;
 use super::transaction::no_business;
 
 /// Hops by lane, and of every answer the lane and its index in the hop, in the order of the requests.
-type Routed = (BTreeMap<usize, Hop>, Vec<(usize, usize)>);
+type Routed = (BTreeMap<usize, Box<Hop>>, Vec<(usize, usize)>);
 
 /// Runs the requests of `gather`, one hop per lane, and writes the reply. The first refusal is the reply.
 ///

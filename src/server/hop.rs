@@ -2,42 +2,67 @@
 
 use std::rc::Rc;
 
-use crate::command::{Call, Flags, Run, execute_one, execute_split};
-use crate::lane::{Lane, READS_PAST_HOLDS, Stop, Wait};
+use crate::command::{Call, Command, CommandId, Flags, Run, execute_one, execute_split};
+use crate::lane::journal::BatchId;
+use crate::lane::{Lane, Partition, READS_PAST_HOLDS, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Reply;
 
 use super::blocking;
 use super::commit::Change;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, Hop, Parts};
+use super::message::{Answer, Hop, HopCommand, Parts};
 
 /// The client that hops of deliveries belong to.
 pub const DELIVERING: crate::lane::ClientId = 0;
 
 /// A hop under way: it can stop at a command that has to wait, and go on there.
 pub struct HopRun {
-    hop: Hop,
+    hop: Box<Hop>,
     next: usize,
     reply: Reply,
-    ends: Vec<usize>,
-    changes: Vec<Change>,
     overtaken: bool,
     /// The partition that nobody else may touch while this hop waits.
     frozen: Option<usize>,
 }
 
+/// A run of equal commands, timed with one clock reading at each end.
+struct Timing {
+    id: CommandId,
+    count: u64,
+    start_ns: u64,
+}
+
+impl Timing {
+    #[inline]
+    fn count(&mut self, lane: &mut Lane, id: CommandId) {
+        if self.id != id {
+            self.close(lane);
+            self.id = id;
+        }
+        self.count += 1;
+    }
+
+    fn close(&mut self, lane: &mut Lane) {
+        if self.count == 0 {
+            return;
+        }
+        let end_ns = lane.clock.instant_ns();
+        let each_ns = end_ns.saturating_sub(self.start_ns) / self.count;
+        lane.latency
+            .record_service_n(usize::from(self.id), each_ns, self.count);
+        (self.start_ns, self.count) = (end_ns, 0);
+    }
+}
+
 impl HopRun {
     /// At the first command.
-    pub fn new(hop: Hop) -> HopRun {
-        let reply = Reply::new(hop.proto);
-        let ends = Vec::with_capacity(hop.len());
+    pub fn new(mut hop: Box<Hop>) -> HopRun {
+        let reply = Reply::with_buffer(std::mem::take(&mut hop.replies), hop.proto);
         HopRun {
             hop,
             next: 0,
             reply,
-            ends,
-            changes: Vec::new(),
             overtaken: false,
             frozen: None,
         }
@@ -74,9 +99,11 @@ impl HopRun {
 
     fn run_on(&mut self, shell: &LaneShell) -> Result<(), (usize, Stop)> {
         let mut lane = shell.lane.borrow_mut();
-        let (now_ms, now_us) = (lane.clock.now_ms(), lane.clock.now_us());
+        let lane = &mut *lane;
+        let now_us = lane.clock.now_us();
+        let now_ms = now_us / 1_000;
         if self.hop.uninterrupted && self.next == 0 {
-            self.warm_all(shell, &mut lane)?;
+            self.warm_all(shell, lane)?;
             self.overtaken = self.hop.watcher.is_some_and(|(client, place)| {
                 lane.partition(place)
                     .is_ok_and(|partition| partition.is_overtaken(client, now_ms))
@@ -85,6 +112,25 @@ impl HopRun {
                 return Ok(());
             }
         }
+        let mut timing = Timing {
+            id: 0,
+            count: 0,
+            start_ns: lane.clock.instant_ns(),
+        };
+        let ended = self.run_commands(shell, lane, (now_ms, now_us), &mut timing);
+        timing.close(lane);
+        ended?;
+        lane.counters.hops_received += 1;
+        Ok(())
+    }
+
+    fn run_commands(
+        &mut self,
+        shell: &LaneShell,
+        lane: &mut Lane,
+        (now_ms, now_us): (i64, i64),
+        timing: &mut Timing,
+    ) -> Result<(), (usize, Stop)> {
         while let Some((command, args)) = self.hop.get(self.next) {
             let call = Call {
                 args,
@@ -92,11 +138,11 @@ impl HopRun {
                 now_us,
                 client: self.hop.client,
             };
-            let start_ns = lane.clock.instant_ns();
             let before = self.reply.len();
             let entry = shell.shared.commands.get(command.id);
             // Inside a batch only its commit may fail, and then all of it.
             let refused_when_full = self.hop.batch.is_none() && entry.flags.has(Flags::DENY_ON_FULL);
+            let mut new_change = None;
             let outcome = match lane.partition(command.place) {
                 Err(refusal) => Err(Stop::Refused(refusal)),
                 Ok(_) if refused_when_full && shell.disk_full.get() => Err(Stop::Refused(Refusal::DiskFull)),
@@ -105,34 +151,7 @@ impl HopRun {
                     if let Some(batch) = self.hop.batch {
                         partition.enter_batch(batch);
                     }
-                    let outcome = match entry.run {
-                        Run::Owner { key, handler } => {
-                            let key = call.args.try_get(key).unwrap_or(b"");
-                            execute_one(
-                                partition,
-                                (entry.name, handler),
-                                key,
-                                &call,
-                                self.hop.batch,
-                                &mut self.reply,
-                            )
-                        }
-                        Run::Split { handler, .. } if command.is_group => {
-                            let key = call.args.try_get(0).unwrap_or(b"");
-                            execute_one(
-                                partition,
-                                (entry.name, handler),
-                                key,
-                                &call,
-                                self.hop.batch,
-                                &mut self.reply,
-                            )
-                        }
-                        Run::Split { .. } => {
-                            execute_split(partition, entry, &call, self.hop.batch, &mut self.reply)
-                        }
-                        _ => Err(Refusal::text("ERR internal: not a key command").into()),
-                    };
+                    let outcome = execute(partition, entry, command, &call, self.hop.batch, &mut self.reply);
                     partition.leave_batch();
                     // Who holds keys himself and asks past those of others cannot wait for their commit.
                     let waits = self.hop.batch != Some(READS_PAST_HOLDS);
@@ -144,13 +163,16 @@ impl HopRun {
                         } else {
                             shell.commits.note_command(partition, command.place, true)
                         };
-                        if !self.changes.contains(&change) {
-                            self.changes.push(change);
-                        }
+                        new_change = Some(change);
                     }
                     outcome
                 }
             };
+            if let Some(change) = new_change
+                && !self.hop.changes.contains(&change)
+            {
+                self.hop.changes.push(change);
+            }
             let failed = match outcome {
                 Ok(()) => self.reply.as_bytes().get(before) == Some(&b'-'),
                 Err(Stop::Refused(refusal)) => {
@@ -164,15 +186,16 @@ impl HopRun {
                 shell.count_error(self.reply.as_bytes().get(before + 1..).unwrap_or(b""));
             }
             if !command.is_group {
-                let end_ns = lane.clock.instant_ns();
-                lane.latency
-                    .record_service(usize::from(command.id), end_ns.saturating_sub(start_ns));
+                timing.count(lane, command.id);
             }
-            self.ends.push(self.reply.len());
-            self.next += 1;
+            self.end_command();
         }
-        lane.counters.hops_received += 1;
         Ok(())
+    }
+
+    fn end_command(&mut self) {
+        self.hop.reply_ends.push(self.reply.len());
+        self.next += 1;
     }
 
     /// Makes sure that no command will have to wait once the first one has run.
@@ -204,15 +227,13 @@ impl HopRun {
                     let holds = self.frozen.is_some() || self.hop.batch.is_some();
                     if let Err(refusal) = resolve_for(shell, place, wait, holds).await {
                         self.reply.error(&refusal);
-                        self.ends.push(self.reply.len());
-                        self.next += 1;
+                        self.end_command();
                     }
                 }
                 Stop::Offload(job) => {
                     let part = offload(job, self.reply.proto()).await;
                     self.reply.raw(&part);
-                    self.ends.push(self.reply.len());
-                    self.next += 1;
+                    self.end_command();
                 }
                 Stop::Refused(_) => {}
             }
@@ -220,8 +241,8 @@ impl HopRun {
     }
 
     /// Commits to wait for before the answer may leave.
-    pub fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes)
+    pub fn changes(&self) -> &[Change] {
+        &self.hop.changes
     }
 
     /// The answer.
@@ -229,10 +250,32 @@ impl HopRun {
         if self.overtaken {
             return Answer::Flag(false);
         }
-        Answer::Parts(Parts {
-            bytes: self.reply.take(),
-            ends: self.ends,
-        })
+        self.hop.replies = self.reply.take();
+        Answer::Parts(Parts(self.hop))
+    }
+}
+
+/// Runs one command, or one group of a split one, on the partition that owns its keys.
+#[inline]
+fn execute(
+    partition: &mut Partition,
+    entry: &Command,
+    command: HopCommand,
+    call: &Call<'_>,
+    batch: Option<BatchId>,
+    reply: &mut Reply,
+) -> Result<(), Stop> {
+    match entry.run {
+        Run::Owner { key, handler } => {
+            let key = call.args.try_get(key).unwrap_or(b"");
+            execute_one(partition, (entry.name, handler), key, call, batch, reply)
+        }
+        Run::Split { handler, .. } if command.is_group => {
+            let key = call.args.try_get(0).unwrap_or(b"");
+            execute_one(partition, (entry.name, handler), key, call, batch, reply)
+        }
+        Run::Split { .. } => execute_split(partition, entry, call, batch, reply),
+        _ => Err(Refusal::text("ERR internal: not a key command").into()),
     }
 }
 

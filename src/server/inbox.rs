@@ -1,19 +1,19 @@
-//! Messages from other lanes. Work done for one never sends another.
+//! What other lanes have sent. Work done for a message never sends another.
 
 use std::rc::Rc;
 
-use glommio::channels::shared_channel::ConnectedReceiver;
-
 use super::hop::HopRun;
 use super::lane_shell::{Deferred, LaneShell};
+use super::mesh::Letter;
 use super::message::{Hop, LaneMessage, LaneReply, LaneRequest, Ticket};
 use super::requests;
 
-/// Reads the messages of one peer: runs for ever.
-pub async fn message_loop(shell: Rc<LaneShell>, peer: usize, messages: ConnectedReceiver<LaneMessage>) {
-    while let Some(LaneMessage { ticket, request }) = messages.recv().await {
-        match request {
-            LaneRequest::Execute(hop) => execute(&shell, peer, ticket, hop),
+/// Serves the messages and hands over the replies that have come. Returns how many.
+pub fn open_all(shell: &Rc<LaneShell>) -> usize {
+    shell.mesh.post.open_all(|peer, letter| match letter {
+        Letter::Reply(reply) => shell.mesh.take_reply(peer, reply),
+        Letter::Message(LaneMessage { ticket, request }) => match request {
+            LaneRequest::Execute(hop) => execute(shell, peer, ticket, hop),
             request => {
                 let shell = shell.clone();
                 glommio::spawn_local(async move {
@@ -22,26 +22,19 @@ pub async fn message_loop(shell: Rc<LaneShell>, peer: usize, messages: Connected
                 })
                 .detach();
             }
-        }
-    }
+        },
+    })
 }
 
 /// Runs a hop at once; its answer leaves with the commit. Only a hop that has to wait gets a task of its own.
-fn execute(shell: &Rc<LaneShell>, peer: usize, ticket: Ticket, hop: Hop) {
+fn execute(shell: &Rc<LaneShell>, peer: usize, ticket: Ticket, hop: Box<Hop>) {
     let mut run = HopRun::new(hop);
     if run.run(shell).is_ok() {
-        let changes = run.take_changes();
-        let reply = LaneReply {
-            ticket,
-            answer: run.into_answer(),
-        };
-        if changes.is_empty() {
-            shell.mesh.reply(peer, reply);
+        if run.changes().is_empty() {
+            let answer = run.into_answer();
+            shell.mesh.reply(peer, LaneReply { ticket, answer });
         } else {
-            shell
-                .deferred
-                .borrow_mut()
-                .push(Deferred { peer, changes, reply });
+            shell.deferred.borrow_mut().push(Deferred { peer, ticket, run });
         }
         return;
     }

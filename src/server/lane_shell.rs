@@ -8,14 +8,15 @@ use std::sync::Arc;
 use crate::command::report::SlowCall;
 use crate::command::{Session, Shared};
 use crate::lane::{ClientId, Lane, PartitionSettings};
-use crate::resp::Args;
+use crate::resp::{Args, Proto};
 use crate::store::{DatabaseOptions, SharedResources};
 
 use super::client::ClientHandle;
-use super::commit::{Change, CommitQueue};
+use super::commit::CommitQueue;
 use super::event::Event;
+use super::hop::{HopRun, unknown_outcome};
 use super::mesh::Mesh;
-use super::message::LaneReply;
+use super::message::{Hop, LaneReply, Ticket};
 use super::notices::Notices;
 use super::rates::Rates;
 use super::scan_cursors::ScanCursors;
@@ -82,6 +83,9 @@ pub struct LaneShell {
     pub deferred: RefCell<Vec<Deferred>>,
     /// Events of keys that are to be told.
     pub notices: Notices,
+    /// Hops that have come back, reused.
+    #[expect(clippy::vec_box, reason = "hops are sent to other lanes as they are")]
+    pub hops: RefCell<Vec<Box<Hop>>>,
     /// Buffers for replies, reused.
     pub buffers: RefCell<Vec<Vec<u8>>>,
     /// Bytes just read, parsed before anything else runs.
@@ -92,12 +96,14 @@ pub struct LaneShell {
 pub struct Deferred {
     /// Lane that asked.
     pub peer: usize,
-    /// Commits to wait for.
-    pub changes: Vec<Change>,
-    /// The answer.
-    pub reply: LaneReply,
+    /// Of the message.
+    pub ticket: Ticket,
+    /// The commands, all of which have run.
+    pub run: HopRun,
 }
 
+/// Hops kept for reuse.
+const HOPS_KEPT_MAX: usize = 256;
 /// Reply buffers kept for reuse.
 const BUFFERS_KEPT_MAX: usize = 256;
 /// A buffer that grew beyond this is not kept.
@@ -126,22 +132,47 @@ impl LaneShell {
         }
     }
 
+    /// A hop without commands.
+    #[inline]
+    pub fn take_hop(&self, client: ClientId, proto: Proto) -> Box<Hop> {
+        match self.hops.borrow_mut().pop() {
+            Some(mut hop) => {
+                hop.clear(client, proto);
+                hop
+            }
+            None => Hop::new(client, proto, None),
+        }
+    }
+
+    /// Gives the memory of a hop back.
+    #[inline]
+    pub fn give_hop(&self, hop: Box<Hop>) {
+        let mut hops = self.hops.borrow_mut();
+        if hop.kept_bytes() <= BUFFER_KEPT_MAX_BYTES && hops.len() < HOPS_KEPT_MAX {
+            hops.push(hop);
+        }
+    }
+
     /// Called by the commit task after every pass: sends answers whose commit is done.
     pub fn pass_commit(self: &Rc<Self>, _lane: &mut Lane) {
         let mut waiting = self.deferred.borrow_mut();
         let mut index = 0;
         while let Some(deferred) = waiting.get(index) {
-            match self.commits.outcome(&deferred.changes) {
+            match self.commits.outcome(deferred.run.changes()) {
                 None => index += 1,
                 Some(committed) => {
-                    let mut done = waiting.swap_remove(index);
-                    if !committed {
-                        done.reply.answer = super::hop::unknown_outcome();
-                    }
-                    self.mesh.reply(done.peer, done.reply);
+                    let Deferred { peer, ticket, run } = waiting.swap_remove(index);
+                    let answer = if committed {
+                        run.into_answer()
+                    } else {
+                        unknown_outcome()
+                    };
+                    self.mesh.reply(peer, LaneReply { ticket, answer });
                 }
             }
         }
+        // Lanes may have nothing else to do than to wait for these.
+        self.mesh.post.send_all();
     }
 
     /// Keeps a slow call, the oldest going first.

@@ -1,105 +1,58 @@
-//! The other lanes: one queue for messages and one for replies per ordered pair, credits, tickets.
+//! The other lanes: messages, replies, credits, tickets.
 //!
-//! A sender may have at most `hops_in_flight_max` unanswered messages of each rank per peer, and both queues hold as many,
-//! so that neither a message nor a reply ever waits for room. Work done for a message waits for messages of later ranks
+//! A sender may have at most `hops_in_flight_max` unanswered messages of each rank per peer, and sending never waits for
+//! room (`parcels.rs`), so that a reply can always leave. Work done for a message waits for messages of later ranks
 //! only. With these two rules no cycle of waiting can form, whatever the load (bounded meshes without them deadlock:
 //! glommio #555).
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::io;
 use std::task::{Poll, Waker};
-
-use glommio::channels::shared_channel::{
-    self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender,
-};
 
 use super::event::Event;
 use super::message::{Answer, LaneMessage, LaneReply, LaneRequest, Rank, Ticket};
+use super::parcels::{self, Post};
 
-/// One lane's ends of all queues, before its executor has connected them.
-pub struct MeshEnds {
-    id: usize,
-    in_flight_max: usize,
-    peers: Vec<Option<PeerEnds>>,
+/// What goes from one lane to another.
+pub enum Letter {
+    /// Asks for something.
+    Message(LaneMessage),
+    /// Answers.
+    Reply(LaneReply),
 }
 
-struct PeerEnds {
-    messages_out: SharedSender<LaneMessage>,
-    messages_in: SharedReceiver<LaneMessage>,
-    replies_out: SharedSender<LaneReply>,
-    replies_in: SharedReceiver<LaneReply>,
-}
-
-/// Builds the queues of `lanes` lanes.
-pub fn build(lanes: usize, in_flight_max: usize) -> Vec<MeshEnds> {
-    let mut ends: Vec<MeshEnds> = (0..lanes)
-        .map(|id| MeshEnds {
-            id,
-            in_flight_max,
-            peers: (0..lanes).map(|_| None).collect(),
-        })
-        .collect();
-    let room = in_flight_max * Rank::COUNT;
-    for left in 0..lanes {
-        for right in left + 1..lanes {
-            let (left_messages_out, right_messages_in) = shared_channel::new_bounded(room);
-            let (right_messages_out, left_messages_in) = shared_channel::new_bounded(room);
-            let (left_replies_out, right_replies_in) = shared_channel::new_bounded(room);
-            let (right_replies_out, left_replies_in) = shared_channel::new_bounded(room);
-            let mut put = |at: usize, peer: usize, peer_ends: PeerEnds| {
-                if let Some(slot) = ends.get_mut(at).and_then(|ends| ends.peers.get_mut(peer)) {
-                    *slot = Some(peer_ends);
-                }
-            };
-            put(
-                left,
-                right,
-                PeerEnds {
-                    messages_out: left_messages_out,
-                    messages_in: left_messages_in,
-                    replies_out: left_replies_out,
-                    replies_in: left_replies_in,
-                },
-            );
-            put(
-                right,
-                left,
-                PeerEnds {
-                    messages_out: right_messages_out,
-                    messages_in: right_messages_in,
-                    replies_out: right_replies_out,
-                    replies_in: right_replies_in,
-                },
-            );
-        }
-    }
-    ends
-}
-
-/// Receiving ends of one peer: served by two tasks.
-pub struct PeerInbox {
-    /// The peer.
-    pub peer: usize,
-    /// Its messages.
-    pub messages: ConnectedReceiver<LaneMessage>,
-    /// Its replies to ours.
-    pub replies: ConnectedReceiver<LaneReply>,
+/// See the head of the file.
+pub struct Mesh {
+    /// Rings and bells.
+    pub post: Post<Letter>,
+    peers: Vec<Peer>,
+    tickets: RefCell<Tickets>,
 }
 
 struct Peer {
-    messages: ConnectedSender<LaneMessage>,
-    replies: ConnectedSender<LaneReply>,
     /// By rank.
     credits: [Cell<usize>; Rank::COUNT],
     credit_returned: Event,
 }
 
-/// See the head of the file.
-pub struct Mesh {
-    id: usize,
-    peers: Vec<Option<Peer>>,
-    tickets: RefCell<Tickets>,
+/// Builds the meshes of `lanes` lanes; each is to be moved to its lane.
+///
+/// # Errors
+/// If there are no file descriptors left.
+pub fn build(lanes: usize, in_flight_max: usize) -> io::Result<Vec<Mesh>> {
+    let peer = |_| Peer {
+        credits: std::array::from_fn(|_| Cell::new(in_flight_max)),
+        credit_returned: Event::default(),
+    };
+    let posts = parcels::build(lanes)?.into_iter();
+    Ok(posts
+        .map(|post| Mesh {
+            post,
+            peers: (0..lanes).map(peer).collect(),
+            tickets: RefCell::default(),
+        })
+        .collect())
 }
 
 #[derive(Default)]
@@ -119,66 +72,16 @@ struct TicketSlot {
     abandoned: bool,
 }
 
-impl MeshEnds {
-    /// Connects all queues; every lane has to do this at the same time.
-    pub async fn connect(self) -> (Mesh, Vec<PeerInbox>) {
-        let mut peers = Vec::new();
-        let mut inboxes = Vec::new();
-        for (peer, ends) in self.peers.into_iter().enumerate() {
-            let Some(ends) = ends else {
-                peers.push(None);
-                continue;
-            };
-            // Both ends of a queue wait for each other: all four connect at once.
-            let messages_in = glommio::spawn_local(ends.messages_in.connect());
-            let replies_in = glommio::spawn_local(ends.replies_in.connect());
-            let messages_out = glommio::spawn_local(ends.messages_out.connect());
-            let replies_out = glommio::spawn_local(ends.replies_out.connect());
-            peers.push(Some((messages_out, replies_out)));
-            inboxes.push((peer, messages_in, replies_in));
-        }
-        let mut connected = Vec::new();
-        for peer in peers {
-            connected.push(match peer {
-                None => None,
-                Some((messages, replies)) => Some(Peer {
-                    messages: messages.await,
-                    replies: replies.await,
-                    credits: std::array::from_fn(|_| Cell::new(self.in_flight_max)),
-                    credit_returned: Event::default(),
-                }),
-            });
-        }
-        let mut received = Vec::new();
-        for (peer, messages, replies) in inboxes {
-            received.push(PeerInbox {
-                peer,
-                messages: messages.await,
-                replies: replies.await,
-            });
-        }
-        (
-            Mesh {
-                id: self.id,
-                peers: connected,
-                tickets: RefCell::new(Tickets::default()),
-            },
-            received,
-        )
-    }
-}
-
 impl Mesh {
     /// This lane.
     pub fn id(&self) -> usize {
-        self.id
+        self.post.id()
     }
 
     fn peer(&self, lane: usize) -> &Peer {
         self.peers
             .get(lane)
-            .and_then(Option::as_ref)
-            .expect("invariant: messages go to other lanes that exist")
+            .expect("invariant: messages go to lanes that exist")
     }
 
     /// Sends a message as soon as there is a credit. The answer is awaited with [`Mesh::answer`].
@@ -189,12 +92,8 @@ impl Mesh {
         peer.credit_returned.wait_until(|| credits.get() > 0).await;
         credits.set(credits.get() - 1);
         let ticket = self.open_ticket(lane, rank);
-        let sent = peer.messages.try_send(LaneMessage { ticket, request });
-        // A full queue would mean more messages than credits; a closed one, that the peer's thread is gone.
-        assert!(
-            sent.is_ok(),
-            "invariant: there is room for as many messages as credits"
-        );
+        self.post
+            .put(lane, Letter::Message(LaneMessage { ticket, request }));
         ticket
     }
 
@@ -274,11 +173,7 @@ impl Mesh {
 
     /// Sends a reply: there is always room for it.
     pub fn reply(&self, lane: usize, reply: LaneReply) {
-        let sent = self.peer(lane).replies.try_send(reply);
-        assert!(
-            sent.is_ok(),
-            "invariant: there is room for as many replies as the peer has credits"
-        );
+        self.post.put(lane, Letter::Reply(reply));
     }
 }
 
@@ -302,13 +197,54 @@ impl Drop for TicketGuard<'_> {
     }
 }
 
-/// Reads the replies of one peer: runs for ever.
-pub async fn reply_loop(
-    shell: Rc<super::lane_shell::LaneShell>,
-    peer: usize,
-    replies: ConnectedReceiver<LaneReply>,
-) {
-    while let Some(reply) = replies.recv().await {
-        shell.mesh.take_reply(peer, reply);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_once};
+
+    fn ask() -> LaneRequest {
+        LaneRequest::FindCursor(7)
+    }
+
+    /// Answers every message that has come with the number of its ticket.
+    fn serve(mesh: &Mesh) -> usize {
+        mesh.post.open_all(|peer, letter| match letter {
+            Letter::Message(LaneMessage { ticket, .. }) => {
+                let answer = Answer::Count(u64::from(ticket));
+                mesh.reply(peer, LaneReply { ticket, answer });
+            }
+            Letter::Reply(reply) => mesh.take_reply(peer, reply),
+        })
+    }
+
+    fn pass(meshes: &[Mesh]) {
+        for mesh in meshes.iter().chain(meshes) {
+            mesh.post.send_all();
+            serve(mesh);
+            mesh.post.send_all();
+        }
+    }
+
+    #[test]
+    fn answers_find_their_tickets_and_return_the_credit() {
+        let meshes = build(2, 2).unwrap();
+        let first = block_on(meshes[0].send(1, ask()));
+        let second = block_on(meshes[0].send(1, ask()));
+        assert!(block_on(poll_once(meshes[0].send(1, ask()))).is_none());
+        pass(&meshes);
+        for ticket in [second, first] {
+            let answer = block_on(meshes[0].answer(ticket));
+            assert!(matches!(answer, Answer::Count(count) if count == u64::from(ticket)));
+        }
+        assert!(block_on(poll_once(meshes[0].send(1, ask()))).is_some());
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_frees_its_ticket() {
+        let meshes = build(2, 1).unwrap();
+        let ticket = block_on(meshes[0].send(1, ask()));
+        assert!(block_on(poll_once(meshes[0].answer(ticket))).is_none());
+        pass(&meshes);
+        assert_eq!(block_on(meshes[0].send(1, ask())), ticket);
     }
 }

@@ -9,6 +9,7 @@ use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
 use crate::series::{Sample, SeriesProperties};
 
+use super::commit::Change;
 use super::deliveries::Delivery;
 use super::hop::DELIVERING;
 use super::scan_cursors::Walk;
@@ -35,7 +36,7 @@ pub struct LaneReply {
 /// A request to the lane that owns something.
 pub enum LaneRequest {
     /// Run these commands in this order.
-    Execute(Hop),
+    Execute(Box<Hop>),
     /// One step of a batch of several partitions.
     Batch(BatchId, BatchStep),
     /// Report what this lane is and does.
@@ -146,7 +147,8 @@ impl Rank {
     pub const COUNT: usize = 3;
 }
 
-/// Commands for one lane with all their arguments in one buffer.
+/// Commands for one lane with all their arguments in one buffer, and room for their replies: it travels there and back,
+/// and its memory is used again.
 #[derive(Default)]
 pub struct Hop {
     /// Who calls.
@@ -162,6 +164,12 @@ pub struct Hop {
     bytes: Vec<u8>,
     spans: Vec<Span>,
     commands: Vec<HopCommand>,
+    /// Replies of the commands that have run.
+    pub(super) replies: Vec<u8>,
+    /// End of each reply.
+    pub(super) reply_ends: Vec<usize>,
+    /// Commits that the answer waits for on the lane that runs the commands.
+    pub(super) changes: Vec<Change>,
 }
 
 /// One command of a hop.
@@ -179,13 +187,30 @@ pub struct HopCommand {
 
 impl Hop {
     /// A hop without commands; `batch` is the batch that it is part of.
-    pub fn new(client: ClientId, proto: Proto, batch: Option<BatchId>) -> Hop {
-        Hop {
+    pub fn new(client: ClientId, proto: Proto, batch: Option<BatchId>) -> Box<Hop> {
+        Box::new(Hop {
             client,
             proto,
             batch,
             ..Hop::default()
-        }
+        })
+    }
+
+    /// Makes it as new, keeping its memory.
+    pub fn clear(&mut self, client: ClientId, proto: Proto) {
+        (self.client, self.proto) = (client, proto);
+        (self.batch, self.uninterrupted, self.watcher) = (None, false, None);
+        self.bytes.clear();
+        self.spans.clear();
+        self.commands.clear();
+        self.replies.clear();
+        self.reply_ends.clear();
+        self.changes.clear();
+    }
+
+    /// Memory that it keeps for arguments and replies, in bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.bytes.capacity() + self.replies.capacity() + self.spans.capacity() * size_of::<Span>()
     }
 
     /// Adds a command, copying its arguments.
@@ -203,6 +228,18 @@ impl Hop {
             let span = Span::new(start, self.bytes.len()).expect("invariant: query buffers are below 4 GiB");
             self.spans.push(span);
         }
+        self.push_command(id, place, is_group, first_span);
+    }
+
+    /// As [`Hop::push`] for arguments as they were received: what lies between them is copied too, in one go.
+    #[inline]
+    pub fn push_received(&mut self, id: CommandId, place: usize, is_group: bool, args: Args<'_>) {
+        let first_span = self.spans.len();
+        args.append_to(&mut self.bytes, &mut self.spans);
+        self.push_command(id, place, is_group, first_span);
+    }
+
+    fn push_command(&mut self, id: CommandId, place: usize, is_group: bool, first_span: usize) {
         self.commands.push(HopCommand {
             id,
             place,
@@ -223,6 +260,19 @@ impl Hop {
         let spans = self.spans.get(command.first_span..command.last_span)?;
         Some((command, Args::new(&self.bytes, spans)))
     }
+
+    /// The replies of commands `first` to before `end`, one after another.
+    #[inline]
+    pub fn replies(&self, first: usize, end: usize) -> &[u8] {
+        let end_of = |index: usize| {
+            let before = index.checked_sub(1).map(|before| self.reply_ends.get(before));
+            before.map_or(Some(0), Option::<&usize>::copied)
+        };
+        match (end_of(first), end_of(end)) {
+            (Some(start), Some(end)) => self.replies.get(start..end).unwrap_or(&[]),
+            _ => &[],
+        }
+    }
 }
 
 /// One step of a batch, as the coordinator asks for it.
@@ -239,7 +289,7 @@ pub enum BatchStep {
         watcher: Option<ClientId>,
     },
     /// Run the check of an atomic split command on these groups.
-    Check(Hop),
+    Check(Box<Hop>),
     /// Rename a key within one partition, replacing the target.
     Rename {
         /// Place of the partition.
@@ -403,24 +453,13 @@ pub enum Answer {
     Unknown(String),
 }
 
-/// Replies in one buffer.
+/// A hop that has run.
 #[derive(Default)]
-pub struct Parts {
-    /// All bytes.
-    pub bytes: Vec<u8>,
-    /// End of each reply.
-    pub ends: Vec<usize>,
-}
+pub struct Parts(pub Box<Hop>);
 
 impl Parts {
     /// The reply of command `index`.
     pub fn get(&self, index: usize) -> &[u8] {
-        let start = index
-            .checked_sub(1)
-            .and_then(|before| self.ends.get(before))
-            .copied()
-            .unwrap_or(0);
-        let end = self.ends.get(index).copied().unwrap_or(start);
-        self.bytes.get(start..end).unwrap_or(&[])
+        self.0.replies(index, index + 1)
     }
 }

@@ -22,6 +22,7 @@ mod mesh;
 mod message;
 mod notices;
 mod orders;
+mod parcels;
 mod plans;
 mod rates;
 mod reports;

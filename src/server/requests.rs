@@ -123,9 +123,8 @@ async fn rule_ends(shell: &Rc<LaneShell>, keys: &[(usize, Box<[u8]>)]) -> Answer
 
 /// Runs the rest of a hop and waits for its commit.
 pub async fn finish_hop(shell: &Rc<LaneShell>, run: HopRun) -> Answer {
-    let mut run = run.finish(shell).await;
-    let changes = run.take_changes();
-    if shell.commits.wait(&changes).await {
+    let run = run.finish(shell).await;
+    if shell.commits.wait(run.changes()).await {
         run.into_answer()
     } else {
         unknown_outcome()

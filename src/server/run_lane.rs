@@ -15,11 +15,11 @@ use crate::store::SharedResources;
 use super::commit::{self, CommitQueue};
 use super::event::Event;
 use super::lane_shell::{LaneShell, PartitionOpening};
-use super::mesh::{MeshEnds, reply_loop};
+use super::mesh::Mesh;
 use super::notices::{self, Notices};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
-use super::{checkpoints, deliveries, dumps, inbox, lifecycle, listener, rewrites, timers};
+use super::{checkpoints, deliveries, dumps, lifecycle, listener, rewrites, timers};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -31,8 +31,8 @@ pub struct LaneStart {
     pub shared: Arc<Shared>,
     /// Block cache and write buffers of all databases.
     pub resources: SharedResources,
-    /// Its ends of the mesh.
-    pub ends: MeshEnds,
+    /// The other lanes.
+    pub mesh: Mesh,
     /// How its partitions are opened again.
     pub openings: Vec<PartitionOpening>,
     /// Wakes this lane from another thread.
@@ -48,7 +48,7 @@ pub async fn run_lane(start: LaneStart) {
         core,
         shared,
         resources,
-        ends,
+        mesh,
         openings,
         wakers,
         ready,
@@ -62,7 +62,7 @@ pub async fn run_lane(start: LaneStart) {
             return;
         }
     };
-    let sockets = match Sockets::new() {
+    let sockets = match Sockets::new(mesh.post.bell()) {
         Ok(sockets) => sockets,
         Err(error) => {
             let _ = ready.send(Err(format!("cannot watch sockets: {error}")));
@@ -82,7 +82,6 @@ pub async fn run_lane(start: LaneStart) {
         })
         .collect();
     glommio::spawn_local(wakers.clone().stay_awake(id)).detach();
-    let (mesh, inboxes) = ends.connect().await;
     let read_buffer = vec![0; shared.config.wire.read_buffer_bytes];
     let shell = Rc::new(LaneShell {
         lane: RefCell::new(lane),
@@ -108,13 +107,10 @@ pub async fn run_lane(start: LaneStart) {
         rates: RefCell::default(),
         deferred: RefCell::default(),
         notices: Notices::default(),
+        hops: RefCell::default(),
         buffers: RefCell::default(),
         read_buffer: RefCell::new(read_buffer),
     });
-    for inbox in inboxes {
-        glommio::spawn_local(inbox::message_loop(shell.clone(), inbox.peer, inbox.messages)).detach();
-        glommio::spawn_local(reply_loop(shell.clone(), inbox.peer, inbox.replies)).detach();
-    }
     glommio::spawn_local(watch_loop(shell.clone())).detach();
     glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
     glommio::spawn_local(commit::sync_loop(shell.clone())).detach();

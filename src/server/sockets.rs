@@ -2,7 +2,7 @@
 //!
 //! A poll of its own per read cost an allocation, a submission, a completion and an interrupt of the lane each time.
 //! Here a socket is registered once, edge-triggered; every pass asks for all that became ready with one system call
-//! and wakes their connections. The executor sleeps on the set itself.
+//! and wakes their connections. The lane sleeps on the set itself; other lanes ring a bell that is in it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -18,15 +18,16 @@ use std::time::Duration;
 use futures_lite::io::AsyncRead;
 
 use super::client::ClientHandle;
+use super::inbox;
 use super::lane_shell::LaneShell;
 use super::waking::Awake;
 
 /// Sockets that one look reports; the others come with the next one.
 const EVENTS_MAX: usize = 256;
-/// Looks in a row without a visit to the executor's own loop, where timers, the other lanes' messages and the
-/// blocking pool are noticed. A lane that is alone has less to notice there.
-const PASSES_ALONE_MAX: usize = 32;
-const PASSES_WITH_PEERS_MAX: usize = 1;
+/// Looks in a row without a visit to the executor's own loop, where timers and the blocking pool are noticed.
+const PASSES_MAX: usize = 32;
+/// What the set reports when another lane has rung.
+const DOORBELL: u64 = u64::MAX;
 /// Pause when the process has no file descriptor left to wait with.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -115,11 +116,11 @@ struct Slots {
 }
 
 impl Sockets {
-    /// An empty set.
+    /// A set without clients; `bell` becomes ready when another lane rings.
     ///
     /// # Errors
     /// What the system says.
-    pub fn new() -> io::Result<Sockets> {
+    pub fn new(bell: RawFd) -> io::Result<Sockets> {
         // SAFETY: the call takes no pointers; the descriptor it returns is new and nobody else's.
         let set = unsafe {
             let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
@@ -128,10 +129,25 @@ impl Sockets {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        Ok(Sockets {
+        let sockets = Sockets {
             set,
             clients: RefCell::default(),
-        })
+        };
+        // Edge-triggered: every ring is reported once, and nobody has to read the counter.
+        sockets.watch(bell, libc::EPOLLIN | libc::EPOLLET, DOORBELL)?;
+        Ok(sockets)
+    }
+
+    fn watch(&self, fd: RawFd, interest: i32, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: interest as u32,
+            u64: token,
+        };
+        // SAFETY: the set is open, and the event lives until the call returns; a bad `fd` is an error, nothing worse.
+        match unsafe { libc::epoll_ctl(self.set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// From now on `client` is told of the readiness of its socket `fd`, until it is removed or `fd` closed. Returns
@@ -142,14 +158,9 @@ impl Sockets {
     pub fn add(&self, fd: RawFd, client: Rc<ClientHandle>) -> io::Result<usize> {
         let mut clients = self.clients.borrow_mut();
         let place = clients.free.pop().unwrap_or(clients.taken.len());
-        let mut event = libc::epoll_event {
-            events: INTEREST as u32,
-            u64: place as u64,
-        };
-        // SAFETY: the set is open, and the event lives until the call returns; a bad `fd` is an error, nothing worse.
-        if unsafe { libc::epoll_ctl(self.set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) } != 0 {
+        if let Err(error) = self.watch(fd, INTEREST, place as u64) {
             clients.free.push(place);
-            return Err(io::Error::last_os_error());
+            return Err(error);
         }
         if place >= clients.taken.len() {
             clients.taken.resize_with(place + 1, || None);
@@ -201,37 +212,43 @@ impl Sockets {
     }
 }
 
-/// Wakes connections whose sockets are ready, until the server stops.
+/// Wakes connections whose sockets are ready and serves other lanes, until the server stops.
 pub async fn watch_loop(shell: Rc<LaneShell>) {
-    let alone = shell.shared.directory.lanes() == 1;
-    let passes_max = if alone {
-        PASSES_ALONE_MAX
-    } else {
-        PASSES_WITH_PEERS_MAX
-    };
+    let post = &shell.mesh.post;
     let mut events = [MaybeUninit::uninit(); EVENTS_MAX];
     let mut armed = None;
     let (mut passes, mut idle_passes) = (0, 0);
     loop {
-        // Nobody else has anything to do on this lane: sleep here, where waking up costs least.
-        let may_sleep =
-            alone && idle_passes == 0 && passes > 0 && !Awake::anyone() && shell.commits.is_idle();
+        // All tasks that were ready have run: what they have for other lanes goes now.
+        post.send_all();
+        let heard = inbox::open_all(&shell);
+        post.send_all();
+        // Nothing else is to be done on this lane: sleep here, where waking up costs least.
+        let may_sleep = heard == 0
+            && passes > 0
+            && !Awake::anyone()
+            && shell.commits.is_idle()
+            && !post.has_unsent()
+            && post.prepare_to_sleep();
         let found = shell
             .sockets
             .look(&mut events, if may_sleep { SLEEP_MS } else { 0 });
+        if may_sleep {
+            post.wake_up();
+        }
         passes += 1;
-        let goes_on = match found {
+        let goes_on = match heard + found {
             0 if may_sleep => false,
             0 => {
                 idle_passes += 1;
-                idle_passes <= IDLE_PASSES_MAX
+                idle_passes <= IDLE_PASSES_MAX || post.has_unsent()
             }
             _ => {
                 idle_passes = 0;
                 true
             }
         };
-        if goes_on && passes <= passes_max {
+        if goes_on && passes <= PASSES_MAX {
             glommio::executor().yield_now().await;
             continue;
         }
@@ -246,7 +263,20 @@ pub async fn watch_loop(shell: Rc<LaneShell>) {
                 }
             }
         }
-        poll_fn(|context| poll_fired(&mut armed, context)).await;
+        if !post.prepare_to_sleep() {
+            glommio::executor().yield_now().await;
+            continue;
+        }
+        poll_fn(|context| {
+            if post.has_unsent() {
+                return Poll::Ready(());
+            }
+            post.set_attendant(Some(context.waker().clone()));
+            poll_fired(&mut armed, context)
+        })
+        .await;
+        post.set_attendant(None);
+        post.wake_up();
     }
 }
 
@@ -262,6 +292,7 @@ fn poll_fired(armed: &mut Option<glommio::net::TcpStream>, context: &mut Context
     *armed = None;
     Poll::Ready(())
 }
+
 /// True if the other side has closed its half of the connection and nothing is left to be read.
 pub fn is_closed(fd: i32) -> bool {
     let mut byte = 0_u8;

@@ -332,8 +332,11 @@ fn run(
             reason: error.to_string(),
         })?;
     let mut threads = Vec::new();
-    let ends = mesh::build(lanes, config.lane.hops_in_flight_max);
-    for (((id, ends), openings), partitions) in ends.into_iter().enumerate().zip(openings).zip(opened) {
+    let meshes = mesh::build(lanes, config.lane.hops_in_flight_max).map_err(|error| StartError::Lane {
+        lane: 0,
+        reason: error.to_string(),
+    })?;
+    for (((id, mesh), openings), partitions) in meshes.into_iter().enumerate().zip(openings).zip(opened) {
         let core = cores.lanes.get(id).copied().unwrap_or(0);
         let lane = Lane {
             id,
@@ -352,7 +355,7 @@ fn run(
             core,
             shared,
             resources,
-            ends,
+            mesh,
             openings,
             wakers: wakers.clone(),
             ready,

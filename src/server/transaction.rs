@@ -396,8 +396,8 @@ fn group_hops(
     batch: BatchId,
     command: &QueuedCommand,
     step: usize,
-) -> Result<BTreeMap<usize, Hop>, Refusal> {
-    let mut hops: BTreeMap<usize, Hop> = BTreeMap::new();
+) -> Result<BTreeMap<usize, Box<Hop>>, Refusal> {
+    let mut hops: BTreeMap<usize, Box<Hop>> = BTreeMap::new();
     for group in command.args.get(1..).unwrap_or(&[]).chunks(step) {
         let key = group.first().map_or(&[][..], |key| key);
         let place = shell.shared.directory.place(key).ok_or_else(no_business)?;

@@ -4,18 +4,20 @@ use crate::command::{Command, CommandId, Flags, Merge};
 use crate::resp::{Proto, Reply};
 
 use super::commit::Change;
-use super::message::{Hop, Parts};
+use super::message::{Hop, Ticket};
 
 /// A piece of the answer, in the order of the requests.
 pub enum Piece {
     /// Written here, from and to these bytes of the turn's buffer.
     Local(usize, usize),
-    /// The reply of command `index` of the hop to `lane`.
+    /// The replies of commands `first` to before `end` of the hop to `lane`.
     Remote {
         /// The lane.
         lane: usize,
-        /// Index in its hop.
-        index: usize,
+        /// First index in its hop.
+        first: usize,
+        /// Behind the last one.
+        end: usize,
     },
     /// The next `count` pieces become one reply.
     Join {
@@ -30,10 +32,10 @@ pub enum Piece {
 pub struct Turn {
     /// Replies of commands run here.
     pub reply: Reply,
-    /// Hops by lane.
+    /// Hops by lane, with their replies once they are back. Empty until the first one is begun.
     pub hops: Vec<Option<Box<Hop>>>,
-    /// Any of `hops` is there.
-    pub has_hops: bool,
+    /// Lanes that hops go to, and the tickets that they were sent with.
+    pub targets: Vec<(usize, Option<Ticket>)>,
     /// Commits that the replies wait for.
     pub changes: Vec<Change>,
     /// One of them owes rollups to keys elsewhere.
@@ -51,15 +53,17 @@ pub struct Turn {
     pieces: Vec<Piece>,
     /// Bytes of the buffer up to here are in `pieces`.
     placed: usize,
+    /// Pieces from here on may grow: none of them is part of a join.
+    growing_from: usize,
 }
 
 impl Turn {
-    /// An empty turn for a server of so many lanes.
-    pub fn new(lanes: usize) -> Turn {
+    /// An empty turn.
+    pub fn new() -> Turn {
         Turn {
             reply: Reply::new(Proto::Resp2),
-            hops: (0..lanes).map(|_| None).collect(),
-            has_hops: false,
+            hops: Vec::new(),
+            targets: Vec::new(),
             changes: Vec::new(),
             owes: false,
             writes_elsewhere: false,
@@ -69,6 +73,7 @@ impl Turn {
             ran_at_ns: 0,
             pieces: Vec::new(),
             placed: 0,
+            growing_from: 0,
         }
     }
 
@@ -121,43 +126,68 @@ impl Turn {
         }
     }
 
-    /// The reply of the last command of the hop to `lane` comes next.
-    pub fn place_remote(&mut self, lane: usize) {
+    /// The reply of the last command of the hop to `lane` comes next. It can be taken back alone only if `is_apart`.
+    #[inline]
+    pub fn place_remote(&mut self, lane: usize, is_apart: bool) {
         self.place_local();
-        let index = self
-            .hops
-            .get(lane)
-            .and_then(Option::as_ref)
-            .map_or(0, |hop| hop.len().saturating_sub(1));
-        self.pieces.push(Piece::Remote { lane, index });
+        let hop = self.hops.get(lane).and_then(Option::as_ref);
+        let end = hop.map_or(0, |hop| hop.len());
+        let before = end.saturating_sub(1);
+        if !is_apart
+            && self.pieces.len() > self.growing_from
+            && let Some(Piece::Remote {
+                lane: last_lane,
+                end: last_end,
+                ..
+            }) = self.pieces.last_mut()
+            && (*last_lane, *last_end) == (lane, before)
+        {
+            *last_end = end;
+            return;
+        }
+        self.pieces.push(Piece::Remote {
+            lane,
+            first: before,
+            end,
+        });
+        if is_apart {
+            self.growing_from = self.pieces.len();
+        }
     }
 
-    /// The next `count` pieces become one reply.
+    /// The next `count` pieces become one reply; those of other lanes have to be placed apart.
     pub fn place_join(&mut self, merge: Merge, count: usize) {
         self.place_local();
         self.pieces.push(Piece::Join { merge, count });
     }
 
-    /// The hop to `lane`, begun if there is none.
-    pub fn hop(&mut self, lane: usize, client: u64, proto: Proto) -> &mut Hop {
-        self.has_hops = true;
+    /// The hop to `lane`, one of `lanes`; `begin` makes it if there is none.
+    #[inline]
+    pub fn hop(&mut self, lane: usize, lanes: usize, begin: impl FnOnce() -> Box<Hop>) -> &mut Hop {
+        if self.hops.is_empty() {
+            self.hops.resize_with(lanes, || None);
+        }
         let slot = self
             .hops
             .get_mut(lane)
             .expect("invariant: keys live on lanes that exist");
-        slot.get_or_insert_with(|| Box::new(Hop::new(client, proto, None)))
+        if slot.is_none() {
+            self.targets.push((lane, None));
+        }
+        slot.get_or_insert_with(begin)
     }
 
-    /// Puts the whole answer together; `parts` are the hops' answers by lane. Without hops the buffer is the answer.
-    pub fn assemble(&mut self, parts: &[Option<Parts>], out: &mut Vec<u8>) {
+    /// Puts the whole answer together; the hops are back. Without hops the buffer is the answer.
+    pub fn assemble(&mut self, out: &mut Vec<u8>) {
         self.place_local();
         let local = self.reply.as_bytes();
+        let hops = &self.hops;
         let piece_bytes = |piece: &Piece| match piece {
             Piece::Local(start, end) => local.get(*start..*end).unwrap_or(&[]),
-            Piece::Remote { lane, index } => parts
+            Piece::Remote { lane, first, end } => hops
                 .get(*lane)
                 .and_then(Option::as_ref)
-                .map_or(&[][..], |parts| parts.get(*index)),
+                .map_or(&[][..], |hop| hop.replies(*first, *end)),
             Piece::Join { .. } => &[],
         };
         let mut pieces = self.pieces.iter();
@@ -171,7 +201,7 @@ impl Turn {
             }
         }
         self.pieces.clear();
-        self.placed = 0;
+        (self.placed, self.growing_from) = (0, 0);
     }
 
     /// Where the answer stands, to be given to [`Turn::take_back`].
@@ -182,6 +212,7 @@ impl Turn {
     /// Takes back what has been answered since `mark`; hops are sent all the same.
     pub fn take_back(&mut self, (reply_len, pieces): (usize, usize)) {
         self.pieces.truncate(pieces);
+        self.growing_from = self.growing_from.min(pieces);
         self.placed = self.placed.min(reply_len);
         self.reply.truncate(reply_len);
     }
@@ -195,7 +226,7 @@ impl Turn {
     pub fn clear(&mut self) {
         self.reply.clear();
         self.pieces.clear();
-        self.placed = 0;
+        (self.placed, self.growing_from) = (0, 0);
         self.changes.clear();
         (self.owes, self.writes_elsewhere, self.reads_elsewhere) = (false, false, false);
         self.counts.clear();
@@ -239,26 +270,46 @@ mod tests {
 
     #[test]
     fn replies_come_in_request_order() {
-        let mut turn = Turn::new(2);
+        let mut turn = Turn::new();
+        let begin = || Hop::new(0, Proto::Resp2, None);
+        let push = |turn: &mut Turn, is_apart: bool| {
+            turn.hop(1, 2, begin).push(0, 0, is_apart, std::iter::empty());
+            turn.place_remote(1, is_apart);
+        };
         turn.reply.ok();
-        turn.hop(1, 0, Proto::Resp2).push(0, 0, false, std::iter::empty());
-        turn.place_remote(1);
+        push(&mut turn, false);
+        push(&mut turn, false);
         turn.reply.integer(7);
-        turn.place_join(Merge::Sum, 2);
+        turn.place_join(Merge::Sum, 3);
         turn.reply.integer(2);
         turn.place_local();
-        turn.hop(1, 0, Proto::Resp2).push(0, 0, true, std::iter::empty());
-        turn.place_remote(1);
+        push(&mut turn, true);
+        push(&mut turn, true);
+        push(&mut turn, false);
+        let mark = turn.mark();
+        push(&mut turn, true);
+        turn.take_back(mark);
+        push(&mut turn, false);
         turn.reply.ok();
-        let parts = Parts {
-            bytes: b"$1\r\nx\r\n:3\r\n".to_vec(),
-            ends: vec![7, 11],
-        };
+        assert_eq!(turn.targets, [(1, None)]);
+        let hop = turn.hop(1, 2, begin);
+        for reply in [
+            "$1\r\nx\r\n",
+            "+y\r\n",
+            ":3\r\n",
+            ":4\r\n",
+            "+z\r\n",
+            "+no\r\n",
+            "+w\r\n",
+        ] {
+            hop.replies.extend_from_slice(reply.as_bytes());
+            hop.reply_ends.push(hop.replies.len());
+        }
         let mut out = Vec::new();
-        turn.assemble(&[None, Some(parts)], &mut out);
+        turn.assemble(&mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "+OK\r\n$1\r\nx\r\n:7\r\n:5\r\n+OK\r\n"
+            "+OK\r\n$1\r\nx\r\n+y\r\n:7\r\n:9\r\n+z\r\n+w\r\n+OK\r\n"
         );
     }
 

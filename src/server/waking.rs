@@ -27,6 +27,13 @@ impl Awake {
         Awake(())
     }
 
+    /// While the result lives, this work waits for something that wakes the lane out of any sleep, and does not count.
+    #[inline]
+    pub fn pause(&self) -> Paused<'_> {
+        AWAKE.set(AWAKE.get() - 1);
+        Paused(self)
+    }
+
     /// True if any work is under way.
     #[inline]
     pub fn anyone() -> bool {
@@ -37,6 +44,20 @@ impl Awake {
 impl Drop for Awake {
     fn drop(&mut self) {
         AWAKE.set(AWAKE.get() - 1);
+    }
+}
+
+/// See [`Awake::pause`].
+#[derive(Debug)]
+pub struct Paused<'a>(
+    /// What goes on afterwards.
+    #[expect(dead_code, reason = "keeps the work alive")]
+    &'a Awake,
+);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        AWAKE.set(AWAKE.get() + 1);
     }
 }
 

@@ -149,7 +149,7 @@ impl Partition {
     /// Memory of series, of the keys that have them and of their labels. Of labels that `kv` still lists, those of one
     /// key stand for all: they are few, or all alike.
     pub fn series_memory_bytes(&self) -> usize {
-        let stale = |(key, labels): (&Box<[u8]>, &Vec<Label>)| {
+        let stale = |key: &[u8], labels: &Vec<Label>| {
             let texts = labels
                 .iter()
                 .map(|(name, value)| allocated(name.len()) + allocated(value.len()));
@@ -165,7 +165,7 @@ impl Partition {
                 .stale_labels
                 .iter()
                 .next()
-                .map_or(0, |first| self.stale_labels.len() * stale(first))
+                .map_or(0, |(key, labels)| self.stale_labels.len() * stale(key, labels))
     }
 
     /// Memory of keys that hold no series, and of deadlines, of which the first stands for all.

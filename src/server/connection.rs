@@ -13,8 +13,9 @@ use crate::command::{CommandId, PortKind, Reports, Run, SessionContext};
 use crate::resp::Reply;
 
 use super::client::ClientHandle;
-use super::dispatch::{Input, Step, run_ready};
+use super::dispatch::{Step, run_ready};
 use super::hop::{UNKNOWN_OUTCOME, offload, resolve};
+use super::input::Input;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, LaneRequest, Parts};
 use super::plans;

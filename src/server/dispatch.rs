@@ -13,9 +13,10 @@ use crate::command::{
 };
 use crate::lane::{Job, Lane, Stop, Wait};
 use crate::refusal::Refusal;
-use crate::resp::{Args, Proto, Request, RequestLimits, RequestParser, Span};
+use crate::resp::{Args, Proto, Request, RequestLimits, Span};
 
 use super::client::ClientHandle;
+use super::input::Input;
 use super::lane_shell::LaneShell;
 use super::transaction::no_business;
 use super::turn::Turn;
@@ -39,68 +40,6 @@ pub enum Step {
     AtomicSplit(QueuedCommand),
     /// CLIENT PAUSE holds the command back.
     Paused,
-}
-
-/// Bytes received and not yet run.
-#[derive(Default)]
-pub struct Input {
-    /// Received bytes.
-    pub bytes: Vec<u8>,
-    position: usize,
-    parser: RequestParser,
-    spans: Vec<Span>,
-    /// Length of the request that stopped the section, to be consumed when it is done.
-    pending: usize,
-    /// Where the last request began, and whether it was an inline one.
-    last_start: usize,
-    inline: bool,
-}
-
-impl Input {
-    /// The request that stopped the section is done.
-    pub fn consume_pending(&mut self) {
-        self.position += std::mem::take(&mut self.pending);
-    }
-
-    /// Drops what has run.
-    pub fn compact(&mut self) {
-        if self.position == self.bytes.len() {
-            self.bytes.clear();
-        } else if self.position > 0 {
-            self.bytes.drain(..self.position);
-        }
-        self.position = 0;
-    }
-
-    /// Bytes not yet run.
-    pub fn waiting_bytes(&self) -> usize {
-        self.bytes.len() - self.position
-    }
-
-    /// Bytes that at least have to come before the next request is complete.
-    pub fn missing_bytes(&self) -> usize {
-        self.parser.missing_bytes()
-    }
-
-    /// Arguments of the last request that was run, as long as no other has been parsed.
-    fn last_args(&self) -> Args<'_> {
-        let bytes = if self.inline {
-            self.parser.inline_bytes()
-        } else {
-            self.bytes.get(self.last_start..).unwrap_or(&[])
-        };
-        Args::new(bytes, &self.spans)
-    }
-
-    /// Arguments of the request that stopped the section.
-    pub fn pending_args(&self) -> Args<'_> {
-        let bytes = if self.inline {
-            self.parser.inline_bytes()
-        } else {
-            self.bytes.get(self.position..).unwrap_or(&[])
-        };
-        Args::new(bytes, &self.spans)
-    }
 }
 
 /// A reply buffer beyond this ends the turn.

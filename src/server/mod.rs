@@ -15,6 +15,7 @@ mod follow;
 mod gather;
 mod hop;
 mod inbox;
+mod input;
 mod lane_shell;
 mod lifecycle;
 mod listener;

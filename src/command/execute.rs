@@ -84,15 +84,13 @@ pub fn execute_split(
             }
         }
     }
-    if let Some(together) = together
-        && together(
-            partition,
-            &Call {
-                args: groups,
-                ..*call
-            },
-            reply,
-        )?
+    let all = Call {
+        args: groups,
+        ..*call
+    };
+    // Whoever listens hears of every group by itself.
+    if let Some(together) = together.filter(|_| !partition.is_listened_to())
+        && together(partition, &all, reply)?
     {
         return Ok(());
     }

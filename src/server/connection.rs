@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::command::plan::Plan;
 use crate::command::session::ReplyMode;
-use crate::command::{CommandId, PortKind, Reports, Run, SessionContext};
+use crate::command::{CommandId, Reports, Run, SessionContext};
 use crate::resp::Reply;
 
 use super::client::ClientHandle;
@@ -490,19 +490,5 @@ impl Connection {
             self.shell.give_buffer(output);
         }
         Ok(())
-    }
-}
-
-/// Tells a client why it cannot be served, without waiting for it.
-pub async fn refuse(mut stream: glommio::net::TcpStream, text: &str) {
-    let line = format!("-{text}\r\n");
-    let _ = futures_lite::AsyncWriteExt::write_all(&mut stream, line.as_bytes()).await;
-}
-
-/// The business whose own port a client came in by.
-pub fn port_business(port: PortKind) -> Option<usize> {
-    match port {
-        PortKind::Business(business) => Some(business),
-        _ => None,
     }
 }

@@ -11,7 +11,7 @@ use glommio::net::{TcpListener, TcpStream};
 use crate::command::{PortKind, Session};
 
 use super::client::ClientHandle;
-use super::connection::{port_business, refuse, serve_connection};
+use super::connection::serve_connection;
 use super::lane_shell::LaneShell;
 
 /// Pause after a failed accept (no file descriptors left, say), so that the loop does not spin.
@@ -141,5 +141,19 @@ fn set_option(fd: i32, level: libc::c_int, name: libc::c_int, value: libc::c_int
     let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) };
     if result != 0 {
         log::debug!("setsockopt({level}, {name}): {}", std::io::Error::last_os_error());
+    }
+}
+
+/// Tells a client why it cannot be served, without waiting for it.
+async fn refuse(mut stream: TcpStream, text: &str) {
+    let line = format!("-{text}\r\n");
+    let _ = futures_lite::AsyncWriteExt::write_all(&mut stream, line.as_bytes()).await;
+}
+
+/// The business whose own port a client came in by.
+fn port_business(port: PortKind) -> Option<usize> {
+    match port {
+        PortKind::Business(business) => Some(business),
+        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Threads, sockets, timers: the only module that names glommio.
 
+mod banner;
 mod batch_steps;
 mod blocking;
 mod checkpoints;

@@ -1,7 +1,6 @@
 //! From the command line to lanes that serve: checks, directories, recovery, executors, banner.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +25,7 @@ use crate::store::{
     layout, open_business_dir,
 };
 
+use super::banner::print_banner;
 use super::lane_shell::PartitionOpening;
 use super::run_lane::{LaneStart, run_lane, scratch};
 use super::waking::LaneWakers;
@@ -396,58 +396,6 @@ fn run(
     Ok(())
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the banner is for the person who started the server"
-)]
-fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
-    let address = config
-        .server
-        .bind
-        .first()
-        .copied()
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    println!("ticklane {}", env!("CARGO_PKG_VERSION"));
-    println!("  lanes       {} on cores {:?}", cores.lanes.len(), cores.lanes);
-    for (business, entry) in config.businesses.iter().zip(shared.directory.businesses()) {
-        let prefixes = if business.is_catch_all() {
-            "all other keys".into()
-        } else {
-            business.prefixes.join(" ")
-        };
-        let port = if business.port == 0 {
-            "-".to_string()
-        } else {
-            business.port.to_string()
-        };
-        println!(
-            "  business    {:<18} port {:<6} {:<16} {} partitions, fsync {}",
-            business.name,
-            port,
-            prefixes,
-            entry.partitions,
-            fsync_name(business.fsync)
-        );
-    }
-    let data_dir =
-        std::fs::canonicalize(&config.server.data_dir).unwrap_or_else(|_| config.server.data_dir.clone());
-    println!("  data        {}", Path::new(&data_dir).display());
-    if shared.lane_port_base != 0 {
-        let last = shared.lane_port_base + cores.lanes.len() as u16 - 1;
-        println!(
-            "  lane ports  {address}:{}..{last} (cluster view, one node per lane)",
-            shared.lane_port_base
-        );
-    }
-    println!(
-        "  try         redis-cli -h {address} -p {} TSDB_SET stock_SH600519 '*' 100.5",
-        shared.port
-    );
-    println!("ticklane ready on {address}:{}", shared.port);
-    // A reader at the other end of a pipe waits for this line.
-    let _ = std::io::Write::flush(&mut std::io::stdout());
-}
-
 /// Threads that may block run beside the lanes if there are cores to spare; without a set of their own they would
 /// inherit the lane's core.
 fn blocking_placement(threads: usize, cores: &CoreChoice) -> PoolPlacement {
@@ -490,13 +438,5 @@ fn leave_lanes_cores(cores: &CoreChoice) {
             "RocksDB's threads are not kept off the lanes' cores: {}",
             std::io::Error::last_os_error()
         );
-    }
-}
-
-fn fsync_name(fsync: config::Fsync) -> &'static str {
-    match fsync {
-        config::Fsync::Always => "always",
-        config::Fsync::EverySecond => "everysec",
-        config::Fsync::No => "no",
     }
 }

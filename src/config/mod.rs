@@ -14,7 +14,7 @@ mod set;
 pub mod units;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,6 +65,16 @@ pub struct ServerConfig {
     /// Upper case, no name twice.
     pub disabled_commands: Vec<String>,
     pub shutdown_grace: Duration,
+}
+
+impl ServerConfig {
+    /// The first address to listen on, for messages and for looking for a free port.
+    pub fn first_address(&self) -> IpAddr {
+        self.bind
+            .first()
+            .copied()
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
 }
 
 /// `[wire]`: what one connection may ask for.

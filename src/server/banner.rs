@@ -1,6 +1,5 @@
 //! What the server prints when it is ready.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use crate::command::Shared;
@@ -13,12 +12,7 @@ use crate::preflight::CoreChoice;
     reason = "the banner is for the person who started the server"
 )]
 pub fn print_banner(config: &Config, cores: &CoreChoice, shared: &Shared) {
-    let address = config
-        .server
-        .bind
-        .first()
-        .copied()
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address = config.server.first_address();
     println!("ticklane {}", env!("CARGO_PKG_VERSION"));
     println!("  lanes       {} on cores {:?}", cores.lanes.len(), cores.lanes);
     for (business, entry) in config.businesses.iter().zip(shared.directory.businesses()) {

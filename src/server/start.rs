@@ -99,12 +99,7 @@ fn init_log(level: log::LevelFilter) {
 }
 
 fn check_ports_and_directory(config: &Config, lanes: usize) -> Result<(u16, DataDirLock), StartError> {
-    let address = config
-        .server
-        .bind
-        .first()
-        .copied()
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address = config.server.first_address();
     let port = if config.server.port == 0 {
         free_port(address)?
     } else {

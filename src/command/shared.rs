@@ -60,16 +60,38 @@ impl Settings {
     }
 }
 
-/// Counts that the accepting lanes have in common. The one exception to "lanes share nothing that changes": a limit on
-/// connections of the whole process has to count them, and it is touched once per connection.
+/// Counts that the lanes have in common. The one exception to "lanes share nothing that changes": a limit on
+/// connections of the whole process has to count them, and it is touched once per connection, or when a client waits.
 #[derive(Debug, Default)]
 pub struct ConnectionCounts {
     total: AtomicUsize,
     per_business: Vec<AtomicUsize>,
     next_client: std::sync::atomic::AtomicU64,
+    /// Clients that wait in a command such as TS.READ BLOCK.
+    blocked: AtomicUsize,
+}
+
+/// A client that waits, counted until this is dropped.
+pub struct BlockedClient<'a>(&'a AtomicUsize);
+
+impl Drop for BlockedClient<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ConnectionCounts {
+    /// Counts a client as one that waits.
+    pub fn block(&self) -> BlockedClient<'_> {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        BlockedClient(&self.blocked)
+    }
+
+    /// Clients that wait.
+    pub fn blocked(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
     /// Counters for so many businesses.
     pub fn new(businesses: usize) -> ConnectionCounts {
         ConnectionCounts {

@@ -86,6 +86,7 @@ impl Follower<'_> {
             (Some(_), 0) => i64::MAX,
             _ => now_ms().saturating_add(wait_ms as i64),
         };
+        let mut blocked = None;
         loop {
             let count = self.plan.count_max.to_string();
             let args = [from.to_string().into_bytes(), count.into_bytes()];
@@ -112,6 +113,7 @@ impl Follower<'_> {
                 from,
                 wait_ms: (left_ms as u64).min(WAIT_MS_MAX),
             };
+            blocked.get_or_insert_with(|| self.shell.shared.connections.block());
             ask(self.shell, self.place.home.lane, request).await;
         }
     }

@@ -23,6 +23,12 @@ REFUSALS = {
 }
 
 
+def wait_until_blocked(wire):
+    """Returns when a client has begun to wait."""
+    while "blocked_clients:1\r" not in wire("INFO clients"):
+        time.sleep(0.005)
+
+
 def test_refusals(wire):
     wire("TS.ADD k 1 1")
     wire("SET s 1")
@@ -53,16 +59,16 @@ def test_waiting(wire, server):
         assert time.monotonic() - started > 0.04
         assert other("TS.READ k 0 BLOCK 50 2") == "*1 *2 :10 +1", "what there is when time is over"
         other.send("TS.READ k $ BLOCK 0 2 MAX_COUNT 3")
-        time.sleep(0.05)
+        wait_until_blocked(wire)
         wire("TS.ADD k 20 2")
         wire("TS.MADD k 30 3")
         assert other.read() == "*2 *2 :20 +2 *2 :30 +3"
         other.send("TS.READ k $ BLOCK 0 1")
-        time.sleep(0.05)
+        wait_until_blocked(wire)
         wire("DEL k")
         assert other.read() == "*0"
         other.send("TS.READ missing $ BLOCK 0 1")
-        time.sleep(0.05)
+        wait_until_blocked(wire)
         wire("TS.ADD missing 1 1")
         assert other.read() == "*1 *2 :1 +1"
 
@@ -72,7 +78,7 @@ def test_waiting_for_a_rollup(wire, server):
         wire(line)
     with Wire(server.port) as other:
         other.send("TS.READ iot_dst 0 BLOCK 0 1")
-        time.sleep(0.05)
+        wait_until_blocked(wire)
         wire("TS.MADD src 1 5 src 11 1")
         assert other.read() == "*1 *2 :0 +5"
 

@@ -19,7 +19,7 @@ pub fn clients(facts: &Facts<'_>, lines: &mut Lines) {
     lines.add("maxclients", facts.shared.settings().max_connections);
     lines.add("client_recent_max_input_buffer", 0);
     lines.add("client_recent_max_output_buffer", 0);
-    lines.add("blocked_clients", 0);
+    lines.add("blocked_clients", facts.shared.connections.blocked());
     lines.add("tracking_clients", 0);
     let listeners: u64 = facts.reports.lanes.iter().map(|lane| lane.listeners.count).sum();
     lines.add("pubsub_clients", listeners);

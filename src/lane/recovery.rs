@@ -1,7 +1,7 @@
 //! Opening a partition: reading the low-water mark, settling batches with the other partitions, replaying the journal.
 //!
 //! Two passes over the journal. The first only collects evidence about batches of several partitions; when every
-//! partition has been heard, [`void_batches`] decides which of them never happened; the second replays all others.
+//! partition has been heard, [`super::void_batches`] decides which of them never happened; the second replays all others.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -14,6 +14,7 @@ use crate::store::{Database, JournalRecord, Reach, Read, StoreError, StoreOperat
 
 use super::batches::Batches;
 use super::checkpoint::Checkpoint;
+use super::evidence::Evidence;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
 use super::labels::LabelTable;
@@ -25,42 +26,6 @@ use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
 use super::warmed::WarmedReads;
 use super::watches::Watches;
-
-/// What one partition's journal says about batches.
-#[derive(Clone, Debug)]
-pub struct Evidence {
-    /// The partition.
-    pub name: PartitionName,
-    /// Batches that have their part here, with all their participants.
-    pub parts: HashMap<BatchId, Vec<PartitionName>>,
-    /// Batches whose outcome is on record here.
-    pub outcomes: HashMap<BatchId, bool>,
-}
-
-/// Batches that never happened: some participant has no part, and nobody has their outcome on record.
-///
-/// A participant whose business is not configured any more counts as having its part: what was acknowledged stays.
-pub fn void_batches(evidence: &[Evidence]) -> HashSet<BatchId> {
-    let known: HashSet<PartitionName> = evidence.iter().map(|e| e.name).collect();
-    let mut holders: HashMap<BatchId, HashSet<PartitionName>> = HashMap::new();
-    let mut outcomes: HashMap<BatchId, bool> = HashMap::new();
-    for partition in evidence {
-        for id in partition.parts.keys() {
-            holders.entry(*id).or_default().insert(partition.name);
-        }
-        outcomes.extend(&partition.outcomes);
-    }
-    let parts = evidence.iter().flat_map(|partition| &partition.parts);
-    parts
-        .filter(|(id, participants)| match outcomes.get(id) {
-            Some(committed) => !committed,
-            None => participants
-                .iter()
-                .any(|name| known.contains(name) && !holders.get(id).is_some_and(|have| have.contains(name))),
-        })
-        .map(|(id, _)| *id)
-        .collect()
-}
 
 /// A database that has been opened and not replayed yet.
 pub struct OpenedPartition {
@@ -572,41 +537,5 @@ impl Partition {
         self.series_places
             .get(&series_id)
             .map(|member| self.series_at(*member))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(partition: u16) -> PartitionName {
-        PartitionName {
-            business: 1,
-            partition,
-        }
-    }
-
-    fn evidence(partition: u16, parts: &[BatchId], outcomes: &[(BatchId, bool)]) -> Evidence {
-        Evidence {
-            name: name(partition),
-            parts: parts.iter().map(|id| (*id, vec![name(0), name(1)])).collect(),
-            outcomes: outcomes.iter().copied().collect(),
-        }
-    }
-
-    #[test]
-    fn a_batch_needs_every_part_or_an_outcome() {
-        let both = [evidence(0, &[1], &[]), evidence(1, &[1], &[])];
-        assert!(void_batches(&both).is_empty());
-        let one = [evidence(0, &[1], &[]), evidence(1, &[], &[])];
-        assert_eq!(void_batches(&one), HashSet::from([1]));
-        let decided = [evidence(0, &[1], &[(1, true)]), evidence(1, &[], &[])];
-        assert!(void_batches(&decided).is_empty());
-        let voided = [evidence(0, &[1], &[(1, false)]), evidence(1, &[1], &[])];
-        assert_eq!(void_batches(&voided), HashSet::from([1]));
-        assert!(
-            void_batches(&one[..1]).is_empty(),
-            "a participant that is not configured has its part"
-        );
     }
 }

@@ -251,10 +251,13 @@ fn open_partitions(
             .iter()
             .zip(directory.plan(lane))
             .map(|(opening, plan)| {
-                if !cut_damaged_logs {
+                let open = if cut_damaged_logs {
+                    Database::open_cutting
+                } else {
                     check_logs(&opening.path, &opening.label)?;
-                }
-                let database = Database::open(&opening.path, &opening.label, &opening.options, resources)?;
+                    Database::open
+                };
+                let database = open(&opening.path, &opening.label, &opening.options, resources)?;
                 let opened = OpenedPartition::new(database, plan.name)?;
                 let evidence = opened.evidence()?;
                 Ok((opened, evidence))

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use crate::lane::journal::{BatchId, PartitionName};
 use crate::lane::{OpenedPartition, Partition, PartitionSlot};
-use crate::store::{Database, SharedResources, StoreError, StoreOperation};
+use crate::store::{Database, SharedResources, StoreError, StoreOperation, logs_bytes};
 
 use super::blocking;
 use super::lane_shell::{LaneShell, PartitionOpening};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
-/// Space that a partition which found none needs before it is opened for writing: its log and a few table files.
+/// Space that a partition which found none needs before it is opened for writing, beside what its logs and its journal's
+/// buffer take when they become table files: a few of those, to be merged.
 const WRITING_BYTES_MIN: u64 = 16 << 20;
 /// While the disk is full: writes go on this soon after there is space again.
 const LAST_RETRY_DISK_FULL: Duration = Duration::from_secs(1);
@@ -39,6 +40,7 @@ pub fn close_partition(
     // Batches whose part was in the record that failed: their coordinators are told that the outcome is unknown and
     // make them void everywhere else.
     let void = partition.open_batch_parts();
+    let database = partition.database().clone();
     let since_ms = crate::clock::Clock::system().now_ms();
     *slot = PartitionSlot::Closed {
         cause: error.to_string().into(),
@@ -52,7 +54,13 @@ pub fn close_partition(
         disk_full: error.out_of_space,
         damaged: error.damaged,
     };
-    glommio::spawn_local(reopen(shell.clone(), place, closing)).detach();
+    let shell = shell.clone();
+    glommio::spawn_local(async move {
+        // RocksDB waits a second after a flush that failed before it lets itself be closed.
+        blocking::run(move || drop(database)).await;
+        reopen(shell, place, closing).await;
+    })
+    .detach();
 }
 
 /// Closes a partition to forget a batch that became void after its part was committed here.
@@ -91,12 +99,12 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
             // It failed again meanwhile, and another task opens it.
             return;
         }
-        if reading && super::timers::free_bytes_min(&shell).await < WRITING_BYTES_MIN {
-            continue;
-        }
         let Some(opening) = shell.openings.get(place) else {
             return;
         };
+        if reading && super::timers::free_bytes_min(&shell).await < writing_bytes(opening).await {
+            continue;
+        }
         let plan = shell
             .shared
             .directory
@@ -141,6 +149,14 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
             }
         }
     }
+}
+
+/// Space without which the partition would soon fail again: the opening writes what the logs hold to table files before
+/// it lets them go, and the journal's buffer, of twice the journal between two checkpoints, is filled again after that.
+async fn writing_bytes(opening: &PartitionOpening) -> u64 {
+    let path = opening.path.clone();
+    let logs_bytes = blocking::run(move || logs_bytes(&path)).await;
+    WRITING_BYTES_MIN + 2 * opening.options.checkpoint_journal_bytes as u64 + logs_bytes
 }
 
 fn put(shell: &LaneShell, place: usize, mut partition: Partition, closing: u64) {

@@ -4,12 +4,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rocksdb::{ColumnFamily, DB, ErrorKind, FlushOptions, ReadOptions, WriteOptions};
+use rocksdb::{ColumnFamily, DB, DBRecoveryMode, ErrorKind, FlushOptions, ReadOptions, WriteOptions};
 
 use super::batch::{Batch, CommitError};
 use super::error::{StoreError, StoreOperation};
 use super::layout;
 use super::options::{self, DatabaseOptions, SharedResources};
+
+/// What RocksDB says when a cut would leave table files that are newer than the log's end.
+const BEYOND_THE_CUT: &str = "SST file contains data beyond the point of corruption";
 
 /// A handle that is cheap to clone and may be sent to the blocking pool.
 #[derive(Clone)]
@@ -52,6 +55,34 @@ impl Database {
         let families = options::families(options, shared)?;
         let db = DB::open_cf_descriptors(&options::database(name, options, shared), path, families)
             .map_err(|e| open_error(&e))?;
+        Ok(Database::new(db, path, name, false))
+    }
+
+    /// As [`Database::open`], for a database one of whose logs is damaged: what was written after the damage is given
+    /// up. Where table files hold some of it already, a cut would tear it from rows that are only in the log, older
+    /// ones among them; there only the records that cannot be read are left out.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub fn open_cutting(
+        path: &Path,
+        name: &str,
+        options: &DatabaseOptions,
+        shared: &SharedResources,
+    ) -> Result<Database, StoreError> {
+        match Database::open(path, name, options, shared) {
+            Err(error) if error.cause.contains(BEYOND_THE_CUT) => {}
+            opened => return opened,
+        }
+        log::warn!(
+            "{name}: table files hold what was written after the damage: the log is not cut, its records that cannot \
+             be read are left out and the others kept"
+        );
+        let families = options::families(options, shared)?;
+        let mut options = options::database(name, options, shared);
+        options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+        let db = DB::open_cf_descriptors(&options, path, families)
+            .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
         Ok(Database::new(db, path, name, false))
     }
 

@@ -52,6 +52,23 @@ pub fn check_logs(directory: &Path, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Bytes of all logs in the directory of a database, as far as they can be told. Blocks.
+pub fn logs_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter(|entry| {
+            Path::new(&entry.file_name())
+                .extension()
+                .is_some_and(|e| e == "log")
+        })
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}
+
 /// Offset of the first record that is neither right nor the unfinished end.
 fn first_damage(log: &mut impl Read) -> io::Result<Option<u64>> {
     let mut block = Vec::with_capacity(BLOCK_BYTES);

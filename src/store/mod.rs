@@ -17,6 +17,6 @@ pub use checkpoint::{CheckpointRows, StoredKey};
 pub use data_dir::{BusinessIdentity, open_business_dir};
 pub use database::{Database, JournalRecord};
 pub use error::{StoreError, StoreOperation};
-pub use log_check::check_logs;
+pub use log_check::{check_logs, logs_bytes};
 pub use options::{Compression, DatabaseOptions, SharedResources};
 pub use read::{ChunkCursor, Reach, Read, RowCursor, Tier, View};

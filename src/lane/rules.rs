@@ -2,9 +2,10 @@
 //!
 //! A bucket is due when a sample opens a later one, and again when a sample is added to it, or deleted from it, after
 //! that. Its value is always computed from the samples of the source, so there is no state of a rule that could get
-//! lost or be wrong after a crash. Samples from before the rule do not count in the bucket that it was made in, until
-//! that bucket has a late sample or a deletion; any other bucket counts whole, whenever something changes in it. A destination in the same partition is written with the same record; others get
-//! theirs through the outbox.
+//! lost or be wrong after a crash. Samples from before the rule do not count in the bucket that it was made in the midst
+//! of, until that bucket has a late sample or a deletion, or the newest samples of the source are deleted; any other
+//! bucket counts whole, whenever something changes in it. A destination in the same partition is written with the same
+//! record; others get theirs through the outbox.
 
 use crate::aggregate::{
     AggregationSpec, Aggregator, Bucket, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings,
@@ -147,8 +148,8 @@ pub(super) fn aggregate(
 
 /// The bucket in the midst of which the rule was made, while samples from before the rule are left out of it.
 fn bucket_begun_before(rule: &Rule, bucketing: &Bucketing) -> Option<Bucket> {
-    let last_before = rule.from.checked_sub(1)?;
-    Some(bucketing.bucket_of(last_before))
+    let bucket = bucketing.bucket_of(rule.from.checked_sub(1)?);
+    bucket.contains(rule.from).then_some(bucket)
 }
 
 /// Whole buckets from the epoch to `last`, in pieces of about [`BACKFILL_SAMPLES`] if `samples` are spread evenly.
@@ -198,8 +199,8 @@ impl Partition {
         let after = after.unwrap_or(timestamp);
         let is_late = is_certain && before.is_some_and(|newest| timestamp <= newest);
         self.begin_earlier(place, |rule, bucketing| {
-            let begun = bucket_begun_before(rule, bucketing)?;
-            if begun.contains(timestamp) && (is_late || timestamp < rule.from) {
+            let begun = bucket_begun_before(rule, bucketing).filter(|bucket| bucket.contains(timestamp));
+            if let Some(begun) = begun.filter(|_| is_late || timestamp < rule.from) {
                 return Some(begun.start);
             }
             // The newest samples were deleted, and the series goes on in a bucket from before the rule.
@@ -228,23 +229,33 @@ impl Partition {
     /// what was closed.
     pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, newest: Option<i64>, now_ms: i64) {
         let Some(newest) = newest else { return };
+        let reopens = newest <= to;
+        // Without its newest samples the series may go on in any bucket from before, which may not be known until the
+        // disk has been read.
+        let becomes_whole = |rule: &Rule, bucketing: &Bucketing| {
+            bucket_begun_before(rule, bucketing)
+                .filter(|bucket| reopens || (from <= bucket.last && bucket.start <= to))
+        };
+        let mut due: Vec<(Rule, Stretch)> = Vec::new();
+        for (rule, bucketing) in self.rules_at(place) {
+            let last_closed = bucketing.start_of(newest).saturating_sub(1);
+            let first = bucketing.start_of(from.max(0));
+            let changed = (first, bucketing.bucket_of(to).last.min(last_closed));
+            let whole = becomes_whole(rule, &bucketing)
+                .filter(|bucket| bucket.last < first)
+                .map(|bucket| (bucket.start, bucket.last.min(last_closed)));
+            let stretches = whole.into_iter().chain([changed]);
+            due.extend(
+                stretches
+                    .filter(|(first, last)| first <= last)
+                    .map(|stretch| (rule.clone(), stretch)),
+            );
+        }
         self.begin_earlier(place, |rule, bucketing| {
-            let begun = bucket_begun_before(rule, bucketing)
-                .filter(|bucket| from <= bucket.last && bucket.start <= to)
-                .map(|bucket| bucket.start);
-            // Without its newest samples the series may go on in buckets from before the rule.
-            let reopened = (newest <= to).then(|| bucketing.start_of(from));
+            let begun = becomes_whole(rule, bucketing).map(|bucket| bucket.start);
+            let reopened = reopens.then(|| bucketing.start_of(from));
             begun.into_iter().chain(reopened).min()
         });
-        let due: Vec<(Rule, Stretch)> = self
-            .rules_at(place)
-            .filter_map(|(rule, bucketing)| {
-                let open = bucketing.bucket_of(newest);
-                let first = bucketing.start_of(from.max(0));
-                let last = bucketing.bucket_of(to).last.min(open.start.saturating_sub(1));
-                (first <= last).then(|| (rule.clone(), (first, last)))
-            })
-            .collect();
         self.roll_up(place, due, now_ms);
     }
 
@@ -277,8 +288,8 @@ impl Partition {
             .is_some_and(|properties| !properties.rules.is_empty())
     }
 
-    /// Rules count from an earlier timestamp on, where `earlier` says so: a sample was added late or deleted in the bucket
-    /// that a rule was made in the midst of, which then counts with all its samples, as RedisTimeSeries has it.
+    /// Rules count from the earlier start of a bucket on, where `earlier` says so. The bucket that a rule was made in the
+    /// midst of then counts with all its samples, as RedisTimeSeries has it.
     fn begin_earlier(&mut self, place: usize, earlier: impl Fn(&Rule, &Bucketing) -> Option<i64>) {
         let found: Vec<(Box<[u8]>, i64)> = self
             .rules_at(place)

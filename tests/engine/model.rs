@@ -38,8 +38,6 @@ pub struct RuleOfModel {
     pub from: i64,
     /// Starts of buckets older than the rule in which something has changed since; they count whole.
     pub changed: BTreeSet<i64>,
-    /// The newest samples were deleted since, so that every sample is a change of its bucket.
-    pub is_reopened: bool,
 }
 
 impl RuleOfModel {
@@ -51,6 +49,13 @@ impl RuleOfModel {
     /// True if the destination is to know of a sample.
     pub fn counts(&self, timestamp: i64) -> bool {
         timestamp >= self.from || self.changed.contains(&self.start_of(timestamp))
+    }
+
+    /// The newest samples were deleted: the bucket that the rule was made in the midst of counts whole.
+    fn note_reopening(&mut self) {
+        if self.from != i64::MIN && self.start_of(self.from) < self.from {
+            self.changed.insert(self.start_of(self.from));
+        }
     }
 
     /// A sample was added late at, or samples were deleted from, one of these timestamps.
@@ -176,12 +181,11 @@ impl Model {
                     panic!("a sample was added to a string")
                 };
                 let samples = series.entry(*data_type).or_default();
-                if samples
-                    .keys()
-                    .next_back()
-                    .is_some_and(|newest| timestamp <= newest)
-                {
-                    for rule in self.rules.values_mut().filter(|rule| rule.source == *key) {
+                let newest = samples.keys().next_back();
+                let is_late = newest.is_some_and(|newest| timestamp <= newest);
+                for rule in self.rules.values_mut().filter(|rule| rule.source == *key) {
+                    // After deletions the series may go on before the rule.
+                    if is_late || *timestamp < rule.from {
                         rule.note_change(std::iter::empty(), (*timestamp, *timestamp));
                     }
                 }
@@ -201,7 +205,9 @@ impl Model {
                 let newest = samples.keys().next_back().copied();
                 for rule in self.rules.values_mut().filter(|rule| rule.source == *key) {
                     rule.note_change(samples.keys(), (*from, *to));
-                    rule.is_reopened |= newest.is_some_and(|newest| newest <= *to);
+                    if newest.is_some_and(|newest| newest <= *to) {
+                        rule.note_reopening();
+                    }
                 }
                 samples.retain(|timestamp, _| !(*from..=*to).contains(timestamp));
             }
@@ -312,14 +318,13 @@ impl Model {
                 bucket,
                 from,
                 changed,
-                is_reopened,
                 ..
             } = rule;
             let changed: Vec<String> = changed.iter().map(i64::to_string).collect();
             let changed = changed.join(",");
             writeln!(
                 text,
-                "rule {destination} {source} {aggregator} {bucket} {from} {is_reopened} {changed}"
+                "rule {destination} {source} {aggregator} {bucket} {from} {changed}"
             )
             .expect("a string takes everything");
         }
@@ -361,22 +366,12 @@ impl Model {
                     let key = model.keys.get_mut(name.as_bytes()).unwrap();
                     key.labels.push((label.to_owned(), value.to_owned()));
                 }
-                [
-                    "rule",
-                    destination,
-                    source,
-                    aggregator,
-                    bucket,
-                    from,
-                    is_reopened,
-                    changed,
-                ] => {
+                ["rule", destination, source, aggregator, bucket, from, changed] => {
                     let rule = RuleOfModel {
                         source: source.as_bytes().to_vec(),
                         aggregator: aggregator.to_owned(),
                         bucket: bucket.parse().unwrap(),
                         from: from.parse().unwrap(),
-                        is_reopened: is_reopened.parse().unwrap(),
                         changed: changed
                             .split(',')
                             .filter_map(|start| start.parse().ok())

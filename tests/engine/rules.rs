@@ -96,7 +96,6 @@ impl Run {
                 bucket,
                 from,
                 changed: Default::default(),
-                is_reopened: false,
             },
         });
         Ok(())

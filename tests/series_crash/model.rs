@@ -16,8 +16,6 @@ pub struct Rule {
     pub from: i64,
     /// Starts of buckets older than the rule in which something has changed since; they count whole.
     pub changed: BTreeSet<i64>,
-    /// The newest samples were deleted since, so that every sample is a change of its bucket.
-    pub is_reopened: bool,
 }
 
 /// A series.
@@ -227,7 +225,8 @@ impl Series {
             .next_back()
             .is_some_and(|newest| time <= *newest);
         for rule in self.rules.values_mut() {
-            if is_late || rule.is_reopened {
+            // After deletions the series may go on before the rule.
+            if is_late || time < rule.from {
                 rule.note_change([time].into_iter());
             }
         }
@@ -237,10 +236,15 @@ impl Series {
     fn delete(&mut self, from: i64, to: i64) {
         let newest = self.samples.keys().next_back().copied();
         let deleted: Vec<i64> = self.samples.range(from..=to).map(|(time, _)| *time).collect();
+        if deleted.is_empty() {
+            return;
+        }
         for rule in self.rules.values_mut() {
             let ends = [from, to.min(rule.from.saturating_sub(1)).max(from)];
             rule.note_change(deleted.iter().copied().chain(ends));
-            rule.is_reopened |= newest.is_some_and(|newest| newest <= to);
+            if newest.is_some_and(|newest| newest <= to) {
+                rule.note_reopening();
+            }
         }
         self.samples.retain(|time, _| !(from..=to).contains(time));
     }
@@ -249,6 +253,13 @@ impl Series {
 impl Rule {
     fn start_of(&self, time: i64) -> i64 {
         time - time.rem_euclid(self.bucket)
+    }
+
+    /// The newest samples were deleted: the bucket that the rule was made in the midst of counts whole.
+    fn note_reopening(&mut self) {
+        if self.from != i64::MIN && self.start_of(self.from) < self.from {
+            self.changed.insert(self.start_of(self.from));
+        }
     }
 
     /// Something was added late, or deleted, at these times.

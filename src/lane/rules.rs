@@ -55,6 +55,8 @@ pub struct RollupRead {
     stretch: Stretch,
     /// Samples from before the rule are left out of the first bucket.
     leaves_out: bool,
+    /// What the bucket is reported as that is open and will be written when it is closed.
+    open_start: Option<i64>,
     read: RangeRead,
     /// Samples next to the stretch, if the aggregator looks at them.
     neighbours: [RangeRead; 2],
@@ -90,6 +92,7 @@ impl RollupRead {
             replaced: (reported(first), reported(self.bucketing.start_of(last))),
             samples: rows
                 .iter()
+                .filter(|(start, _)| self.open_start.is_none_or(|open| *start < open))
                 .map(|(start, row)| (start, row.first().copied().unwrap_or(f64::NAN)))
                 .collect(),
         })
@@ -238,9 +241,12 @@ impl Partition {
         };
         let mut due: Vec<(Rule, Stretch)> = Vec::new();
         for (rule, bucketing) in self.rules_at(place) {
-            let last_closed = bucketing.start_of(newest).saturating_sub(1);
+            let open = bucketing.bucket_of(newest);
+            let last_closed = open.start.saturating_sub(1);
             let first = bucketing.start_of(from.max(0));
-            let changed = (first, bucketing.bucket_of(to).last.min(last_closed));
+            // The open bucket may have been closed before: then its value goes.
+            let last_written = if reopens { open.last } else { last_closed };
+            let changed = (first, bucketing.bucket_of(to).last.min(last_written));
             let whole = becomes_whole(rule, &bucketing)
                 .filter(|bucket| bucket.last < first)
                 .map(|bucket| (bucket.start, bucket.last.min(last_closed)));
@@ -376,8 +382,8 @@ impl Partition {
         Ok(found.map(|(rule, bucketing)| (member, rule.clone(), bucketing)))
     }
 
-    /// What the rule from `source` to `destination` makes of a stretch of time that holds closed buckets only; `None` if
-    /// there is no such rule.
+    /// What the rule from `source` to `destination` makes of a stretch of time; `None` if there is no such rule. The open
+    /// bucket has no value.
     ///
     /// # Errors
     /// `WRONGTYPE`, `Wait::Load`, or if a row cannot be read.
@@ -400,6 +406,11 @@ impl Partition {
             limit: usize::MAX,
             reverse: false,
         };
+        let newest = self.series_at(member).newest_bound();
+        let open_start = newest.filter(|newest| *newest >= rule.from).map(|newest| {
+            let start = bucketing.start_of(newest);
+            bucketing.reported(start, 0, BucketTimestamp::Start)
+        });
         let mut neighbours = [(); 2].map(|()| RangeRead::Ready(Columns::default()));
         for (read, query) in neighbours.iter_mut().zip(neighbour_queries(&rule, (first, to))) {
             if let Some(query) = query {
@@ -414,6 +425,7 @@ impl Partition {
             unit_ns: self.settings.time_unit.nanoseconds(),
             stretch: (first, to),
             leaves_out: first > from,
+            open_start,
         }))
     }
 

@@ -476,6 +476,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_bucket_that_the_rule_was_made_in_the_midst_of_is_begun() {
+        let bucketing = Bucketing::fixed(60, 7).expect("a width");
+        let rule = |from| Rule {
+            destination: Box::default(),
+            aggregator: Aggregator::Sum,
+            bucket: 60,
+            align: 7,
+            calendar: Default::default(),
+            from,
+        };
+        let begun = |from| bucket_begun_before(&rule(from), &bucketing).map(|bucket| bucket.start);
+        assert_eq!(begun(i64::MIN), None);
+        assert_eq!((begun(66), begun(67), begun(68)), (Some(7), None, Some(67)));
+    }
+
+    #[test]
     fn big_series_are_filled_back_in_pieces_of_whole_buckets() {
         let bucketing = Bucketing::fixed(60, 7).expect("a width");
         for (oldest, last, samples) in [

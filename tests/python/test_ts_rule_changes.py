@@ -108,6 +108,26 @@ def test_buckets_that_are_open_again(wire, begun):
     assert wire(f"TS.RANGE {destination} - +") == shown([(10, 3)])
 
 
+def test_a_bucket_that_was_closed_and_is_deleted_leaves_nothing(wire, ends):  # noqa: F811
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+    wire(f"TS.MADD {source} 1 1 {source} 11 1 {source} 21 1")
+    assert wire(f"TS.DEL {source} 21 100") == ":1"
+    assert wire(f"TS.DEL {source} 11 100") == ":1"
+    assert wire(f"TS.ADD {source} 31 1") == ":31"
+    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1)])
+
+
+def test_deleting_the_newest_samples_makes_the_bucket_whole(wire, begun):
+    source, destination = begun
+    wire(f"TS.MADD {source} 23 1 {source} 31 1")
+    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    assert wire(f"TS.DEL {source} 31 100") == ":1"
+    wire(f"TS.ADD {source} 24 1")
+    wire(f"TS.ADD {source} 41 1")
+    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 4)])
+
+
 def test_the_latest_bucket_of_a_source_that_lost_its_newest_samples(wire, ends):  # noqa: F811
     source, destination = ends
     wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")

@@ -5,7 +5,7 @@ use crate::series::{Columns, Sample};
 
 use super::partition::Partition;
 use super::range::RangeQuery;
-use super::rules::{aggregate, neighbour_queries, surroundings};
+use super::rollup_reads::{aggregate, neighbour_queries, surroundings};
 use super::stop::{Stop, Wait};
 
 /// Open buckets kept for commands that are about to be run again.

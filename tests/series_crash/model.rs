@@ -30,6 +30,8 @@ pub struct Series {
     pub source: Option<String>,
     /// It has been a destination before: its samples are of no rule.
     pub is_used: bool,
+    /// The newest timestamp that it ever had.
+    pub highest: i64,
 }
 
 /// One command.
@@ -218,6 +220,13 @@ impl Model {
 }
 
 impl Series {
+    /// The newest sample was deleted. Until there is a newer one, or background work has carried the deletion out, a server
+    /// does not know without a look at the disk what is late, and its rules may leave samples out of their first bucket.
+    pub fn has_lost_its_newest(&self) -> bool {
+        let newest = self.samples.keys().next_back();
+        newest.copied().unwrap_or(0) < self.highest
+    }
+
     fn add(&mut self, (time, value): (i64, f64)) {
         let is_late = self
             .samples
@@ -231,6 +240,7 @@ impl Series {
             }
         }
         self.samples.insert(time, value);
+        self.highest = self.highest.max(time);
     }
 
     fn delete(&mut self, from: i64, to: i64) {

@@ -30,18 +30,23 @@ const FAMILIES: &[&[Command]] = &[
     super::cluster::COMMANDS,
 ];
 
-/// Names are found by an open-addressed table of this many places.
-const PLACES: usize = 1024;
+/// Names are found by an open-addressed table of so many places.
+const PLACES: usize = 1 << PLACES_BITS;
+const PLACES_BITS: u32 = 10;
 /// Longest name.
-pub const NAME_LEN_MAX_BYTES: usize = 32;
+pub const NAME_LEN_MAX_BYTES: usize = size_of::<Packed>();
+
+/// A name in upper case as one number, zeros behind it: no name has a zero byte.
+type Packed = u128;
 
 /// All commands, found by name.
 pub struct CommandTable {
     commands: Vec<Command>,
-    places: Vec<CommandId>,
+    places: Vec<(Packed, CommandId)>,
 }
 
-const EMPTY: CommandId = CommandId::MAX;
+/// Packed name of an empty place.
+const EMPTY: Packed = 0;
 
 impl Default for CommandTable {
     fn default() -> Self {
@@ -56,17 +61,18 @@ impl CommandTable {
             .iter()
             .flat_map(|family| family.iter().copied())
             .collect();
-        let mut places = vec![EMPTY; PLACES];
+        let mut places = vec![(EMPTY, 0); PLACES];
         for (id, command) in commands.iter().enumerate() {
             if disabled.iter().any(|name| name == command.name) {
                 continue;
             }
-            let mut place = hash(command.name.as_bytes()) % PLACES;
-            while places.get(place).is_some_and(|taken| *taken != EMPTY) {
+            let name = packed(command.name.as_bytes()).expect("invariant: names of commands are short");
+            let mut place = first_place(name);
+            while places.get(place).is_some_and(|(taken, _)| *taken != EMPTY) {
                 place = (place + 1) % PLACES;
             }
             if let Some(free) = places.get_mut(place) {
-                *free = id as CommandId;
+                *free = (name, id as CommandId);
             }
         }
         CommandTable { commands, places }
@@ -75,19 +81,14 @@ impl CommandTable {
     /// The command of this name, in any case; not one that is disabled.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<CommandId> {
-        if name.len() > NAME_LEN_MAX_BYTES {
-            return None;
-        }
-        let mut place = hash(name) % PLACES;
+        let name = packed(name)?;
+        let mut place = first_place(name);
         loop {
-            let id = *self.places.get(place)?;
-            if id == EMPTY {
-                return None;
+            match *self.places.get(place)? {
+                (EMPTY, _) => return None,
+                (found, id) if found == name => return Some(id),
+                _ => place = (place + 1) % PLACES,
             }
-            if self.get(id).name.as_bytes().eq_ignore_ascii_case(name) {
-                return Some(id);
-            }
-            place = (place + 1) % PLACES;
         }
     }
 
@@ -133,14 +134,49 @@ impl CommandTable {
     }
 }
 
-/// FNV-1a over the letters in lower case.
+/// Packs a name; `None` if it is longer than any, empty, or ends like the zeros behind a name.
 #[inline]
-fn hash(name: &[u8]) -> usize {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in name {
-        hash = (hash ^ u64::from(byte | 0x20)).wrapping_mul(0x0100_0000_01b3);
+fn packed(name: &[u8]) -> Option<Packed> {
+    const HALF: usize = NAME_LEN_MAX_BYTES / 2;
+    if *name.last()? == 0 {
+        return None;
     }
-    (hash ^ (hash >> 29)) as usize
+    let padded = |bytes: &[u8]| {
+        let mut word = [0; HALF];
+        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        u64::from_le_bytes(word)
+    };
+    let (low, high) = match (name.first_chunk::<HALF>(), name.last_chunk::<HALF>()) {
+        // The last bytes overlap the first ones, which are shifted out.
+        (Some(first), Some(last)) if name.len() <= NAME_LEN_MAX_BYTES => {
+            let last = u128::from(u64::from_le_bytes(*last)) << (8 * (name.len() - HALF));
+            (u64::from_le_bytes(*first), (last >> (8 * HALF)) as u64)
+        }
+        (None, None) => (padded(name), 0),
+        _ => return None,
+    };
+    Some(Packed::from(upper(low)) | Packed::from(upper(high)) << (8 * HALF))
+}
+
+/// Eight characters in upper case: all at once, by the carries that `a` and what follows `z` cause in the top bit of each.
+#[inline]
+fn upper(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let rest = word & !TOPS;
+    let from_a = rest + ONES * u64::from(0x80 - b'a');
+    let behind_z = rest + ONES * u64::from(0x7f - b'z');
+    let lower = (from_a ^ behind_z) & !word & TOPS;
+    word ^ (lower >> 2)
+}
+
+/// Where to look for a name first: the top bits of a product, which depend on all of it.
+#[inline]
+fn first_place(name: Packed) -> usize {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (low, high) = (name as u64, (name >> 64) as u64);
+    let mixed = (low ^ high.rotate_left(23)).wrapping_mul(ODD);
+    (mixed >> (u64::BITS - PLACES_BITS)) as usize
 }
 
 /// The table as text, a line per command: `ticklane commands`.
@@ -164,6 +200,20 @@ pub fn render_table() -> String {
 mod tests {
     use super::*;
     use crate::command::Run;
+
+    #[test]
+    fn letters_and_nothing_else_change_case() {
+        for byte in 0..=u8::MAX {
+            for shift in 0..8 {
+                let word = u64::from(byte) << (8 * shift);
+                assert_eq!(
+                    upper(word),
+                    u64::from(byte.to_ascii_uppercase()) << (8 * shift),
+                    "{byte}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn every_entry_is_complete() {
@@ -195,7 +245,18 @@ mod tests {
             }
             assert_eq!(table.find(command.name.to_ascii_lowercase().as_bytes()), Some(id));
         }
-        assert_eq!(table.find(b"nope"), None);
+        for unknown in [
+            &b"nope"[..],
+            b"",
+            b"GE",
+            b"GETT",
+            b"GET\0",
+            b"[ET",
+            b"TS.QUERYLABELS__",
+            b"TS.QUERYLABELS___",
+        ] {
+            assert_eq!(table.find(unknown), None, "{unknown:?}");
+        }
         assert!(CommandTable::new(&["GET".into()]).find(b"get").is_none());
     }
 }

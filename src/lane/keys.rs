@@ -11,6 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::store::StoredKey;
 
 use super::memory::{allocated, hashed};
+use super::prefetch::prefetch;
 use super::properties::ListedProperties;
 
 /// What a key holds.
@@ -96,6 +97,13 @@ const CLOCK_STEPS_MAX: usize = 32_768;
 /// It walks farther when one in so many places could do without its entry.
 const CLOCK_WORTHWHILE_ONE_IN: usize = 16;
 
+/// Fewer keys than this stay in the processor's cache.
+const SOUGHT_KEYS_MIN: usize = 2_048;
+
+/// Hash of a key in a [`KeyTable`].
+#[derive(Clone, Copy, Default)]
+pub struct KeyHash(u64);
+
 /// Hash table of entries; see the head of the file.
 pub struct KeyTable {
     entries: HashTable<Entry>,
@@ -142,6 +150,31 @@ impl KeyTable {
         let hash = self.hasher.hash_one(key);
         self.entries
             .find_bucket_index(hash, |entry| is_same(&entry.key, key))
+    }
+
+    /// Starts fetching the entry of `key`, to be gone on with by [`KeyTable::fetch`]; `None` if the table is so small that
+    /// it is in the cache anyway.
+    #[inline]
+    pub fn seek(&self, key: &[u8]) -> Option<KeyHash> {
+        if self.entries.len() < SOUGHT_KEYS_MIN {
+            return None;
+        }
+        let hash = self.hasher.hash_one(key);
+        self.entries.find(hash, |entry| {
+            prefetch(entry);
+            false
+        });
+        Some(KeyHash(hash))
+    }
+
+    /// Starts fetching the keys of the entries with this hash, and shows their values.
+    #[inline]
+    pub fn fetch(&self, hash: KeyHash, mut see: impl FnMut(&Value)) {
+        self.entries.find(hash.0, |entry| {
+            prefetch(&*entry.key);
+            see(&entry.value);
+            false
+        });
     }
 
     /// The entry at `place`.

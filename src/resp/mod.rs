@@ -17,6 +17,6 @@ pub use args::{ArgCursor, Args};
 pub use error::ProtocolError;
 pub use glob::glob_match;
 pub use reply::{Proto, Reply};
-pub use request::{Request, RequestLimits, RequestParser, Span};
+pub use request::{Request, RequestLimits, RequestParser, Span, complete_request};
 pub use samples::SampleWriter;
 pub use value::skip_value;

@@ -212,6 +212,12 @@ impl RequestParser {
         }
     }
 
+    /// True if [`RequestParser::parse`] has seen the beginning of a request whose rest is still to come.
+    #[inline]
+    pub fn is_midway(&self) -> bool {
+        self.progress.args_left > 0 || self.progress.scanned_bytes > 0
+    }
+
     /// The bytes that the spans of the last inline request point into.
     pub fn inline_bytes(&self) -> &[u8] {
         &self.inline_bytes
@@ -246,6 +252,22 @@ impl RequestParser {
             spans,
         )?;
         Ok(Step::Complete)
+    }
+}
+
+/// Appends the spans of the request at the start of `buf` and returns its length; nothing is remembered.
+///
+/// `None` leaves some spans behind: the request is inline, incomplete or wrong, for [`RequestParser::parse`] to deal
+/// with.
+#[inline]
+pub fn complete_request(buf: &[u8], limits: &RequestLimits, spans: &mut Vec<Span>) -> Option<usize> {
+    if buf.first() != Some(&b'*') {
+        return None;
+    }
+    let mut progress = Progress::default();
+    match read_multibulk(buf, limits, spans, &mut progress) {
+        Ok(Step::Complete) => Some(progress.position),
+        _ => None,
     }
 }
 

@@ -194,7 +194,7 @@ pub async fn prepare(
                     .into_iter()
                     .flat_map(|(name, value)| [Vec::from(name), Vec::from(value)]),
             );
-            ("TS.RULE.DESTINATION", args)
+            ("TS.RULE.DEST", args)
         }
     };
     let command = shell.shared.commands.find(name.as_bytes());

@@ -13,11 +13,12 @@ use crate::command::{
 };
 use crate::lane::{Job, Lane, Stop, Wait};
 use crate::refusal::Refusal;
-use crate::resp::{Args, Proto, Request, RequestLimits, Span};
+use crate::resp::{Args, Proto, RequestLimits, Span};
 
 use super::client::ClientHandle;
 use super::input::Input;
 use super::lane_shell::LaneShell;
+use super::prefetch::Sought;
 use super::transaction::no_business;
 use super::turn::Turn;
 
@@ -96,6 +97,7 @@ impl Section<'_> {
     fn run(&mut self, input: &mut Input, client: &ClientHandle) -> Step {
         let commands_max = self.shell.shared.config.lane.turn_commands_max;
         let limits = self.limits();
+        input.forget_ahead();
         loop {
             if input.position >= input.bytes.len() {
                 if self.timing.count > 0 {
@@ -107,31 +109,20 @@ impl Section<'_> {
             if self.commands >= commands_max || self.turn.reply.len() >= TURN_REPLY_MAX_BYTES {
                 return Step::Full;
             }
-            let waiting = input.bytes.get(input.position..).unwrap_or(&[]);
-            let limits = if self.session.authenticated {
-                &limits
-            } else {
-                &RequestLimits::UNAUTHENTICATED
-            };
-            let Request {
-                consumed_bytes,
-                inline,
-            } = match input.parser.parse(waiting, limits, &mut input.spans) {
-                Ok(Some(request)) => request,
-                Ok(None) => return Step::NeedInput,
-                Err(error) => {
-                    self.lane.counters.protocol_errors += 1;
-                    self.turn.reply.error(format_args!("ERR {error}"));
-                    self.session.closing = true;
-                    return Step::Full;
+            if !input.has_ahead() && self.session.authenticated {
+                self.look_ahead(input, &limits);
+            }
+            let consumed_bytes = match input.take_ahead() {
+                Some(consumed_bytes) => {
+                    input.inline = false;
+                    consumed_bytes
                 }
+                None => match self.parse(input, &limits) {
+                    Ok(consumed_bytes) => consumed_bytes,
+                    Err(step) => return step,
+                },
             };
-            let bytes = if inline {
-                input.parser.inline_bytes()
-            } else {
-                waiting
-            };
-            let args = Args::new(bytes, &input.spans);
+            let args = input.current_args();
             if !args.is_empty() {
                 let mark = self.turn.mark();
                 let step = self.one(args, client);
@@ -140,17 +131,55 @@ impl Section<'_> {
                 }
                 if let Some(step) = step {
                     input.pending = consumed_bytes;
-                    input.inline = inline;
                     return step;
                 }
             }
             input.last_start = input.position;
-            input.inline = inline;
             input.position += consumed_bytes;
             if self.session.closing || self.session.unwatch_due {
                 return Step::Full;
             }
         }
+    }
+
+    /// Parses the next request, whatever it is, and returns its length.
+    fn parse(&mut self, input: &mut Input, limits: &RequestLimits) -> Result<usize, Step> {
+        let waiting = input.bytes.get(input.position..).unwrap_or(&[]);
+        let limits = if self.session.authenticated {
+            limits
+        } else {
+            &RequestLimits::UNAUTHENTICATED
+        };
+        match input.parser.parse(waiting, limits, &mut input.spans) {
+            Ok(Some(request)) => {
+                input.inline = request.inline;
+                input.set_current();
+                Ok(request.consumed_bytes)
+            }
+            Ok(None) => Err(Step::NeedInput),
+            Err(error) => {
+                self.lane.counters.protocol_errors += 1;
+                self.turn.reply.error(format_args!("ERR {error}"));
+                self.session.closing = true;
+                Err(Step::Full)
+            }
+        }
+    }
+
+    /// Parses what comes next and fetches what it will look up: the keys of several requests at once, as each of them would
+    /// wait for memory several times.
+    #[inline]
+    fn look_ahead(&mut self, input: &mut Input, limits: &RequestLimits) {
+        let (shell, lane) = (self.shell, &mut *self.lane);
+        let mut sought = Sought::default();
+        input.look_ahead(limits, |args| {
+            let Some(key) = args.try_get(1) else { return };
+            match shell.shared.directory.place(key) {
+                Some(place) if place.home.lane == shell.id() => sought.seek(lane, place.home.place, key),
+                _ => {}
+            }
+        });
+        sought.fetch(lane);
     }
 
     fn limits(&self) -> RequestLimits {

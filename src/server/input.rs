@@ -1,6 +1,20 @@
-//! The bytes that a connection has received, and where in them the next request begins.
+//! The bytes that a connection has received, and where in them the next requests begin.
 
-use crate::resp::{Args, RequestParser, Span};
+use std::ops::Range;
+
+use crate::resp::{Args, RequestLimits, RequestParser, Span, complete_request};
+
+/// Requests that are parsed before the first of them runs, so that their keys come into the cache together.
+pub(super) const AHEAD_REQUESTS_MAX: usize = 16;
+/// No further request is parsed ahead behind so many arguments.
+const AHEAD_ARGS_MAX: usize = 256;
+
+/// A request that is complete and has not run yet.
+struct Parsed {
+    /// Its arguments among the spans.
+    spans: Range<usize>,
+    consumed_bytes: usize,
+}
 
 /// Bytes received and not yet run.
 #[derive(Default)]
@@ -9,7 +23,13 @@ pub struct Input {
     pub bytes: Vec<u8>,
     pub(super) position: usize,
     pub(super) parser: RequestParser,
+    /// Arguments of the last request and of those parsed ahead, each from the start of its request.
     pub(super) spans: Vec<Span>,
+    /// Which of them are those of the last request.
+    current: Range<usize>,
+    /// Parsed ahead; those before `next_ahead` have been taken.
+    ahead: Vec<Parsed>,
+    next_ahead: usize,
     /// Length of the request that stopped the section, to be consumed when it is done.
     pub(super) pending: usize,
     /// Where the last request began, and whether it was an inline one.
@@ -43,23 +63,91 @@ impl Input {
         self.parser.missing_bytes()
     }
 
-    /// Arguments of the last request that was run, as long as no other has been parsed.
-    pub(super) fn last_args(&self) -> Args<'_> {
+    /// True if the next request has been parsed ahead.
+    #[inline]
+    pub(super) fn has_ahead(&self) -> bool {
+        self.next_ahead < self.ahead.len()
+    }
+
+    /// Parses the complete requests that come next, as far as it is worth while, and shows them to `see`, unless there is
+    /// only one. What is wrong or incomplete is left to [`RequestParser::parse`].
+    #[inline]
+    pub(super) fn look_ahead(&mut self, limits: &RequestLimits, mut see: impl FnMut(Args<'_>)) {
+        self.forget_ahead();
+        if self.parser.is_midway() {
+            return;
+        }
+        self.spans.clear();
+        let mut start = self.position;
+        while self.ahead.len() < AHEAD_REQUESTS_MAX && self.spans.len() < AHEAD_ARGS_MAX {
+            let waiting = self.bytes.get(start..).unwrap_or(&[]);
+            let first_span = self.spans.len();
+            let Some(consumed_bytes) = complete_request(waiting, limits, &mut self.spans) else {
+                self.spans.truncate(first_span);
+                break;
+            };
+            start += consumed_bytes;
+            self.ahead.push(Parsed {
+                spans: first_span..self.spans.len(),
+                consumed_bytes,
+            });
+        }
+        if self.ahead.len() < 2 {
+            return;
+        }
+        start = self.position;
+        for parsed in &self.ahead {
+            let bytes = self.bytes.get(start..).unwrap_or(&[]);
+            let spans = self.spans.get(parsed.spans.clone()).unwrap_or(&[]);
+            see(Args::new(bytes, spans));
+            start += parsed.consumed_bytes;
+        }
+    }
+
+    /// Makes the next request that was parsed ahead the current one, and returns its length.
+    #[inline]
+    pub(super) fn take_ahead(&mut self) -> Option<usize> {
+        let parsed = self.ahead.get(self.next_ahead)?;
+        self.next_ahead += 1;
+        self.current = parsed.spans.clone();
+        Some(parsed.consumed_bytes)
+    }
+
+    /// What was parsed ahead will be parsed again; the current request stays.
+    #[inline]
+    pub(super) fn forget_ahead(&mut self) {
+        self.ahead.clear();
+        self.next_ahead = 0;
+    }
+
+    /// The last request was parsed into all the spans there are.
+    #[inline]
+    pub(super) fn set_current(&mut self) {
+        self.current = 0..self.spans.len();
+    }
+
+    fn args_at(&self, start: usize) -> Args<'_> {
         let bytes = if self.inline {
             self.parser.inline_bytes()
         } else {
-            self.bytes.get(self.last_start..).unwrap_or(&[])
+            self.bytes.get(start..).unwrap_or(&[])
         };
-        Args::new(bytes, &self.spans)
+        Args::new(bytes, self.spans.get(self.current.clone()).unwrap_or(&[]))
+    }
+
+    /// Arguments of the request that was taken last and is not consumed yet.
+    #[inline]
+    pub(super) fn current_args(&self) -> Args<'_> {
+        self.args_at(self.position)
+    }
+
+    /// Arguments of the last request that was run, as long as no other has been parsed.
+    pub(super) fn last_args(&self) -> Args<'_> {
+        self.args_at(self.last_start)
     }
 
     /// Arguments of the request that stopped the section.
     pub fn pending_args(&self) -> Args<'_> {
-        let bytes = if self.inline {
-            self.parser.inline_bytes()
-        } else {
-            self.bytes.get(self.position..).unwrap_or(&[])
-        };
-        Args::new(bytes, &self.spans)
+        self.args_at(self.position)
     }
 }

@@ -26,6 +26,7 @@ mod notices;
 mod orders;
 mod parcels;
 mod plans;
+mod prefetch;
 mod rates;
 mod reports;
 mod requests;

@@ -417,7 +417,7 @@ impl Survey {
         for (name, value) in others.chain([&label]) {
             args.extend([&**name, &**value]);
         }
-        queued(shell, "TS.RULE.DESTINATION", &args)
+        queued(shell, "TS.RULE.DEST", &args)
     }
 
     fn backfills(&self, shell: &LaneShell, new: &NewRule) -> Result<Vec<QueuedCommand>, String> {

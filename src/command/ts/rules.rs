@@ -31,7 +31,7 @@ pub const COMMANDS: &[Command] = &[
     internal("TS.RULE.SOURCE", set_source),
     internal("TS.RULE.RELINK", relink),
     internal("TS.RULE.WRITE", write),
-    internal("TS.RULE.DESTINATION", create_destination),
+    internal("TS.RULE.DEST", create_destination),
     internal("TS.RULE.OPEN", open_bucket),
 ];
 

@@ -7,6 +7,9 @@ use crate::resp::{Args, Reply};
 
 use super::{Call, Command, KeyCheck, KeyHandler, Merge, Run};
 
+/// Groups of a split command whose keys come into the cache together, before the first of them runs.
+const FETCHED_GROUPS_MAX: usize = 1_024;
+
 /// True if a batch other than `batch` holds a key of this command: it has to wait.
 #[inline]
 pub fn is_key_held(partition: &Partition, key: &[u8], batch: Option<BatchId>) -> bool {
@@ -84,6 +87,8 @@ pub fn execute_split(
             }
         }
     }
+    let starts = (0..groups.len()).step_by(step).take(FETCHED_GROUPS_MAX);
+    partition.fetch_keys(starts.map(|start| groups.get(start)));
     let all = Call {
         args: groups,
         ..*call

@@ -98,7 +98,7 @@ const CLOCK_STEPS_MAX: usize = 32_768;
 const CLOCK_WORTHWHILE_ONE_IN: usize = 16;
 
 /// Fewer keys than this stay in the processor's cache.
-const SOUGHT_KEYS_MIN: usize = 2_048;
+const SOUGHT_KEYS_MIN: usize = 512;
 
 /// Hash of a key in a [`KeyTable`].
 #[derive(Clone, Copy, Default)]
@@ -167,12 +167,11 @@ impl KeyTable {
         Some(KeyHash(hash))
     }
 
-    /// Starts fetching the keys of the entries with this hash, and shows their values.
+    /// Shows keys and values of the entries that may have this hash: few others share what is compared.
     #[inline]
-    pub fn fetch(&self, hash: KeyHash, mut see: impl FnMut(&Value)) {
+    pub fn fetch(&self, hash: KeyHash, mut see: impl FnMut(&[u8], &Value)) {
         self.entries.find(hash.0, |entry| {
-            prefetch(&*entry.key);
-            see(&entry.value);
+            see(&entry.key, &entry.value);
             false
         });
     }

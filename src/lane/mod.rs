@@ -64,6 +64,7 @@ pub use label_query::{LabelMatch, LabelQuery, LabelTest, LabelWords, StoredMatch
 pub use loading::LoadedKey;
 pub use open_buckets::RuleEnds;
 pub use partition::{Partition, PartitionCounters, PartitionSettings};
+pub use prefetch::FETCHED_KEYS_MAX;
 pub use properties::PLAIN_DATA_TYPE;
 pub use range::{RangeJob, RangeQuery, RangeRead};
 pub use recovery::OpenedPartition;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::command::{Call, Command, CommandId, Flags, Run, execute_one, execute_split};
 use crate::lane::journal::BatchId;
-use crate::lane::{Lane, Partition, READS_PAST_HOLDS, Stop, Wait};
+use crate::lane::{FETCHED_KEYS_MAX, Lane, Partition, READS_PAST_HOLDS, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Reply;
 
@@ -12,6 +12,7 @@ use super::blocking;
 use super::commit::Change;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, HopCommand, Parts};
+use super::prefetch::Sought;
 
 /// The client that hops of deliveries belong to.
 pub const DELIVERING: crate::lane::ClientId = 0;
@@ -131,7 +132,11 @@ impl HopRun {
         (now_ms, now_us): (i64, i64),
         timing: &mut Timing,
     ) -> Result<(), (usize, Stop)> {
+        let mut fetched = self.next;
         while let Some((command, args)) = self.hop.get(self.next) {
+            if self.next == fetched {
+                fetched = self.fetch_keys(lane);
+            }
             let call = Call {
                 args,
                 now_ms,
@@ -191,6 +196,23 @@ impl HopRun {
             self.end_command();
         }
         Ok(())
+    }
+
+    /// Starts fetching what the next commands look up, and returns where the ones behind them begin.
+    #[inline]
+    fn fetch_keys(&self, lane: &mut Lane) -> usize {
+        let end = self.next + FETCHED_KEYS_MAX;
+        // A single command would wait just as long.
+        if self.hop.len() > self.next + 1 {
+            let mut sought = Sought::default();
+            for (command, args) in (self.next..end).map_while(|index| self.hop.get(index)) {
+                if let Some(key) = args.try_get(usize::from(!command.is_group)) {
+                    sought.seek(lane, command.place, key);
+                }
+            }
+            sought.fetch(lane);
+        }
+        end
     }
 
     fn end_command(&mut self) {

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use crate::lane::FETCHED_KEYS_MAX;
 use crate::resp::{Args, RequestLimits, RequestParser, Span, complete_request};
 
 /// Requests that are parsed before the first of them runs, so that their keys come into the cache together.
-pub(super) const AHEAD_REQUESTS_MAX: usize = 16;
+const AHEAD_REQUESTS_MAX: usize = FETCHED_KEYS_MAX;
 /// No further request is parsed ahead behind so many arguments.
 const AHEAD_ARGS_MAX: usize = 256;
 

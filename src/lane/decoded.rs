@@ -12,6 +12,8 @@ use hashbrown::HashMap;
 
 use crate::series::{Columns, Search};
 
+use super::prefetch::prefetch;
+
 /// Chunks that one read puts together at most: what is longer is not likely to come again soon.
 pub(super) const PARTS_MAX: usize = 8;
 /// A chunk that takes a larger share of the limit than one in so many is not kept.
@@ -246,6 +248,18 @@ impl DecodedChunks {
         let mut parts = Parts::default();
         parts.push(slot, within).ok()?;
         Some(parts)
+    }
+
+    /// Starts fetching what is known of the chunk that answered the last read of the series at `member`.
+    #[inline]
+    pub(super) fn fetch(&self, member: u32) {
+        let slot = self
+            .recent
+            .get(member as usize)
+            .and_then(|recent| recent.checked_sub(1));
+        if let Some(place) = slot.and_then(|slot| self.slots.get(slot as usize)) {
+            prefetch(place);
+        }
     }
 
     /// Notes where a read was answered.

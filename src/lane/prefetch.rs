@@ -43,7 +43,9 @@ impl Partition {
             Value::Absent => {}
             Value::String(bytes) => prefetch(&**bytes),
             Value::Series(members) => {
+                let decoded = self.decoded.borrow();
                 for (_, member) in members {
+                    decoded.fetch(*member);
                     if let Some(Some(series)) = self.series.get(*member as usize) {
                         prefetch(&**series);
                     }

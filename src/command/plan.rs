@@ -17,7 +17,7 @@ pub type Render = fn(&mut SessionContext<'_>, Args<'_>, &Reports, &mut Reply) ->
 
 /// Makes a reply of what internal commands have answered, in the order of the requests; sees the arguments of the
 /// command once more.
-pub type Collect = fn(&mut SessionContext<'_>, Args<'_>, &[Vec<u8>], &mut Reply) -> Result<(), Refusal>;
+pub type Collect = fn(&mut SessionContext<'_>, Args<'_>, &[&[u8]], &mut Reply) -> Result<(), Refusal>;
 
 /// See [`Plan::Gather`].
 #[derive(Clone, Debug)]

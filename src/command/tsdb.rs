@@ -6,7 +6,7 @@ use crate::config::TimeUnit;
 use crate::lane::{DecodedRange, FoundSample, Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::refusal::Refusal;
 use crate::resp::number::{parse_f64, parse_i64, parse_u64};
-use crate::resp::{Args, Reply, SampleWriter};
+use crate::resp::{Args, Reply, SampleWriter, ValueText};
 use crate::series::{Columns, DEFAULT_QUALITY, Sample};
 
 use super::plan::Plan;
@@ -294,35 +294,29 @@ fn types(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handl
 /// Writes an array of `[timestamp, value, quality]`.
 fn write_samples(columns: &Columns, reverse: bool, reply: &mut Reply) {
     reply.array(columns.len());
-    let mut writer = SampleWriter::new(true);
+    let mut writer = SampleWriter::new(ValueText::Bulk, true);
     write_run(columns, 0..columns.len(), reverse, &mut writer, reply);
-    writer.finish(reply);
 }
 
 /// The same of samples that lie in several runs.
 fn write_decoded(range: &DecodedRange<'_>, reverse: bool, reply: &mut Reply) {
     reply.array(range.samples());
-    let mut writer = SampleWriter::new(true);
+    let mut writer = SampleWriter::new(ValueText::Bulk, true);
     range.for_each_run(|columns, within| write_run(columns, within, reverse, &mut writer, reply));
-    writer.finish(reply);
 }
 
-fn write_run(
+/// Writes the samples at `within`, the last one first if `reverse`.
+pub fn write_run(
     columns: &Columns,
     within: Range<usize>,
     reverse: bool,
     writer: &mut SampleWriter,
     reply: &mut Reply,
 ) {
-    let mut write = |index: usize| {
-        let sample = columns.get(index);
-        writer.write(reply, sample.timestamp, sample.value, sample.quality);
-    };
-    if reverse {
-        within.rev().for_each(&mut write);
-    } else {
-        within.for_each(&mut write);
-    }
+    let qualities = columns.qualities.stored(within.clone());
+    let timestamps = columns.timestamps.get(within.clone()).unwrap_or(&[]);
+    let values = columns.values.get(within).unwrap_or(&[]);
+    writer.write(reply, timestamps, values, qualities, reverse);
 }
 
 fn batch_set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {

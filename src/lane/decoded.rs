@@ -10,14 +10,14 @@ use std::ops::Range;
 
 use hashbrown::HashMap;
 
-use crate::series::Columns;
+use crate::series::{Columns, Search};
+
+use super::prefetch::prefetch;
 
 /// Chunks that one read puts together at most: what is longer is not likely to come again soon.
 pub(super) const PARTS_MAX: usize = 8;
 /// A chunk that takes a larger share of the limit than one in so many is not kept.
 const CHUNK_SHARE_MIN: usize = 4;
-/// First step of the search beside the place where a timestamp is expected.
-const NEAR_SAMPLES: usize = 4;
 
 struct Kept {
     series_id: u64,
@@ -35,47 +35,8 @@ impl Kept {
         size_of::<Kept>() + size_of::<(i64, u32)>() + self.samples.memory_bytes()
     }
 
-    /// Index of the first sample at or after `timestamp`. Begins where it would be if all steps were alike: there it is
-    /// mostly found with one look at memory that no cache holds.
-    #[inline]
-    fn lower_bound(&self, timestamp: i64) -> usize {
-        let timestamps = &self.samples.timestamps;
-        if timestamp <= self.first {
-            return 0;
-        }
-        if timestamp > self.last {
-            return timestamps.len();
-        }
-        let share = timestamp.wrapping_sub(self.first) as u64 as f64
-            / self.last.wrapping_sub(self.first) as u64 as f64;
-        let guess = ((timestamps.len() - 1) as f64 * share) as usize;
-        let (mut low, mut high, mut step) = (guess, guess, NEAR_SAMPLES);
-        let is_before = |index: usize| timestamps.get(index).is_some_and(|each| *each < timestamp);
-        if is_before(guess) {
-            while is_before(high) {
-                low = high;
-                high = timestamps.len().min(high + step);
-                step *= 2;
-            }
-        } else {
-            while low > 0 && !is_before(low) {
-                high = low;
-                low = low.saturating_sub(step);
-                step *= 2;
-            }
-        }
-        let near = timestamps.get(low..high).unwrap_or(&[]);
-        low + near.partition_point(|each| *each < timestamp)
-    }
-
-    /// Indices of the samples from `from` to `to`, both included.
-    fn range(&self, from: i64, to: i64) -> Range<usize> {
-        let start = self.lower_bound(from);
-        let end = match to.checked_add(1) {
-            Some(behind) => self.lower_bound(behind),
-            None => self.samples.len(),
-        };
-        start..end.max(start)
+    fn search(&self) -> Search<'_> {
+        Search::between(&self.samples.timestamps, self.first, self.last)
     }
 }
 
@@ -83,6 +44,8 @@ impl Kept {
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) series_id: u64,
+    /// Place of the series in its partition's slab.
+    pub(super) member: u32,
     pub(super) from: i64,
     pub(super) to: i64,
     pub(super) limit: usize,
@@ -132,6 +95,9 @@ pub(super) struct DecodedChunks {
     by_series: HashMap<u64, Vec<(i64, u32)>>,
     slots: Vec<Option<Kept>>,
     free: Vec<u32>,
+    /// By the place of a series in the slab, one more than the slot that answered its last read alone; 0 = none. Where
+    /// that is out of date the slot holds another series, or nothing.
+    recent: Vec<u32>,
     /// Next slot that the eviction clock looks at.
     hand: usize,
 }
@@ -139,7 +105,7 @@ pub(super) struct DecodedChunks {
 impl DecodedChunks {
     /// Memory held.
     pub(super) fn used_bytes(&self) -> usize {
-        self.used_bytes
+        self.used_bytes + self.recent.capacity() * size_of::<u32>()
     }
 
     /// May anything be kept?
@@ -151,6 +117,9 @@ impl DecodedChunks {
     pub(super) fn set_limit(&mut self, limit_bytes: usize) {
         self.limit_bytes = limit_bytes;
         self.make_room(0);
+        if self.by_series.is_empty() {
+            self.recent = Vec::new();
+        }
     }
 
     /// Lets everything go.
@@ -253,6 +222,60 @@ impl DecodedChunks {
         }
     }
 
+    /// Where everything lies that is wanted, if it is in the chunk that answered the last read of the series: that is
+    /// found without the tables, each look at which may have to wait for memory.
+    #[inline]
+    pub(super) fn find_again(&self, wanted: &Wanted) -> Option<Parts> {
+        let slot = self.recent.get(wanted.member as usize)?.checked_sub(1)?;
+        let kept = self.kept(slot)?;
+        let (from, to) = (wanted.from.max(wanted.oldest), wanted.to.min(wanted.newest));
+        if kept.series_id != wanted.series_id || from > to || from > kept.last || to < kept.first {
+            return None;
+        }
+        let mut within = kept.search().range(from, to);
+        let is_cut = within.len() >= wanted.limit;
+        let starts_here = from >= kept.known_from || (is_cut && wanted.reverse);
+        let ends_here = to <= kept.last || (is_cut && !wanted.reverse);
+        if !starts_here || !ends_here {
+            return None;
+        }
+        if is_cut && wanted.reverse {
+            within.start = within.end - wanted.limit;
+        } else if is_cut {
+            within.end = within.start + wanted.limit;
+        }
+        kept.touched.set(true);
+        let mut parts = Parts::default();
+        parts.push(slot, within).ok()?;
+        Some(parts)
+    }
+
+    /// Starts fetching what is known of the chunk that answered the last read of the series at `member`.
+    #[inline]
+    pub(super) fn fetch(&self, member: u32) {
+        let slot = self
+            .recent
+            .get(member as usize)
+            .and_then(|recent| recent.checked_sub(1));
+        if let Some(place) = slot.and_then(|slot| self.slots.get(slot as usize)) {
+            prefetch(place);
+        }
+    }
+
+    /// Notes where a read was answered.
+    pub(super) fn note_found(&mut self, wanted: &Wanted, parts: &Parts) {
+        let [(slot, _, _), ..] = parts.places;
+        let member = wanted.member as usize;
+        if parts.count == 1 {
+            if self.recent.len() <= member {
+                self.recent.resize(member + 1, 0);
+            }
+            if let Some(recent) = self.recent.get_mut(member) {
+                *recent = slot + 1;
+            }
+        }
+    }
+
     /// Where everything lies that is wanted.
     pub(super) fn find(&self, wanted: &Wanted) -> Result<Parts, Missing> {
         let chunks = self.by_series.get(&wanted.series_id);
@@ -282,15 +305,11 @@ impl DecodedChunks {
                 return Err(Missing::At(at));
             }
             kept.touched.set(true);
-            let start = kept.lower_bound(at);
-            let mut end = kept
-                .samples
-                .len()
+            let start = kept.search().lower_bound(at);
+            let end = kept
+                .search()
+                .upper_bound(to)
                 .min(start.saturating_add(wanted.limit - parts.samples));
-            let is_behind = |index: usize| kept.samples.timestamps.get(index).is_some_and(|each| *each > to);
-            if end > start && is_behind(end - 1) {
-                end = kept.range(at, to).end;
-            }
             parts.push(slot, start..end.max(start))?;
             at = last.saturating_add(1);
         }
@@ -319,7 +338,7 @@ impl DecodedChunks {
                 return Err(Missing::At(at));
             }
             kept.touched.set(true);
-            let mut within = kept.range(from, at);
+            let mut within = kept.search().range(from, at);
             within.start = within
                 .start
                 .max(within.end.saturating_sub(wanted.limit - parts.samples));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::series::{self, ChunkError, Columns};
+use crate::series::{self, ChunkError, Columns, Sample};
 use crate::store::{Reach, Read, StoreError, StoreOperation, Tier};
 
 use super::decoded::{DecodedChunks, Missing, PARTS_MAX, Parts, Wanted};
@@ -12,6 +12,8 @@ use super::series_state::Series;
 
 /// Looks into the database for one read; more means that there is no room for what it wants.
 const FETCHES_MAX: usize = 3;
+/// Samples of a range that is better decoded and kept than looked at by the summaries of its chunks.
+const SHORT_RANGE_SAMPLES: u64 = 4_096;
 
 /// The answer to a range, where its samples lie.
 pub struct DecodedRange<'a> {
@@ -39,6 +41,16 @@ impl DecodedRange<'_> {
         if !self.reverse && !self.head_range.is_empty() {
             visit(self.head, self.head_range.clone());
         }
+    }
+
+    /// The newest sample.
+    pub fn newest(&self) -> Option<Sample> {
+        if !self.head_range.is_empty() {
+            return Some(self.head.get(self.head_range.end - 1));
+        }
+        let mut runs = self.chunks.runs(&self.parts);
+        let run = if self.reverse { runs.next() } else { runs.last() };
+        run.map(|(columns, range)| columns.get(range.end - 1))
     }
 
     /// A copy, ascending.
@@ -71,11 +83,26 @@ impl Partition {
     ) -> Result<Option<T>, StoreError> {
         let series = self.series_at(member);
         let query = self.retained(member, *query);
-        self.with_decoded(series, &query, answer)
+        self.with_decoded(member, series, &query, answer)
+    }
+
+    /// True if about so few samples lie in the range that they are likely to be in a few chunks, which are worth keeping
+    /// decoded.
+    pub fn is_short_range(&self, member: u32, query: &RangeQuery) -> bool {
+        let sealed = &self.series_at(member).sealed;
+        let samples = sealed.chunk_samples + sealed.cold_samples;
+        let (first, last) = (sealed.first_timestamp, sealed.last_timestamp);
+        let (from, to) = (query.from.max(first), query.to.min(last));
+        if samples <= SHORT_RANGE_SAMPLES || from > to {
+            return true;
+        }
+        let share = to.wrapping_sub(from) as u64 as f64 / last.wrapping_sub(first) as u64 as f64;
+        samples as f64 * share <= SHORT_RANGE_SAMPLES as f64
     }
 
     pub(super) fn with_decoded<T>(
         &self,
+        member: u32,
         series: &Series,
         query: &RangeQuery,
         answer: impl FnOnce(&DecodedRange<'_>) -> T,
@@ -94,6 +121,7 @@ impl Partition {
         };
         let mut wanted = Wanted {
             series_id: series.id,
+            member,
             from: query.from,
             to: query.to,
             limit: if has_chunks { query.limit } else { 0 },
@@ -128,9 +156,18 @@ impl Partition {
         wanted: &Wanted,
         has_cold: bool,
     ) -> Result<Option<Parts>, StoreError> {
+        if wanted.limit == 0 || wanted.from.max(wanted.oldest) > wanted.to.min(wanted.newest) {
+            return Ok(Some(Parts::default()));
+        }
+        if let Some(parts) = chunks.find_again(wanted) {
+            return Ok(Some(parts));
+        }
         for _ in 0..FETCHES_MAX {
             match chunks.find(wanted) {
-                Ok(parts) => return Ok(Some(parts)),
+                Ok(parts) => {
+                    chunks.note_found(wanted, &parts);
+                    return Ok(Some(parts));
+                }
                 Err(Missing::TooMuch) => return Ok(None),
                 Err(Missing::At(at)) => {
                     let is_there = if wanted.reverse {

@@ -19,6 +19,7 @@ fn wanted(from: i64, to: i64, limit: usize, reverse: bool) -> Wanted {
     let last = chunk(CHUNKS - 1);
     Wanted {
         series_id: 1,
+        member: 3,
         from,
         to,
         limit,
@@ -30,8 +31,12 @@ fn wanted(from: i64, to: i64, limit: usize, reverse: bool) -> Wanted {
 
 fn found(kept: &DecodedChunks, wanted: &Wanted) -> Result<Vec<i64>, Missing> {
     let parts = kept.find(wanted)?;
+    Ok(samples_of(kept, wanted, &parts))
+}
+
+fn samples_of(kept: &DecodedChunks, wanted: &Wanted, parts: &Parts) -> Vec<i64> {
     let mut all = Vec::new();
-    for (columns, range) in kept.runs(&parts) {
+    for (columns, range) in kept.runs(parts) {
         let run = columns.timestamps[range].iter().copied();
         if wanted.reverse {
             all.extend(run.rev());
@@ -40,7 +45,7 @@ fn found(kept: &DecodedChunks, wanted: &Wanted) -> Result<Vec<i64>, Missing> {
         }
     }
     assert_eq!(all.len(), parts.samples);
-    Ok(all)
+    all
 }
 
 fn expected(wanted: &Wanted) -> Vec<i64> {
@@ -135,16 +140,30 @@ proptest! {
     }
 
     #[test]
-    fn a_timestamp_is_found_however_the_steps_vary(
-        mut steps in prop::collection::vec(prop_oneof![1i64..4, 1i64..1_000_000_000_000], 1..300), target in any::<prop::sample::Index>(),
-        off in -2i64..3,
+    fn what_answered_the_last_read_answers_only_what_it_holds_whole(
+        reads in prop::collection::vec((-50i64..1_300, 0i64..400, 0usize..6, any::<bool>()), 1..40),
+        dropped in prop::collection::vec(0..CHUNKS, 0..3), forgotten in any::<bool>(),
     ) {
-        steps.iter_mut().fold(0, |sum, step| { *step += sum; *step });
-        let samples: Columns = steps.iter().map(|at| Sample::new(*at, 0.0)).collect();
-        let mut kept = DecodedChunks::default();
-        kept.set_limit(1 << 20);
-        kept.insert(1, 0, samples.clone());
-        let at = steps[target.index(steps.len())] + off;
-        prop_assert_eq!(kept.kept(0).unwrap().lower_bound(at), samples.lower_bound(at));
+        let mut kept = keep_all((0..CHUNKS).filter(|number| !dropped.contains(number)));
+        for (number, (from, length, limit, reverse)) in reads.into_iter().enumerate() {
+            let wanted = wanted(from, from + length, limit, reverse);
+            if let Some(parts) = kept.find_again(&wanted) {
+                prop_assert_eq!(samples_of(&kept, &wanted, &parts), expected(&wanted));
+            }
+            if let Ok(parts) = kept.find(&wanted) {
+                kept.note_found(&wanted, &parts);
+                let slot = parts.places[0].0;
+                let holds = |chunk: &Kept| wanted.from >= chunk.first && wanted.to <= chunk.last;
+                if parts.count == 1 && holds(kept.kept(slot).unwrap()) {
+                    prop_assert!(kept.find_again(&wanted).is_some());
+                }
+            }
+            if forgotten && number == 20 {
+                // Another series gets the slots.
+                kept.forget(1);
+                kept.insert(2, 0, chunk(0));
+                prop_assert!(kept.find_again(&wanted).is_none());
+            }
+        }
     }
 }

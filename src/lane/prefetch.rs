@@ -63,8 +63,10 @@ impl Partition {
             match value {
                 Value::Absent => {}
                 Value::String(bytes) => prefetch(&**bytes),
-                Value::Series(_) => {
+                Value::Series(members) => {
                     has_series = true;
+                    let decoded = self.decoded.borrow();
+                    members.iter().for_each(|(_, member)| decoded.fetch(*member));
                     self.each_series(value, |series| prefetch(series));
                 }
             }

@@ -102,7 +102,7 @@ impl Partition {
     pub fn read_range(&self, member: u32, query: RangeQuery) -> Result<RangeRead, StoreError> {
         let query = self.retained(member, query);
         let series = self.series_at(member);
-        if let Some(columns) = self.with_decoded(series, &query, |range| range.to_columns())? {
+        if let Some(columns) = self.with_decoded(member, series, &query, |range| range.to_columns())? {
             return Ok(RangeRead::Ready(columns));
         }
         let within = limited(series.head.range(query.from, query.to), &query);

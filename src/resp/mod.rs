@@ -18,5 +18,5 @@ pub use error::ProtocolError;
 pub use glob::glob_match;
 pub use reply::{Proto, Reply};
 pub use request::{Request, RequestLimits, RequestParser, Span, complete_request};
-pub use samples::SampleWriter;
+pub use samples::{SampleWriter, VALUE_TEXT_BYTES, ValueText};
 pub use value::skip_value;

@@ -230,6 +230,26 @@ impl Reply {
         self.buf.extend_from_slice(encoded);
     }
 
+    /// Appends what `write` has written into room for `bytes_max` bytes; it returns how many there are.
+    #[inline]
+    pub fn fill(&mut self, bytes_max: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+        let start = self.buf.len();
+        self.buf.resize(start + bytes_max, 0);
+        let written = write(self.buf.get_mut(start..).unwrap_or_default());
+        self.buf.truncate(start + written.min(bytes_max));
+    }
+
+    /// Makes room for so many more bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.buf.reserve(bytes);
+    }
+
+    /// Writes over what was written at `start`; what does not fit is left out.
+    pub fn overwrite(&mut self, start: usize, bytes: &[u8]) {
+        let written = self.buf.iter_mut().skip(start);
+        written.zip(bytes).for_each(|(old, new)| *old = *new);
+    }
+
     /// Bytes written so far.
     #[inline]
     pub fn len(&self) -> usize {

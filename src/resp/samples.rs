@@ -1,306 +1,316 @@
 //! Encoding the samples of a series into a reply: timestamps that follow each other share their leading digits, and
-//! most values are decimals of two places.
+//! most values are decimals of at most two places.
 
 use crate::resp::number::F64Buffer;
 use crate::resp::{Proto, Reply};
 
 /// Digits of a timestamp that are written anew for each sample.
-const LOW_DIGITS: usize = 4;
-const LOW_RANGE: i64 = 10_000;
+const LOW_RANGE: i64 = 100_000_000;
 /// `*3`, `:` and the leading digits.
-const PREFIX_BYTES: usize = 32;
-/// Longest text of a value, with its length and line ends.
-const VALUE_BYTES: usize = 40;
-const QUALITY_BYTES: usize = 8;
-const LINE_BYTES: usize = PREFIX_BYTES + LOW_DIGITS + VALUE_BYTES + QUALITY_BYTES;
-/// Text that is put together before it is handed on.
-const BLOCK_BYTES: usize = 1024;
-/// Decimals of up to 15 digits are the shortest text of the double that they read as.
-const EXACT_HUNDREDTHS_MAX: f64 = 1e15;
+const PREFIX_BYTES: usize = 16;
+/// Longest text of a value.
+pub const VALUE_TEXT_BYTES: usize = 40;
+/// Longest text of a sample: an array's head, a timestamp, a value and a quality, and room for writing whole words.
+const LINE_BYTES: usize = 96;
+/// Samples for which room is made at once.
+const LINES: usize = 16;
+/// Values below are written here if they have at most two decimals; their whole part has eight digits.
+const SHORT_MAX: f64 = 1e8;
+/// From here on neighbouring doubles are one apart, up to twice as much.
+const ROUNDING: f64 = ROUNDING_BITS as f64;
+const ROUNDING_BITS: u64 = 1 << 52;
+/// Eight times the digit 0.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-const DIGIT_PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
-        number += 1;
+/// Of each number of hundredths the decimals and the line end, with their length in the top byte.
+const TAILS: [u64; 100] = {
+    let mut tails = [0; 100];
+    let mut hundredths = 0;
+    while hundredths < 100 {
+        let (tenths, last) = (b'0' + (hundredths / 10) as u8, b'0' + (hundredths % 10) as u8);
+        tails[hundredths] = u64::from_le_bytes(match (tenths, last) {
+            (b'0', b'0') => [b'\r', b'\n', 0, 0, 0, 0, 0, 2],
+            (_, b'0') => [b'.', tenths, b'\r', b'\n', 0, 0, 0, 4],
+            _ => [b'.', tenths, last, b'\r', b'\n', 0, 0, 5],
+        });
+        hundredths += 1;
     }
-    pairs
+    tails
 };
+
+/// Of each length of a text the head of its byte string, with its own length in the top byte.
+const HEADS: [u64; VALUE_TEXT_BYTES + 1] = {
+    let mut heads = [0; VALUE_TEXT_BYTES + 1];
+    let mut text_bytes = 0;
+    while text_bytes <= VALUE_TEXT_BYTES {
+        let (tens, ones) = (b'0' + (text_bytes / 10) as u8, b'0' + (text_bytes % 10) as u8);
+        heads[text_bytes] = u64::from_le_bytes(match tens {
+            b'0' => [b'$', ones, b'\r', b'\n', 0, 0, 0, 4],
+            _ => [b'$', tens, ones, b'\r', b'\n', 0, 0, 5],
+        });
+        text_bytes += 1;
+    }
+    heads
+};
+
+/// Bytes of a part of a reply that are being written.
+type Line = [u8; LINE_BYTES];
+
+#[inline(always)]
+fn put<const N: usize>(line: &mut Line, at: usize, bytes: [u8; N]) -> usize {
+    line[at..at + N].copy_from_slice(&bytes);
+    at + N
+}
+
+fn put_text(line: &mut Line, at: usize, text: &[u8]) -> usize {
+    line[at..at + text.len()].copy_from_slice(text);
+    at + text.len()
+}
+
+/// The digits of a number below 10^8, leading zeros included, the first one in the lowest byte: halves are split into
+/// quarters and these into digits, each step for all of them in one multiplication.
+///
+/// Source: Mula, "SSE: conversion integers to decimal representation", 2011, in a word as wide as ours.
+#[inline(always)]
+fn eight_digits(number: u32) -> u64 {
+    let fours = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;
+    // n * 10486 >> 20 is n / 100 for all n below 10^4, n * 103 >> 10 is n / 10 for all n below 100.
+    let upper_pairs = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = upper_pairs | (fours - 100 * upper_pairs) << 16;
+    let upper_digits = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    upper_digits | (pairs - 10 * upper_digits) << 8
+}
+
+/// How values look in RESP2; in RESP3 they are doubles.
+#[derive(Clone, Copy)]
+pub enum ValueText {
+    /// A byte string of the shortest digits that read back the same.
+    Bulk,
+    /// A simple string. The function writes those that are not zero and below 1, and all that are not short; it returns
+    /// the length of the text. Others have to be as in a byte string.
+    Simple(fn(f64, &mut [u8; VALUE_TEXT_BYTES]) -> usize),
+}
+
+const BULK: u8 = b'$';
+const SIMPLE: u8 = b'+';
+const DOUBLE: u8 = b',';
 
 /// Writes samples one after the other as arrays of a timestamp, a value and, if asked for, a quality.
 pub struct SampleWriter {
+    text: ValueText,
     with_quality: bool,
     /// Leading digits that `prefix` ends with; negative = none yet.
     high: i64,
     prefix: [u8; PREFIX_BYTES],
     prefix_bytes: usize,
-    block: Block,
-}
-
-/// Text being put together.
-struct Block {
-    bytes: [u8; BLOCK_BYTES],
-    end: usize,
-}
-
-impl Block {
-    #[inline(always)]
-    fn push<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.bytes[self.end..self.end + N].copy_from_slice(&bytes);
-        self.end += N;
-    }
-
-    fn extend(&mut self, bytes: &[u8]) {
-        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
-    }
-
-    #[inline(always)]
-    fn value(&mut self, value: f64, proto: Proto) {
-        match Hundredths::of(value) {
-            Some(decimal) => {
-                self.value_head(decimal.text_bytes(), proto);
-                let end = self.end + decimal.text_bytes();
-                decimal.write_before(&mut self.bytes, end);
-                self.end = end;
-            }
-            None => {
-                let mut buffer = F64Buffer::new();
-                let text = buffer.format(value);
-                self.value_head(text.len(), proto);
-                self.extend(text.as_bytes());
-            }
-        }
-        self.push(*b"\r\n");
-    }
-
-    /// A byte string, or a double of RESP3.
-    #[inline(always)]
-    fn value_head(&mut self, text_bytes: usize, proto: Proto) {
-        match proto {
-            Proto::Resp3 => self.push(*b","),
-            Proto::Resp2 if text_bytes < 10 => self.push([b'$', b'0' + text_bytes as u8, b'\r', b'\n']),
-            Proto::Resp2 => {
-                let [tens, ones] = DIGIT_PAIRS[text_bytes];
-                self.push([b'$', tens, ones, b'\r', b'\n']);
-            }
-        }
-    }
 }
 
 impl SampleWriter {
     /// A writer for one reply, or a part of one.
-    pub fn new(with_quality: bool) -> SampleWriter {
+    pub fn new(text: ValueText, with_quality: bool) -> SampleWriter {
         SampleWriter {
+            text,
             with_quality,
             high: -1,
             prefix: [0; PREFIX_BYTES],
             prefix_bytes: 0,
-            block: Block {
-                bytes: [0; BLOCK_BYTES],
-                end: 0,
-            },
         }
     }
 
-    /// Appends one sample; it is in the reply after [`SampleWriter::finish`].
-    #[inline]
-    pub fn write(&mut self, reply: &mut Reply, timestamp: i64, value: f64, quality: u8) {
-        if timestamp < LOW_RANGE {
-            return self.write_early(reply, timestamp, value, quality);
+    /// Appends samples given as columns of the same length, the last one first if `reverse`; without `qualities` all of
+    /// them are 0.
+    pub fn write(
+        &mut self,
+        reply: &mut Reply,
+        timestamps: &[i64],
+        values: &[f64],
+        qualities: Option<&[u8]>,
+        reverse: bool,
+    ) {
+        match (reply.proto(), self.text) {
+            (Proto::Resp3, _) => self.run::<DOUBLE>(reply, timestamps, values, qualities, reverse),
+            (_, ValueText::Bulk) => self.run::<BULK>(reply, timestamps, values, qualities, reverse),
+            (_, ValueText::Simple(_)) => self.run::<SIMPLE>(reply, timestamps, values, qualities, reverse),
         }
-        let (high, low) = (timestamp / LOW_RANGE, (timestamp % LOW_RANGE) as usize);
+    }
+
+    fn run<const KIND: u8>(
+        &mut self,
+        reply: &mut Reply,
+        timestamps: &[i64],
+        values: &[f64],
+        qualities: Option<&[u8]>,
+        reverse: bool,
+    ) {
+        let count = timestamps.len().min(values.len());
+        let (timestamps, values) = (&timestamps[..count], &values[..count]);
+        let mut written = 0;
+        while written < count {
+            let lines = LINES.min(count - written);
+            reply.fill(lines * LINE_BYTES, |room| {
+                let mut at = 0;
+                for step in written..written + lines {
+                    let index = if reverse { count - 1 - step } else { step };
+                    let line = room[at..].first_chunk_mut();
+                    let line = line.expect("invariant: there is room for a line per sample");
+                    let quality = qualities.and_then(|qualities| qualities.get(index));
+                    at += self.line::<KIND>(
+                        line,
+                        timestamps[index],
+                        values[index],
+                        quality.copied().unwrap_or(0),
+                    );
+                }
+                at
+            });
+            written += lines;
+        }
+    }
+
+    /// Writes one sample; returns its length.
+    #[inline(always)]
+    fn line<const KIND: u8>(&mut self, line: &mut Line, timestamp: i64, value: f64, quality: u8) -> usize {
+        let mut at = self.timestamp(line, timestamp);
+        at = match Short::of(value) {
+            Some(short) if KIND != SIMPLE || short.whole > 0 || value == 0.0 => short.write::<KIND>(line, at),
+            _ => self.value::<KIND>(line, at, value),
+        };
+        if self.with_quality {
+            at = if quality == 0 {
+                put(line, at, *b":0\r\n")
+            } else {
+                quality_text(line, at, quality)
+            };
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn timestamp(&mut self, line: &mut Line, timestamp: i64) -> usize {
+        if timestamp < LOW_RANGE {
+            return self.early_timestamp(line, timestamp);
+        }
+        let (high, low) = (timestamp / LOW_RANGE, (timestamp % LOW_RANGE) as u32);
         if high != self.high {
             self.set_high(high);
         }
-        if self.block.end + LINE_BYTES > BLOCK_BYTES {
-            self.finish(reply);
-        }
-        let block = &mut self.block;
-        let digits = block.end + self.prefix_bytes;
         // All of it, as that costs less than just what is needed; the rest is written over.
-        block.push(self.prefix);
-        block.end = digits;
-        block.push(DIGIT_PAIRS[low / 100]);
-        block.push(DIGIT_PAIRS[low % 100]);
-        block.push(*b"\r\n");
-        block.value(value, reply.proto());
-        if self.with_quality {
-            if quality == 0 {
-                block.push(*b":0\r\n");
-            } else {
-                block.push(*b":");
-                block.extend(itoa::Buffer::new().format(quality).as_bytes());
-                block.push(*b"\r\n");
-            }
-        }
+        put(line, 0, self.prefix);
+        let at = self.prefix_bytes.min(PREFIX_BYTES);
+        let at = put(line, at, (eight_digits(low) | ZEROS).to_le_bytes());
+        put(line, at, *b"\r\n")
     }
 
-    /// Hands on what was written so far.
-    pub fn finish(&mut self, reply: &mut Reply) {
-        reply.raw(&self.block.bytes[..self.block.end]);
-        self.block.end = 0;
+    fn head(&self) -> [u8; 5] {
+        if self.with_quality {
+            *b"*3\r\n:"
+        } else {
+            *b"*2\r\n:"
+        }
     }
 
     #[cold]
-    fn write_early(&mut self, reply: &mut Reply, timestamp: i64, value: f64, quality: u8) {
-        self.finish(reply);
-        reply.array(if self.with_quality { 3 } else { 2 });
-        reply.integer(timestamp);
-        reply.sample_value(value);
-        if self.with_quality {
-            reply.integer(i64::from(quality));
-        }
+    fn early_timestamp(&self, line: &mut Line, timestamp: i64) -> usize {
+        let at = put(line, 0, self.head());
+        let at = put_text(line, at, itoa::Buffer::new().format(timestamp).as_bytes());
+        put(line, at, *b"\r\n")
     }
 
     fn set_high(&mut self, high: i64) {
-        let head: &[u8; 5] = if self.with_quality { b"*3\r\n:" } else { b"*2\r\n:" };
+        let head = self.head();
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(high).as_bytes();
         self.prefix_bytes = head.len() + digits.len();
-        self.prefix[..head.len()].copy_from_slice(head);
+        self.prefix[..head.len()].copy_from_slice(&head);
         self.prefix[head.len()..self.prefix_bytes].copy_from_slice(digits);
         self.high = high;
     }
+
+    /// Writes any value.
+    fn value<const KIND: u8>(&self, line: &mut Line, at: usize, value: f64) -> usize {
+        let at = match self.text {
+            ValueText::Simple(write) if KIND == SIMPLE => {
+                let mut text = [0; VALUE_TEXT_BYTES];
+                let text_bytes = write(value, &mut text).min(VALUE_TEXT_BYTES);
+                let at = put(line, at, [SIMPLE]);
+                put_text(line, at, &text[..text_bytes])
+            }
+            _ => {
+                let mut buffer = F64Buffer::new();
+                let text = buffer.format(value).as_bytes();
+                let at = value_head::<KIND>(line, at, text.len());
+                put_text(line, at, text)
+            }
+        };
+        put(line, at, *b"\r\n")
+    }
 }
 
-/// A value with one or two decimals.
-struct Hundredths {
+#[inline(always)]
+fn value_head<const KIND: u8>(line: &mut Line, at: usize, text_bytes: usize) -> usize {
+    if KIND != BULK {
+        return put(line, at, [KIND]);
+    }
+    let head = HEADS[text_bytes];
+    put(line, at, head.to_le_bytes());
+    at + (head >> 56) as usize
+}
+
+fn quality_text(line: &mut Line, at: usize, quality: u8) -> usize {
+    let at = put(line, at, *b":");
+    let at = put_text(line, at, itoa::Buffer::new().format(quality).as_bytes());
+    put(line, at, *b"\r\n")
+}
+
+/// A value with at most two decimals. With up to 15 digits a decimal is the shortest text of the double that it is read
+/// as: no other one as short is read as the same.
+struct Short {
     is_negative: bool,
-    whole: u64,
-    whole_digits: usize,
+    whole: u32,
     hundredths: usize,
 }
 
-impl Hundredths {
+impl Short {
     /// `None` for all other values.
     #[inline(always)]
-    fn of(value: f64) -> Option<Hundredths> {
-        let scaled = (value * 100.0).abs();
-        if scaled.is_nan() || scaled >= EXACT_HUNDREDTHS_MAX {
+    fn of(value: f64) -> Option<Short> {
+        let magnitude = value.abs();
+        // Of the sum, the lowest bits are the nearest whole number.
+        let shifted = magnitude * 100.0 + ROUNDING;
+        // The division is rounded correctly, as reading is: what agrees is what the text is read as. NaN never does.
+        if (shifted - ROUNDING) / 100.0 != magnitude || magnitude >= SHORT_MAX {
             return None;
         }
-        let number = (scaled + 0.5) as u64;
-        let hundredths = (number % 100) as usize;
-        if number as f64 / 100.0 != value.abs() || hundredths == 0 {
-            return None;
-        }
-        let whole = number / 100;
-        Some(Hundredths {
-            is_negative: value < 0.0,
-            whole,
-            whole_digits: whole.checked_ilog10().unwrap_or(0) as usize + 1,
-            hundredths,
+        let number = shifted.to_bits() & (ROUNDING_BITS - 1);
+        Some(Short {
+            is_negative: value.is_sign_negative(),
+            whole: (number / 100) as u32,
+            hundredths: (number % 100) as usize,
         })
     }
 
+    /// Writes the value with what is around it.
     #[inline(always)]
-    fn text_bytes(&self) -> usize {
-        let decimals = if self.hundredths.is_multiple_of(10) { 1 } else { 2 };
-        usize::from(self.is_negative) + self.whole_digits + 1 + decimals
-    }
-
-    /// Writes the text so that it ends before `end`.
-    #[inline(always)]
-    fn write_before(&self, bytes: &mut [u8; BLOCK_BYTES], end: usize) {
-        let [tenths, last] = DIGIT_PAIRS[self.hundredths];
-        let mut start = if last == b'0' { end - 2 } else { end - 3 };
-        bytes[start] = b'.';
-        bytes[start + 1] = tenths;
-        if last != b'0' {
-            bytes[start + 2] = last;
-        }
-        let mut whole = self.whole;
-        while whole >= 100 {
-            start -= 2;
-            bytes[start..start + 2].copy_from_slice(&DIGIT_PAIRS[(whole % 100) as usize]);
-            whole /= 100;
-        }
-        let [tens, ones] = DIGIT_PAIRS[whole as usize];
-        start -= 1;
-        bytes[start] = ones;
-        if whole >= 10 {
-            start -= 1;
-            bytes[start] = tens;
-        }
-        if self.is_negative {
-            bytes[start - 1] = b'-';
-        }
+    fn write<const KIND: u8>(&self, line: &mut Line, at: usize) -> usize {
+        let digits = eight_digits(self.whole);
+        // At least one digit stays.
+        let leading_zeros = (digits.trailing_zeros() / 8).min(7) as usize;
+        let tail = TAILS[self.hundredths];
+        let tail_bytes = (tail >> 56) as usize;
+        let line_end_bytes = 2;
+        let whole_bytes = usize::from(self.is_negative) + 8 - leading_zeros;
+        let at = value_head::<KIND>(line, at, whole_bytes + tail_bytes - line_end_bytes);
+        put(line, at, *b"-");
+        put(
+            line,
+            at + usize::from(self.is_negative),
+            ((digits | ZEROS) >> (8 * leading_zeros)).to_le_bytes(),
+        );
+        put(line, at + whole_bytes, tail.to_le_bytes());
+        at + whole_bytes + tail_bytes
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn plain(with_quality: bool, proto: Proto, samples: &[(i64, f64, u8)]) -> Vec<u8> {
-        let mut reply = Reply::new(proto);
-        for (timestamp, value, quality) in samples {
-            reply.array(if with_quality { 3 } else { 2 });
-            reply.integer(*timestamp);
-            reply.sample_value(*value);
-            if with_quality {
-                reply.integer(i64::from(*quality));
-            }
-        }
-        reply.take()
-    }
-
-    fn written(with_quality: bool, proto: Proto, samples: &[(i64, f64, u8)]) -> Vec<u8> {
-        let mut reply = Reply::new(proto);
-        let mut writer = SampleWriter::new(with_quality);
-        for (timestamp, value, quality) in samples {
-            writer.write(&mut reply, *timestamp, *value, *quality);
-        }
-        writer.finish(&mut reply);
-        reply.take()
-    }
-
-    #[test]
-    fn extremes_are_written_like_any_other_number() {
-        let values = [
-            0.0,
-            -0.0,
-            0.01,
-            -0.05,
-            0.1,
-            1.5,
-            99.99,
-            100.05,
-            -1234.5,
-            1e15,
-            9_999_999_999_999.99,
-            1e-7,
-            1e300,
-            f64::NAN,
-            f64::INFINITY,
-            f64::MIN_POSITIVE,
-            123_456_789_012.35,
-        ];
-        let times = [i64::MIN, -1, 0, 9_999, 10_000, 1_728_462_600_000, i64::MAX];
-        for proto in [Proto::Resp2, Proto::Resp3] {
-            for timestamp in times {
-                let samples: Vec<_> = values.iter().map(|value| (timestamp, *value, 7)).collect();
-                assert_eq!(written(true, proto, &samples), plain(true, proto, &samples));
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_the_plain_encoder(
-            samples in prop::collection::vec(
-                (any::<i64>(), prop_oneof![any::<f64>(), (-1e6..1e6).prop_map(|v: f64| (v * 100.0).round() / 100.0)],
-                 any::<u8>()), 0..20),
-            start in 0i64..2_000_000_000_000, with_quality in any::<bool>(), resp3 in any::<bool>(),
-        ) {
-            let proto = if resp3 { Proto::Resp3 } else { Proto::Resp2 };
-            prop_assert_eq!(written(with_quality, proto, &samples), plain(with_quality, proto, &samples));
-            let close: Vec<_> = samples.iter().enumerate()
-                .map(|(index, sample)| (start + index as i64 * 997, sample.1, sample.2)).collect();
-            prop_assert_eq!(written(with_quality, proto, &close), plain(with_quality, proto, &close));
-        }
-    }
-}
+#[path = "samples_tests.rs"]
+mod tests;

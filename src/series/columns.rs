@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::series::sample::{DEFAULT_QUALITY, Sample};
+use crate::series::search::Search;
 
 /// Columns of one run of samples: timestamps ascend without duplicates; `values[i]` and quality `i` belong to
 /// `timestamps[i]`.
@@ -199,9 +200,7 @@ impl Columns {
 
     /// Indices of the samples from `from` to `to`, both inclusive.
     pub fn range(&self, from: i64, to: i64) -> Range<usize> {
-        let start = self.lower_bound(from);
-        let end = self.timestamps.partition_point(|&each| each <= to);
-        start..end.max(start)
+        Search::new(&self.timestamps).range(from, to)
     }
 
     /// Appends those of `range` in `other`, which must be newer than all here.

@@ -66,7 +66,7 @@ pub async fn gather(
         reply.raw(error);
         return Ok(());
     }
-    let parts: Vec<Vec<u8>> = order.iter().map(|at| part(at).to_vec()).collect();
+    let parts: Vec<&[u8]> = order.iter().map(part).collect();
     let start = reply.len();
     let mut session = client.session.borrow_mut();
     let collected = with_context(shell, &mut session, |context| {

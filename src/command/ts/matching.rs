@@ -31,6 +31,22 @@ impl Matched {
 /// Writes the answer once all rows are known.
 pub type WriteMatched = Box<dyn FnOnce(Vec<Matched>, &mut Reply) -> Result<(), Refusal> + Send>;
 
+/// Room made at once for the answer about many series.
+const LISTED_RESERVED_MAX_BYTES: usize = 4 << 20;
+
+/// The series that `filter` finds, by key; `args` name the query.
+///
+/// # Errors
+/// As [`Partition::find_labelled`].
+pub fn matches_of(
+    partition: &mut Partition,
+    filter: &LabelFilter,
+    args: Args<'_>,
+    now_ms: i64,
+) -> Result<Vec<LabelMatch>, Stop> {
+    partition.find_labelled(&label_query(filter, args), now_ms)
+}
+
 /// The query of a filter; `args` name it.
 pub fn label_query(filter: &LabelFilter, args: Args<'_>) -> LabelQuery {
     let mut words = Vec::new();
@@ -50,19 +66,51 @@ pub fn label_query(filter: &LabelFilter, args: Args<'_>) -> LabelQuery {
     }
 }
 
-/// Runs each of `queries` on every series that `filter` finds and hands the rows, by key, to `write`.
+/// Shows `write` every series that was found, by key, as long as it returns true; false, and nothing left written, if it
+/// does not or a series is not in memory: [`rows_of_matches`] then is the way.
 ///
 /// # Errors
-/// As [`Partition::find_labelled`]; `Offload` if anything has to be read from the disk.
+/// Those of `write`.
+pub fn write_listed(
+    partition: &mut Partition,
+    matches: &[LabelMatch],
+    reply: &mut Reply,
+    mut write: impl FnMut(&mut Partition, &[u8], (usize, u32), &mut Reply) -> Result<bool, Stop>,
+) -> Result<bool, Stop> {
+    let start = reply.len();
+    for (number, found) in matches.iter().enumerate() {
+        let is_written = match found {
+            LabelMatch::Stored(_) => false,
+            LabelMatch::Listed(key, place) => match partition.plain_series_at(*place) {
+                None => true,
+                Some(member) => write(partition, key, (*place, member), reply)?,
+            },
+        };
+        if !is_written {
+            reply.truncate(start);
+            return Ok(false);
+        }
+        if number == 0 {
+            // The others are likely to be as long.
+            let rest_bytes = (reply.len() - start).saturating_mul(matches.len());
+            reply.reserve(rest_bytes.min(LISTED_RESERVED_MAX_BYTES));
+        }
+    }
+    Ok(true)
+}
+
+/// Runs each of `queries` on every series that was found and hands the rows, by key, to `write`.
+///
+/// # Errors
+/// `Offload` if anything has to be read from the disk.
 pub fn rows_of_matches(
     partition: &mut Partition,
-    (filter, args): (&LabelFilter, Args<'_>),
+    matches: Vec<LabelMatch>,
     queries: &[Arc<RowsQuery>],
     now_ms: i64,
     reply: &mut Reply,
     write: WriteMatched,
 ) -> Handled {
-    let matches = partition.find_labelled(&label_query(filter, args), now_ms)?;
     let is_latest = queries.iter().any(|query| query.is_latest());
     let open_buckets = if is_latest {
         open_buckets(partition, &matches, now_ms)?

@@ -9,16 +9,16 @@ use crate::aggregate::{Rows, reduce};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::tsdb::now_in;
 use crate::command::{Call, Command, Flags, KeySpec, Run};
-use crate::lane::{Handled, Partition};
+use crate::lane::{Handled, Partition, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Proto, Reply};
 use crate::series::{Label, Sample, SeriesProperties};
 
 use super::facts;
 use super::label_choice::LabelChoice;
-use super::matching::{Matched, rows_of_matches};
+use super::matching::{Matched, matches_of, rows_of_matches, write_listed};
 use super::parts::{self, OWN_ARGS};
-use super::query::{RowsQuery, SeriesRows, write_rows, write_sample};
+use super::query::{RowsFound, RowsQuery, SeriesRows, series_rows, write_decoded, write_rows, write_sample};
 use super::range_options::{Group, MultiRange, RangeCommand, RangeOptions, parse_multi_range};
 use super::read::{closer, reads_at};
 use super::read_options::{parse_mget, parse_mget_at};
@@ -73,7 +73,7 @@ fn mget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Resu
 fn collect_series(
     _: &mut SessionContext<'_>,
     _: Args<'_>,
-    answers: &[Vec<u8>],
+    answers: &[&[u8]],
     reply: &mut Reply,
 ) -> Result<(), Refusal> {
     write_series(&parts::sorted(answers), reply);
@@ -86,6 +86,7 @@ fn write_series(series: &[(&[u8], &[u8])], reply: &mut Reply) {
         Proto::Resp2 => reply.array(series.len()),
         Proto::Resp3 => reply.map(series.len()),
     }
+    reply.reserve(series.iter().map(|(_, bytes)| bytes.len()).sum());
     series.iter().for_each(|(_, bytes)| reply.raw(bytes));
 }
 
@@ -130,9 +131,10 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
         Ok(())
     };
     let filter = parse_mget(args)?.filter;
+    let matches = matches_of(partition, &filter, args, call.now_ms)?;
     rows_of_matches(
         partition,
-        (&filter, args),
+        matches,
         std::slice::from_ref(&query),
         call.now_ms,
         reply,
@@ -192,14 +194,8 @@ fn mget_at_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -
         }
         Ok(())
     };
-    rows_of_matches(
-        partition,
-        (&filter, args),
-        &queries,
-        call.now_ms,
-        reply,
-        Box::new(write),
-    )
+    let matches = matches_of(partition, &filter, args, call.now_ms)?;
+    rows_of_matches(partition, matches, &queries, call.now_ms, reply, Box::new(write))
 }
 
 /// The key of a series and the head of what follows it: its labels and `others`.
@@ -304,6 +300,7 @@ fn ask_range(
 fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args.from(OWN_ARGS);
     let command = command_of(args);
+    let start = reply.len();
     let MultiRange {
         range,
         labels,
@@ -323,6 +320,17 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
         is_reverse,
         partition.settings.time_unit,
     )?);
+    let matches = matches_of(partition, &filter, args, call.now_ms)?;
+    if group.is_none() && !query.is_latest() {
+        parts::begin(reply);
+        let write = |partition: &mut Partition, key: &[u8], at: (usize, u32), reply: &mut Reply| {
+            write_in_place(partition, key, at, (&query, &labels, exclude_empty), reply)
+        };
+        if write_listed(partition, &matches, reply, write)? {
+            return Ok(());
+        }
+        reply.truncate(start);
+    }
     let asked = query.clone();
     let proto = reply.proto();
     let write = move |matched: Vec<Matched>, reply: &mut Reply| {
@@ -348,12 +356,45 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
     };
     rows_of_matches(
         partition,
-        (&filter, args),
+        matches,
         std::slice::from_ref(&query),
         call.now_ms,
         reply,
         Box::new(write),
     )
+}
+
+/// Writes one series of a range; false if its samples are not in memory.
+fn write_in_place(
+    partition: &mut Partition,
+    key: &[u8],
+    (place, member): (usize, u32),
+    (query, labels, exclude_empty): (&Arc<RowsQuery>, &LabelChoice, bool),
+    reply: &mut Reply,
+) -> Result<bool, Stop> {
+    let Some(properties) = partition.properties(place) else {
+        return Ok(true);
+    };
+    let opened = parts::open(reply, key);
+    begin_series(key, 1 + usize::from(reply.proto() == Proto::Resp3), reply);
+    write_labels(labels, &properties.labels, reply);
+    write_aggregators(query, reply);
+    let rows = match write_decoded(partition, member, query, reply)? {
+        Some(rows) => rows,
+        None => match series_rows(partition, member, query)? {
+            RowsFound::Offload(_) => return Ok(false),
+            RowsFound::Ready(found) => {
+                write_rows(reply, &found);
+                found.rows.len()
+            }
+        },
+    };
+    if exclude_empty && rows == 0 {
+        opened.discard(reply);
+    } else {
+        opened.close(reply);
+    }
+    Ok(true)
 }
 
 /// RESP3 names the aggregators.
@@ -382,7 +423,7 @@ fn push_for_group(group: &Group, key: &[u8], properties: &SeriesProperties, rows
 /// Keys and rows of the series of a group, by the value of the label.
 type Groups<'a> = BTreeMap<&'a [u8], (Vec<&'a [u8]>, Vec<Rows>)>;
 
-fn write_groups(options: &MultiRange, is_reverse: bool, answers: &[Vec<u8>], reply: &mut Reply) {
+fn write_groups(options: &MultiRange, is_reverse: bool, answers: &[&[u8]], reply: &mut Reply) {
     let Some(group) = &options.group else { return };
     let mut groups: Groups<'_> = BTreeMap::new();
     for (key, bytes) in parts::sorted(answers) {

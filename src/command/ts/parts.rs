@@ -26,6 +26,35 @@ pub fn push(reply: &mut Reply, key: &[u8], bytes: &[u8]) {
     }
 }
 
+/// Where the bytes of a series begin that is written in place.
+pub struct Opened {
+    entry_start: usize,
+    bytes_start: usize,
+}
+
+/// Begins one series of an answer, whose bytes follow until it is closed.
+pub fn open(reply: &mut Reply, key: &[u8]) -> Opened {
+    let entry_start = reply.len();
+    push(reply, key, b"");
+    Opened {
+        entry_start,
+        bytes_start: reply.len(),
+    }
+}
+
+impl Opened {
+    /// Ends the series.
+    pub fn close(self, reply: &mut Reply) {
+        let len = u32::try_from(reply.len() - self.bytes_start).expect("invariant: answers are below 4 GiB");
+        reply.overwrite(self.bytes_start - size_of::<u32>(), &len.to_le_bytes());
+    }
+
+    /// Takes the series back.
+    pub fn discard(self, reply: &mut Reply) {
+        reply.truncate(self.entry_start);
+    }
+}
+
 /// The series of an answer, in its order.
 pub fn entries(answer: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = answer.get(1..).unwrap_or(b"");
@@ -39,7 +68,7 @@ pub fn entries(answer: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// The series of all answers, by key.
-pub fn sorted(answers: &[Vec<u8>]) -> Vec<(&[u8], &[u8])> {
+pub fn sorted<'a>(answers: &[&'a [u8]]) -> Vec<(&'a [u8], &'a [u8])> {
     let mut all: Vec<_> = answers.iter().flat_map(|answer| entries(answer)).collect();
     all.sort_unstable_by_key(|entry| entry.0);
     all
@@ -168,7 +197,26 @@ mod tests {
             answer(&[("a", "3")]),
         ];
         let expected: [(&[u8], &[u8]); 3] = [(b"a", b"3"), (b"b", b"1"), (b"d", b"")];
+        let answers: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
         assert_eq!(sorted(&answers), expected);
+    }
+
+    #[test]
+    fn series_written_in_place_are_those_that_are_pushed() {
+        let (mut pushed, mut written) = (Reply::new(Proto::Resp2), Reply::new(Proto::Resp2));
+        begin(&mut pushed);
+        push(&mut pushed, b"a", b"12345");
+        push(&mut pushed, b"c", b"");
+        begin(&mut written);
+        let opened = open(&mut written, b"a");
+        written.raw(b"123");
+        written.raw(b"45");
+        opened.close(&mut written);
+        let opened = open(&mut written, b"b");
+        written.raw(b"nothing");
+        opened.discard(&mut written);
+        open(&mut written, b"c").close(&mut written);
+        assert_eq!(written.as_bytes(), pushed.as_bytes());
     }
 
     #[test]

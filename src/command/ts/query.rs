@@ -8,17 +8,20 @@ use crate::aggregate::{
     AggregationSpec, Aggregator, BucketAggregation, Bucketing, Rows, Surroundings, filter_by_quality,
     filter_by_timestamps, filter_by_value,
 };
+use crate::command::tsdb::write_run;
 use crate::config::TimeUnit;
-use crate::lane::{Partition, RangeJob, RangeQuery, RangeRead, RangeVisitor, SealedState, Stop};
+use crate::lane::{
+    DecodedRange, Partition, RangeJob, RangeQuery, RangeRead, RangeVisitor, SealedState, Stop,
+};
 use crate::refusal::Refusal;
-use crate::resp::Reply;
+use crate::resp::{Reply, SampleWriter};
 use crate::series::{Columns, Sample};
 use crate::store::{Database, StoreError};
 
 use super::aggregation::{Aggregation, BucketSize, Width};
 use super::feed::Feed;
 use super::range_options::RangeOptions;
-use super::value::write_value;
+use super::value::{SAMPLE_TEXT, write_value};
 
 /// Samples in which a neighbour of the range that is not NaN is looked for.
 const NEIGHBOUR_SAMPLES: usize = 32;
@@ -370,6 +373,45 @@ pub fn series_rows(
     )
 }
 
+/// Shows `feed` a range that lies decoded; false, and nothing shown, if it does not or is too long for that.
+fn feed_decoded(
+    partition: &Partition,
+    member: u32,
+    read: &RangeQuery,
+    feed: &mut Feed<'_>,
+) -> Result<bool, StoreError> {
+    if !partition.is_short_range(member, read) {
+        return Ok(false);
+    }
+    let show = |range: &DecodedRange<'_>| {
+        range.for_each_run(|columns, within| feed.samples(columns, within));
+    };
+    Ok(partition.with_decoded_range(member, read, show)?.is_some())
+}
+
+/// Writes what `query` asks of the series at `member` from where it lies decoded, and says how many samples that were;
+/// `None`, and nothing written, if [`series_rows`] has to find it.
+///
+/// # Errors
+/// If a row cannot be read or a chunk is damaged.
+pub fn write_decoded(
+    partition: &Partition,
+    member: u32,
+    query: &RowsQuery,
+    reply: &mut Reply,
+) -> Result<Option<usize>, StoreError> {
+    if query.open_bucket.is_some() || query.is_fed() {
+        return Ok(None);
+    }
+    let read = query.main_read();
+    partition.with_decoded_range(member, &read, |range| {
+        reply.array(range.samples());
+        let mut writer = SampleWriter::new(SAMPLE_TEXT, query.with_quality);
+        range.for_each_run(|columns, within| write_run(columns, within, read.reverse, &mut writer, reply));
+        range.samples()
+    })
+}
+
 /// As [`series_rows`], chunk by chunk.
 fn fed_rows(
     partition: &Partition,
@@ -378,7 +420,12 @@ fn fed_rows(
     [before, after]: [RangeRead; 2],
 ) -> Result<RowsFound, Stop> {
     let mut feed = Feed::new(query);
-    let rest = partition.visit_range(member, query.main_read(), &mut feed)?;
+    let read = query.main_read();
+    let rest = if feed_decoded(partition, member, &read, &mut feed)? {
+        None
+    } else {
+        partition.visit_range(member, read, &mut feed)?
+    };
     Ok(match (rest, before, after) {
         (None, RangeRead::Ready(before), RangeRead::Ready(after)) => {
             RowsFound::Ready(query.finish(feed, before, after)?)
@@ -432,6 +479,11 @@ pub fn stored_rows(
 /// Writes rows as `[[timestamp, value ...] ...]`, with the quality behind the value if there are any.
 pub fn write_rows(reply: &mut Reply, found: &SeriesRows) {
     reply.array(found.rows.len());
+    let (rows, qualities) = (&found.rows, found.qualities.as_deref());
+    if rows.width == 1 {
+        let mut writer = SampleWriter::new(SAMPLE_TEXT, qualities.is_some());
+        return writer.write(reply, &rows.timestamps, &rows.values, qualities, false);
+    }
     for (index, (timestamp, row)) in found.rows.iter().enumerate() {
         let quality = found
             .qualities

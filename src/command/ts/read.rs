@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::command::tsdb::now_in;
 use crate::command::{Call, Command, Run};
-use crate::lane::{Handled, Partition, RangeQuery, RangeRead, Stop};
+use crate::lane::{DecodedRange, Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::resp::Reply;
 use crate::series::{Columns, Sample};
 use crate::store::StoreError;
 
-use super::query::{RowsFound, RowsQuery, series_rows, write_rows, write_sample};
+use super::query::{RowsFound, RowsQuery, series_rows, write_decoded, write_rows, write_sample};
 use super::range_options::{RangeCommand, parse_range};
 use super::read_options::{Nearness, ValueAt, parse_get, parse_get_at};
 use super::rules::latest;
@@ -66,6 +66,10 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
         write_sample(reply, Some(open_bucket));
         return Ok(());
     }
+    let write = |range: &DecodedRange<'_>| write_sample(reply, range.newest());
+    if partition.with_decoded_range(member, &NEWEST, write)?.is_some() {
+        return Ok(());
+    }
     match partition.read_range(member, NEWEST)? {
         RangeRead::Ready(samples) => write_sample(reply, samples.last()),
         RangeRead::Offload(job) => {
@@ -101,7 +105,11 @@ fn read_range(
     let (place, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
     let now = now_of(partition, call);
     let options = parse_range(call.args, command, now)?;
-    let mut query = Arc::new(RowsQuery::new(options, 0, command.is_reverse(), now.unit)?);
+    let query = RowsQuery::new(options, 0, command.is_reverse(), now.unit)?;
+    if !query.is_latest() && write_decoded(partition, member, &query, reply)?.is_some() {
+        return Ok(());
+    }
+    let mut query = Arc::new(query);
     if query.is_latest() {
         query = query.with_open_bucket(latest(partition, place, call.now_ms)?);
     }

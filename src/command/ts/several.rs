@@ -59,12 +59,11 @@ fn command_of(args: Args<'_>) -> RangeCommand {
 fn ask_numbered(context: &mut SessionContext<'_>, args: Args<'_>) -> Result<(), SessionStop> {
     let options = parse_numbered_range(args, command_of(args), form_now(context))?;
     let keys: Vec<&[u8]> = options.keys.clone().map(|index| args.get(index)).collect();
-    let collect =
-        |context: &mut SessionContext<'_>, args: Args<'_>, answers: &[Vec<u8>], reply: &mut Reply| {
-            let options = parse_numbered_range(args, command_of(args), form_now(context))?;
-            write_numbered(&options, command_of(args).is_reverse(), answers, reply);
-            Ok(())
-        };
+    let collect = |context: &mut SessionContext<'_>, args: Args<'_>, answers: &[&[u8]], reply: &mut Reply| {
+        let options = parse_numbered_range(args, command_of(args), form_now(context))?;
+        write_numbered(&options, command_of(args).is_reverse(), answers, reply);
+        Ok(())
+    };
     // Every owner has to know which of the keys is meant: two may be the same.
     let stop = parts::ask_keys(context, "TS.PART.NRANGE", keys.into_iter(), args, collect);
     Err(parts::numbered(stop))
@@ -119,8 +118,8 @@ fn rows_part(
 }
 
 /// Rows of each key, in the order of the keys.
-fn rows_of(answers: &[Vec<u8>]) -> Vec<Rows> {
-    let rows = |answer: &Vec<u8>| {
+fn rows_of(answers: &[&[u8]]) -> Vec<Rows> {
+    let rows = |answer: &&[u8]| {
         parts::entries(answer)
             .next()
             .map(|(_, bytes)| parts::get_rows(bytes))
@@ -131,7 +130,7 @@ fn rows_of(answers: &[Vec<u8>]) -> Vec<Rows> {
         .collect()
 }
 
-fn write_numbered(options: &NumberedRange, is_reverse: bool, answers: &[Vec<u8>], reply: &mut Reply) {
+fn write_numbered(options: &NumberedRange, is_reverse: bool, answers: &[&[u8]], reply: &mut Reply) {
     let mut rows = join_rows(&rows_of(answers));
     if is_reverse {
         rows.reverse();
@@ -149,17 +148,16 @@ fn write_numbered(options: &NumberedRange, is_reverse: bool, answers: &[Vec<u8>]
 fn join(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     parse_join(args, form_now(context))?;
     let keys = [args.get(1), args.get(2)].into_iter();
-    let collect =
-        |context: &mut SessionContext<'_>, args: Args<'_>, answers: &[Vec<u8>], reply: &mut Reply| {
-            let options = parse_join(args, form_now(context))?;
-            let rows = rows_of(answers);
-            if let [left, right] = rows.as_slice() {
-                let rows = joined(&options, left, right);
-                let qualities = None;
-                write_rows(reply, &SeriesRows { rows, qualities });
-            }
-            Ok(())
-        };
+    let collect = |context: &mut SessionContext<'_>, args: Args<'_>, answers: &[&[u8]], reply: &mut Reply| {
+        let options = parse_join(args, form_now(context))?;
+        let rows = rows_of(answers);
+        if let [left, right] = rows.as_slice() {
+            let rows = joined(&options, left, right);
+            let qualities = None;
+            write_rows(reply, &SeriesRows { rows, qualities });
+        }
+        Ok(())
+    };
     let stop = parts::ask_keys(context, "TS.PART.JOIN", keys, args, collect);
     Err(parts::numbered(stop))
 }

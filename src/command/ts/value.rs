@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use crate::resp::number::{F64Buffer, parse_f64, parse_sample_value};
-use crate::resp::{Proto, Reply};
+use crate::resp::{Proto, Reply, VALUE_TEXT_BYTES, ValueText};
 
 use super::texts;
 
@@ -10,7 +10,15 @@ use super::texts;
 const FIXED_MAX: f64 = 1e17;
 
 /// Room for `+`, a sign, 17 digits, a point, `E-324` and the line end.
-const LINE_LEN_MAX_BYTES: usize = 40;
+const LINE_LEN_MAX_BYTES: usize = VALUE_TEXT_BYTES;
+
+/// The values of samples as [`write_value`] writes them.
+pub const SAMPLE_TEXT: ValueText = ValueText::Simple(|value, text| {
+    let mut line = Line::new();
+    line.value(value);
+    *text = line.bytes;
+    line.len
+});
 
 /// Reads the value of a sample: a JSON number, or `nan` with or without a sign in any case.
 ///

@@ -24,14 +24,15 @@ import wire  # noqa: E402
 WORKLOADS = {"SET": "set", "GET": "get", "TSDB_SET": "tsdb_set"}
 DEPTHS = (1, 16, 64)
 SERIES = 1_000
+START_TIME_MS = 1_750_000_000_000
 RATIO_MIN = 0.75
 HOP_MAX = 1.0
 # From this depth on the bar for hops counts.
 HOP_DEPTH_MIN = 16
 LOAD_AVERAGE_QUIET_MAX = 0.3
 COST_FILE = pathlib.Path(__file__).with_name("COST.md")
-# Name, lanes, options of the load generator.
-WAYS = (("one", 1, ()), ("aware", 2, ("--cluster",)), ("plain", 2, ()))
+# Name, lanes, whether the load goes to the lanes' own ports.
+WAYS = (("one", 1, False), ("aware", 2, True), ("plain", 2, False))
 
 
 def add_options(parser):
@@ -49,7 +50,7 @@ def run_rounds(arguments, parent):
     for number in range(total):
         # Interleaved, and each way takes its turn at being first.
         round_number, position = divmod(number, len(WAYS))
-        way, lanes, options = WAYS[(position + round_number) % len(WAYS)]
+        way, lanes, is_aware = WAYS[(position + round_number) % len(WAYS)]
         own = copy.copy(arguments)
         own.server_core = cores if lanes > 1 else arguments.server_core
         own.client_core, own.seconds, own.warmup = cores, arguments.lane_seconds, 0.3
@@ -57,7 +58,8 @@ def run_rounds(arguments, parent):
         base = peers.neighbouring_ports(lanes)
         server = peers.start_ticklane(own, parent, f"server.lane_port_base={base}", lanes=lanes)
         try:
-            run_tests(own, server, way, options, results)
+            # Only the lanes' ports speak of a cluster.
+            run_tests(own, server, way, ["--cluster", "-p", base] if is_aware else [], results)
         finally:
             server.stop()
         elapsed = time.monotonic() - begin
@@ -69,10 +71,13 @@ def run_rounds(arguments, parent):
 def run_tests(arguments, server, way, options, results):
     """All tests at all depths on one server."""
     for test, workload in WORKLOADS.items():
-        for position, depth in enumerate(DEPTHS):
+        if workload == "get":
+            # Writes the keys, which is not to be counted.
+            runs.run_load(arguments, server, workload, 64, "-d", 0.1, *options)
+        for depth in DEPTHS:
             more = ["-s", SERIES, "--series-prefix", f"stock_{depth}_", *options]
-            if workload == "get" and position > 0:
-                more.append("--no-preload")
+            if workload == "get":
+                more += ["--no-preload", "--start-time", START_TIME_MS]
             before = counters(server)
             report = runs.run_load(arguments, server, workload, depth, *more)
             after = counters(server)

@@ -42,10 +42,13 @@ class Profile:
         self.costs = collections.Counter()
         self.calls = collections.defaultdict(collections.Counter)
         self.call_costs = collections.defaultdict(collections.Counter)
-        names, objects = {}, {}
-        function = owner = callee = None
-        address, times = 0, None
-        for line in open(path, errors="replace"):
+        with open(path, errors="replace") as file:
+            self._read(file, {}, {})
+
+    def _read(self, lines, names, objects):
+        function = owner = callee = times = None
+        address = 0
+        for line in lines:
             line = line.rstrip("\n")
             if line.startswith("fn="):
                 function = decoded(line[3:], names)
@@ -185,4 +188,4 @@ def climb(waiting, edges, owner_of):
         if sum(waiting.values()) < 1:
             break
     owned[None] += sum(waiting.values())
-    return owned
+    return +owned

@@ -157,7 +157,7 @@ NOTES = (
     "*Lanes by CPU*: how many lanes' worth of work two lanes do, if each has a core of its own: twice the CPU of a "
     "command on one lane, by that on two.",
     "*Model*: the same from the instructions that `make cost` counts in the program (COST.md); the kernel's part of "
-    "a command, which does not grow with hops, is not in it.",
+    "a command, waking the other lane, and moving a message from one core's cache to the other's are not in it.",
 )
 
 

@@ -131,7 +131,8 @@ def allocation_lines(results, workloads, pipelines):
         "",
         "Calls of malloc, calloc and realloc while so many commands ran, all of them, by who wanted the memory. "
         "RocksDB's are per commit; glommio's (timers, the wait for the next event) per wake-up; timers run by the "
-        "clock, whether or not there are commands.",
+        "clock, whether or not there are commands. Wanted: none for GET and TSDB_SET on their own lane; "
+        "`series/columns: push` is the columns of heads that double as they fill.",
         "",
         "| command | P | commands | commands' own | RocksDB | glommio | timers | commands' own, by function |",
         "|---|--:|--:|--:|--:|--:|--:|---|",

@@ -17,7 +17,7 @@ SOAK_RUNS ?= 2000
 # One profile for everything: a second one would compile RocksDB a second time.
 CARGO_FLAGS := --release --locked
 
-.PHONY: help run test test-rust test-load test-python soak bench bench-full cost bars knobs fmt clippy build build-load deps deps-test venv \
+.PHONY: help run test test-rust test-load test-python soak bench bench-full cost lanes bars knobs fmt clippy build build-load deps deps-test venv \
 	clean-data
 
 help: ## Print this list
@@ -44,14 +44,21 @@ soak: deps-test ## Run the randomised tests of the engine and of crashes for lon
 bench: build build-load deps-test ## Compare with Debian's redis-server, write bench/RESULTS.md; BENCH_ARGS="--rounds 5"
 	bench/compare --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BENCH_WRITE) $(BENCH_ARGS)
 
-cost: build ## Count instructions per command, on its own lane and over a hop, write bench/COST.md
+# Line tables say which source an instruction belongs to; they change nothing else, and only our crate is compiled anew.
+LINE_TABLES := --config 'profile.release.package.ticklane.debug="line-tables-only"'
+
+cost: deps first-build-notice ## Count instructions and allocations per command, local and over a hop, write bench/COST.md
 	@.ci/install-packages bench
+	cargo build $(CARGO_FLAGS) $(LINE_TABLES)
 	bench/cost --server "$(TICKLANE)" --write bench/COST.md
 
-bench-full: build build-load ## The same for an hour: Valkey, VictoriaMetrics, late samples, latencies at fixed rates
+bench-full: build build-load ## The same for an hour: Valkey, VictoriaMetrics, late samples, two lanes, fixed rates
 	@.ci/install-packages bench
 	bench/compare --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" $(BENCH_WRITE) --rounds 5 --seconds 4 \
-		--peer redis --peer valkey --late --open-loop --open-loop-seconds 60 --victoria $(BENCH_ARGS)
+		--peer redis --peer valkey --late --lanes --open-loop --open-loop-seconds 60 --victoria $(BENCH_ARGS)
+
+lanes: build build-load ## One lane beside two, plain and cluster-aware clients, 5 minutes, write bench/LANES.md
+	bench/lanes.py --server "$(TICKLANE)" --load "$(TICKLANE_LOAD)" --write bench/LANES.md $(LANES_ARGS)
 
 # `make bars BARS_WRITE=` prints only.
 BARS_WRITE ?= --write bench/BARS.md --curves bench/curves

@@ -1,7 +1,9 @@
 """Starts ticklane and its peers, one at a time, pinned to a core and with data of their own."""
 
+import contextlib
 import os
 import pathlib
+import random
 import re
 import shlex
 import shutil
@@ -31,6 +33,19 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def neighbouring_ports(count):
+    """The first of that many neighbouring ports that nobody listens on, below those that the system hands out."""
+    while True:
+        base = random.randrange(12_000, 30_000)
+        with contextlib.ExitStack() as held:
+            try:
+                for port in range(base, base + count):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                return base
+            except OSError:
+                continue
 
 
 class Server:

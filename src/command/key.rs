@@ -2,6 +2,7 @@
 
 mod dump;
 mod inspect;
+pub use inspect::short_call_error;
 mod keyspace;
 mod transfer;
 

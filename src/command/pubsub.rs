@@ -20,6 +20,8 @@ pub struct Message {
     pub channel: Box<[u8]>,
     /// What.
     pub payload: Box<[u8]>,
+    /// True if it comes from SPUBLISH: sharded channels have names of their own, and patterns do not apply.
+    pub is_sharded: bool,
 }
 
 /// What a client listens to.
@@ -29,42 +31,56 @@ pub struct Subscriptions {
     pub channels: BTreeSet<Box<[u8]>>,
     /// Channels whose names match.
     pub patterns: BTreeSet<Box<[u8]>>,
+    /// Sharded channels of these names; the name is the same on every port, since a process is one server.
+    pub sharded: BTreeSet<Box<[u8]>>,
 }
 
-/// The two kinds of subscriptions.
+/// The kinds of subscriptions.
 #[derive(Clone, Copy)]
 enum Kind {
     Channel,
     Pattern,
+    Sharded,
 }
 
 impl Subscriptions {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.channels.len() + self.patterns.len()
-    }
-
     /// True if the client listens to nothing.
     pub fn is_empty(&self) -> bool {
-        self.channels.is_empty() && self.patterns.is_empty()
+        self.channels.is_empty() && self.patterns.is_empty() && self.sharded.is_empty()
+    }
+
+    /// The number that a confirmation shows: sharded channels are counted apart from the others.
+    fn count_beside(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Channel | Kind::Pattern => self.channels.len() + self.patterns.len(),
+            Kind::Sharded => self.sharded.len(),
+        }
     }
 
     fn of(&mut self, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
         match kind {
             Kind::Channel => &mut self.channels,
             Kind::Pattern => &mut self.patterns,
+            Kind::Sharded => &mut self.sharded,
         }
     }
 
     /// Writes the message once for every subscription that it fits; returns how many these are.
     pub fn write(&self, message: &Message, reply: &mut Reply) -> u64 {
         let mut times = 0;
-        if self.channels.contains(&message.channel) {
+        let (names, kind): (_, &[u8]) = match message.is_sharded {
+            true => (&self.sharded, b"smessage"),
+            false => (&self.channels, b"message"),
+        };
+        if names.contains(&message.channel) {
             begin(reply, 3);
-            reply.bulk(b"message");
+            reply.bulk(kind);
             reply.bulk(&message.channel);
             reply.bulk(&message.payload);
             times += 1;
+        }
+        if message.is_sharded {
+            return times;
         }
         for pattern in &self.patterns {
             if glob_match(pattern, &message.channel, false) {
@@ -135,7 +151,29 @@ pub const COMMANDS: &[Command] = &[
     Command {
         syntax: "channel message",
         summary: "Posts a message to a channel and returns how many listened.",
-        ..entry("PUBLISH", 3, Flags::FAST, publish)
+        ..entry("PUBLISH", 3, Flags::FAST, |_, args, _| publish(args, false))
+    },
+    Command {
+        since: "7.0.0",
+        syntax: "shardchannel [shardchannel ...]",
+        summary: "Listens for messages published to sharded channels.",
+        ..entry("SSUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
+            subscribe(context, args, Kind::Sharded, reply)
+        })
+    },
+    Command {
+        since: "7.0.0",
+        syntax: "[shardchannel [shardchannel ...]]",
+        summary: "Stops listening to messages posted to sharded channels.",
+        ..entry("SUNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
+            unsubscribe(context, args, Kind::Sharded, reply)
+        })
+    },
+    Command {
+        since: "7.0.0",
+        syntax: "shardchannel message",
+        summary: "Posts a message to a sharded channel and returns how many listened.",
+        ..entry("SPUBLISH", 3, Flags::FAST, |_, args, _| publish(args, true))
     },
     Command {
         since: "2.8.0",
@@ -153,7 +191,7 @@ pub const PUBSUB: &[Subcommand] = &[
         arity: -2,
         syntax: "[pattern]",
         summary: "Returns the active channels.",
-        handler: |_, _, _| Err(report(write_channels)),
+        handler: |_, args, _| report_names(args, write_channels),
         ..SUBCOMMAND
     },
     Subcommand {
@@ -169,6 +207,24 @@ pub const PUBSUB: &[Subcommand] = &[
         syntax: "[channel [channel ...]]",
         summary: "Returns a count of subscribers to channels.",
         handler: |_, _, _| Err(report(write_counts)),
+        ..SUBCOMMAND
+    },
+    Subcommand {
+        full_name: "pubsub|shardchannels",
+        arity: -2,
+        since: "7.0.0",
+        syntax: "[pattern]",
+        summary: "Returns the active sharded channels.",
+        handler: |_, args, _| report_names(args, write_sharded_channels),
+        ..SUBCOMMAND
+    },
+    Subcommand {
+        full_name: "pubsub|shardnumsub",
+        arity: -2,
+        since: "7.0.0",
+        syntax: "[shardchannel [shardchannel ...]]",
+        summary: "Returns a count of subscribers to sharded channels.",
+        handler: |_, _, _| Err(report(write_sharded_counts)),
         ..SUBCOMMAND
     },
 ];
@@ -188,10 +244,31 @@ fn report(render: super::Render) -> SessionStop {
     Plan::Report { kinds, render }.into()
 }
 
-/// Subscribers of every channel.
+/// Lists names that fit the one pattern that may be given.
+fn report_names(args: Args<'_>, render: super::Render) -> Result<(), SessionStop> {
+    if args.len() > 3 {
+        let name = String::from_utf8_lossy(args.get(1));
+        return Err(Refusal::text(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP."
+        ))
+        .into());
+    }
+    Err(report(render))
+}
+
+/// Subscribers of every channel that is not sharded.
 pub fn channels(reports: &Reports) -> BTreeMap<&[u8], u64> {
+    sum(reports.lanes.iter().map(|lane| &lane.listeners.channels))
+}
+
+/// Subscribers of every sharded channel.
+pub fn sharded_channels(reports: &Reports) -> BTreeMap<&[u8], u64> {
+    sum(reports.lanes.iter().map(|lane| &lane.listeners.sharded))
+}
+
+fn sum<'a>(lanes: impl Iterator<Item = &'a BTreeMap<Box<[u8]>, u64>>) -> BTreeMap<&'a [u8], u64> {
     let mut counts = BTreeMap::new();
-    for (channel, subscribers) in reports.lanes.iter().flat_map(|lane| &lane.listeners.channels) {
+    for (channel, subscribers) in lanes.flatten() {
         *counts.entry(&**channel).or_default() += subscribers;
     }
     counts
@@ -213,15 +290,28 @@ fn write_channels(
     reports: &Reports,
     reply: &mut Reply,
 ) -> Result<(), Refusal> {
+    list(&channels(reports), args, reply);
+    Ok(())
+}
+
+fn write_sharded_channels(
+    _: &mut SessionContext<'_>,
+    args: Args<'_>,
+    reports: &Reports,
+    reply: &mut Reply,
+) -> Result<(), Refusal> {
+    list(&sharded_channels(reports), args, reply);
+    Ok(())
+}
+
+fn list(channels: &BTreeMap<&[u8], u64>, args: Args<'_>, reply: &mut Reply) {
     let pattern = args.try_get(2).unwrap_or(b"*");
-    let channels = channels(reports);
     let wanted: Vec<&&[u8]> = channels
         .keys()
         .filter(|name| glob_match(pattern, name, false))
         .collect();
     reply.array(wanted.len());
     wanted.into_iter().for_each(|name| reply.bulk(name));
-    Ok(())
 }
 
 fn write_counts(
@@ -230,13 +320,26 @@ fn write_counts(
     reports: &Reports,
     reply: &mut Reply,
 ) -> Result<(), Refusal> {
-    let channels = channels(reports);
+    count(&channels(reports), args, reply);
+    Ok(())
+}
+
+fn write_sharded_counts(
+    _: &mut SessionContext<'_>,
+    args: Args<'_>,
+    reports: &Reports,
+    reply: &mut Reply,
+) -> Result<(), Refusal> {
+    count(&sharded_channels(reports), args, reply);
+    Ok(())
+}
+
+fn count(channels: &BTreeMap<&[u8], u64>, args: Args<'_>, reply: &mut Reply) {
     reply.array((args.len() - 2) * 2);
     for name in args.from(2).iter() {
         reply.bulk(name);
         reply.integer(channels.get(name).copied().unwrap_or(0) as i64);
     }
-    Ok(())
 }
 
 fn write_pattern_count(
@@ -249,10 +352,11 @@ fn write_pattern_count(
     Ok(())
 }
 
-fn publish(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+fn publish(args: Args<'_>, is_sharded: bool) -> Result<(), SessionStop> {
     let message = Message {
         channel: args.get(1).into(),
         payload: args.get(2).into(),
+        is_sharded,
     };
     let order = Order::Publish(Arc::from([message]));
     let answer = OrderAnswer::Sum;
@@ -268,7 +372,7 @@ fn subscribe(
     let subscriptions = context.session.subscriptions.get_or_insert_default();
     for name in args.from(1).iter() {
         subscriptions.of(kind).insert(name.into());
-        let count = subscriptions.len();
+        let count = subscriptions.count_beside(kind);
         confirm(reply, (kind, "subscribe"), Some(name), count);
     }
     Ok(())
@@ -286,11 +390,17 @@ fn unsubscribe(
         _ => args.from(1).iter().map(Box::from).collect(),
     };
     if names.is_empty() {
-        confirm(reply, (kind, "unsubscribe"), None, subscriptions.len());
+        confirm(
+            reply,
+            (kind, "unsubscribe"),
+            None,
+            subscriptions.count_beside(kind),
+        );
     }
     for name in names {
         subscriptions.of(kind).remove(&name);
-        confirm(reply, (kind, "unsubscribe"), Some(&name), subscriptions.len());
+        let count = subscriptions.count_beside(kind);
+        confirm(reply, (kind, "unsubscribe"), Some(&name), count);
     }
     context.session.subscriptions = Some(subscriptions).filter(|left| !left.is_empty());
     Ok(())
@@ -301,6 +411,7 @@ fn confirm(reply: &mut Reply, (kind, verb): (Kind, &str), name: Option<&[u8]>, c
     match kind {
         Kind::Channel => reply.bulk(verb.as_bytes()),
         Kind::Pattern => reply.bulk(format!("p{verb}").as_bytes()),
+        Kind::Sharded => reply.bulk(format!("s{verb}").as_bytes()),
     }
     match name {
         Some(name) => reply.bulk(name),
@@ -315,7 +426,8 @@ fn confirm(reply: &mut Reply, (kind, verb): (Kind, &str), name: Option<&[u8]>, c
 /// The refusal of Redis.
 pub fn admit_listener(command: &Command) -> Result<(), Refusal> {
     match command.name {
-        "SUBSCRIBE" | "UNSUBSCRIBE" | "PSUBSCRIBE" | "PUNSUBSCRIBE" | "PING" | "QUIT" | "RESET" => Ok(()),
+        "SUBSCRIBE" | "UNSUBSCRIBE" | "PSUBSCRIBE" | "PUNSUBSCRIBE" | "SSUBSCRIBE" | "SUNSUBSCRIBE" => Ok(()),
+        "PING" | "QUIT" | "RESET" => Ok(()),
         _ => Err(Refusal::text(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
              this context",
@@ -325,60 +437,5 @@ pub fn admit_listener(command: &Command) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::command::test_support::TestClient;
-
-    #[test]
-    fn subscriptions_are_counted_and_confirmed() {
-        let mut client = TestClient::new();
-        let confirmed = |verb: &str, name: &str, count: usize| {
-            format!(
-                "*3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:{count}\r\n",
-                verb.len(),
-                name.len()
-            )
-        };
-        assert_eq!(
-            client.run(&["SUBSCRIBE", "a", "b", "a"]),
-            confirmed("subscribe", "a", 1)
-                + &confirmed("subscribe", "b", 2)
-                + &confirmed("subscribe", "a", 2)
-        );
-        assert_eq!(
-            client.run(&["PSUBSCRIBE", "n*"]),
-            confirmed("psubscribe", "n*", 3)
-        );
-        assert_eq!(
-            client.run(&["UNSUBSCRIBE", "x"]),
-            confirmed("unsubscribe", "x", 3)
-        );
-        assert_eq!(
-            client.run(&["UNSUBSCRIBE"]),
-            confirmed("unsubscribe", "a", 2) + &confirmed("unsubscribe", "b", 1)
-        );
-        assert_eq!(
-            client.run(&["UNSUBSCRIBE"]),
-            "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:1\r\n"
-        );
-        assert_eq!(client.run(&["PUNSUBSCRIBE"]), confirmed("punsubscribe", "n*", 0));
-        assert!(client.session.subscriptions.is_none());
-    }
-
-    #[test]
-    fn a_message_comes_once_per_subscription_that_it_fits() {
-        let subscriptions = Subscriptions {
-            channels: BTreeSet::from([b"news"[..].into()]),
-            patterns: BTreeSet::from([b"n*"[..].into(), b"x*"[..].into()]),
-        };
-        let message = Message {
-            channel: b"news"[..].into(),
-            payload: b"1"[..].into(),
-        };
-        let mut reply = Reply::new(Proto::Resp3);
-        assert_eq!(subscriptions.write(&message, &mut reply), 2);
-        let expected = ">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\n1\r\n\
-                        >4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$1\r\n1\r\n";
-        assert_eq!(String::from_utf8_lossy(reply.as_bytes()), expected);
-    }
-}
+#[path = "pubsub_tests.rs"]
+mod tests;

@@ -113,6 +113,8 @@ pub struct Listeners {
     pub count: u64,
     /// Channels and how many listen to them, with `CHANNELS`.
     pub channels: BTreeMap<Box<[u8]>, u64>,
+    /// Sharded channels and how many listen to them, with `CHANNELS`.
+    pub sharded: BTreeMap<Box<[u8]>, u64>,
     /// Patterns that are listened to, with `CHANNELS`.
     pub patterns: BTreeSet<Box<[u8]>>,
 }

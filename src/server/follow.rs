@@ -42,10 +42,6 @@ pub async fn follow(
     batch: Option<BatchId>,
     reply: &mut Reply,
 ) -> Result<(), String> {
-    if batch.is_some() && plan.wait.is_some() {
-        reply.error(crate::command::READ_DENIED);
-        return Ok(());
-    }
     let Some(place) = shell.shared.directory.place(&plan.key) else {
         reply.error(no_business());
         return Ok(());
@@ -96,6 +92,11 @@ impl Follower<'_> {
             was_there = was_there || count.is_some();
             let left_ms = deadline_ms.saturating_sub(now_ms());
             let is_enough = self.plan.wait.is_none() || count.is_some_and(|count| count >= count_min);
+            // Only a read that would have to wait is refused in a transaction.
+            if !is_enough && self.batch.is_some() {
+                reply.error(crate::command::READ_DENIED);
+                return Ok(());
+            }
             if is_enough
                 || is_gone
                 || left_ms <= 0

@@ -73,10 +73,12 @@ fn messages_of(event: &KeyEvent, classes: EventClasses) -> impl Iterator<Item = 
     let of_key = classes.has(EventClasses::KEYSPACE).then(|| Message {
         channel: [&b"__keyspace@0__:"[..], &event.key].concat().into(),
         payload: event.name.as_bytes().into(),
+        is_sharded: false,
     });
     let of_event = classes.has(EventClasses::KEYEVENT).then(|| Message {
         channel: [&b"__keyevent@0__:"[..], event.name.as_bytes()].concat().into(),
         payload: event.key.clone(),
+        is_sharded: false,
     });
     of_key.into_iter().chain(of_event)
 }

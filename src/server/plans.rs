@@ -475,6 +475,9 @@ async fn batch_flush(
     Ok(())
 }
 
+/// Stretches of partitions that one SCAN looks at, if they are all shorter than its COUNT.
+const SCAN_STEPS_MAX: usize = 256;
+
 async fn scan(shell: &Rc<LaneShell>, cursor: u64, count: usize, filter: KeyFilter, reply: &mut Reply) {
     let started_s = (shell.lane.borrow().clock.now_ms() / 1000) as u32;
     let begin = Walk {
@@ -499,11 +502,11 @@ async fn scan(shell: &Rc<LaneShell>, cursor: u64, count: usize, filter: KeyFilte
     };
     let mut found = Vec::new();
     let mut next = None;
-    let mut steps = 0;
-    // Empty partitions are passed over at once, within reason.
-    while found.is_empty() && steps < 64 {
-        steps += 1;
-        match scan_step(shell, &mut walk, count, &filter).await {
+    let is_plain = filter.pattern.is_none() && filter.key_type.is_none();
+    // Small partitions share a call, within reason: a walk over few keys ends in its first call, as clients know it.
+    for _ in 0..SCAN_STEPS_MAX {
+        let left = count.saturating_sub(found.len());
+        match scan_step(shell, &mut walk, left, &filter).await {
             Err(text) => {
                 reply.error(&text);
                 return;
@@ -511,7 +514,8 @@ async fn scan(shell: &Rc<LaneShell>, cursor: u64, count: usize, filter: KeyFilte
             Ok(keys) => found.extend(keys),
         }
         next = (walk.lane < shell.shared.directory.lanes()).then(|| walk.clone());
-        if next.is_none() || filter.pattern.is_some() || filter.key_type.is_some() {
+        let goes_on = walk.is_at_a_beginning() || (is_plain && found.is_empty());
+        if next.is_none() || found.len() >= count || !goes_on {
             break;
         }
     }

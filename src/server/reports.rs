@@ -65,6 +65,9 @@ fn listeners(shell: &LaneShell, with_names: bool) -> Listeners {
             for channel in &subscriptions.channels {
                 *listeners.channels.entry(channel.clone()).or_default() += 1;
             }
+            for channel in &subscriptions.sharded {
+                *listeners.sharded.entry(channel.clone()).or_default() += 1;
+            }
             listeners.patterns.extend(subscriptions.patterns.iter().cloned());
         }
     }

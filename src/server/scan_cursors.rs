@@ -26,6 +26,16 @@ pub struct Walk {
     pub started_s: u32,
 }
 
+impl Walk {
+    /// True where a partition's table, or what it has on disk, begins.
+    pub fn is_at_a_beginning(&self) -> bool {
+        matches!(
+            self.position,
+            None | Some(ScanPosition::Stored { after: None } | ScanPosition::Table { place: 0, .. })
+        )
+    }
+}
+
 /// See the head of the file.
 #[derive(Default)]
 pub struct ScanCursors {

@@ -55,6 +55,23 @@ def test_messages(listener, server):
     assert quiet(listener)
 
 
+def test_sharded_channels(listener, server):
+    sign = listener.sign
+    assert listener("SSUBSCRIBE news") == f'{sign}3 "ssubscribe" "news" :1'
+    assert listener("SUBSCRIBE news") == f'{sign}3 "subscribe" "news" :1'
+    assert listener("PSUBSCRIBE n*") == f'{sign}3 "psubscribe" "n*" :2'
+    with Wire(server.port) as other:
+        assert other("SPUBLISH news hello") == ":1"
+        assert other("SPUBLISH olds hello") == ":0"
+        assert other("PUBSUB SHARDCHANNELS") == '*1 "news"'
+        assert other("PUBSUB SHARDCHANNELS o*") == "*0"
+        assert other("PUBSUB SHARDNUMSUB news olds") == '*4 "news" :1 "olds" :0'
+    assert listener.read() == f'{sign}3 "smessage" "news" "hello"'
+    assert quiet(listener)
+    assert listener("SUNSUBSCRIBE") == f'{sign}3 "sunsubscribe" "news" :0'
+    assert listener("PUNSUBSCRIBE") == f'{sign}3 "punsubscribe" "n*" :1'
+
+
 def test_what_a_listener_may_call(listener):
     listener("SUBSCRIBE news")
     if listener.sign == ">":

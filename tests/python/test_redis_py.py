@@ -149,6 +149,18 @@ def test_scan_iter(client):
     assert client.randomkey() in expected
 
 
+def test_scan_of_few_keys_ends_in_its_first_call(client):
+    client.mset({"stock_a": 1, "iot_b": 2, "other": 3})
+    assert client.scan(match="iot_*") == (0, ["iot_b"])
+    cursor, keys = client.scan()
+    assert (cursor, sorted(keys)) == (0, ["iot_b", "other", "stock_a"])
+    client.mset({f"sms_{number}": 1 for number in range(100)})
+    cursor, keys = client.scan(count=1000)
+    assert (cursor, len(keys)) == (0, 103)
+    cursor, keys = client.scan(count=20)
+    assert cursor != 0 and len(keys) <= 103
+
+
 def test_scan_returns_what_stays_while_other_keys_change(client):
     steady = {f"stock_steady:{number}" for number in range(500)}
     client.mset({key: 1 for key in steady})

@@ -13,7 +13,7 @@ REFUSALS = {
     "TS.READ k 0 BLOCK -1 1": "TSDB: BLOCK milliseconds must be a non-negative integer",
     "TS.READ k 0 BLOCK x 1": "TSDB: BLOCK milliseconds must be a non-negative integer",
     "TS.READ k 0 BLOCK 10 0": "TSDB: BLOCK min_count must be a positive integer",
-    "TS.READ k 0 BLOCK 10 x": "TSDB: BLOCK min_count must be a positive integer",
+    "TS.READ k 0 BLOCK 10 x": "TSDB: BLOCK milliseconds must be a non-negative integer",
     "TS.READ k 0 MAX_COUNT 0": "TSDB: MAX_COUNT must be a positive integer",
     "TS.READ k 0 BLOCK 10 5 MAX_COUNT 4": "TSDB: BLOCK min_count must be <= MAX_COUNT",
     "TS.READ k": "ERR wrong number of arguments for 'ts.read' command",
@@ -87,8 +87,9 @@ def test_not_in_a_transaction(wire):
     wire("TS.ADD k 10 1")
     wire("MULTI")
     wire("TS.READ k 0")
+    wire("TS.READ k 0 BLOCK 0 1")
     wire("TS.READ k $ BLOCK 0 1")
     assert wire("EXEC") == (
-        "*2 *1 *2 :10 +1 -TSDB: blocking TS.READ (with BLOCK) is not allowed inside MULTI, EVAL, or a deny-blocking "
+        "*3 *1 *2 :10 +1 *1 *2 :10 +1 -TSDB: blocking TS.READ (with BLOCK) is not allowed inside MULTI, EVAL, or a deny-blocking "
         "context"
     )

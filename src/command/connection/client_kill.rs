@@ -72,8 +72,12 @@ fn parse_filters(args: Args<'_>, caller: u64) -> Result<ClientFilter, Refusal> {
             b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => filter.except = Some(caller),
             b"SKIPME" if value.eq_ignore_ascii_case(b"no") => filter.except = None,
             b"MAXAGE" => {
-                let not_positive = "ERR maxage is not an integer or out of range";
-                filter.age_min_s = Some(positive(value).ok_or(Refusal::text(not_positive))?);
+                let age_s = parse_i64(value);
+                let age_s = age_s.ok_or(Refusal::text("ERR maxage is not an integer or out of range"))?;
+                if age_s <= 0 {
+                    return Err(Refusal::text("ERR maxage should be greater than 0"));
+                }
+                filter.age_min_s = Some(age_s);
             }
             _ => return Err(Refusal::Syntax),
         }

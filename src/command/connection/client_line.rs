@@ -29,7 +29,7 @@ pub fn client_line(
     format!(
         "id={id} addr={address} laddr={local_address} fd={file_descriptor} name={name} age={age_s} \
          idle={idle_s} \
-         flags={flags} db=0 sub={channels} psub={patterns} ssub=0 multi={multi} watch={watch} qbuf={query_buffer_bytes} \
+         flags={flags} db=0 sub={channels} psub={patterns} ssub={sharded} multi={multi} watch={watch} qbuf={query_buffer_bytes} \
          qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={output_bytes} tot-mem={total_bytes} \
          events={events} \
@@ -49,6 +49,10 @@ pub fn client_line(
             .subscriptions
             .as_ref()
             .map_or(0, |listens| listens.patterns.len()),
+        sharded = session
+            .subscriptions
+            .as_ref()
+            .map_or(0, |listens| listens.sharded.len()),
         watch = i32::from(session.watching),
         total_bytes = query_buffer_bytes + output_bytes + size_of::<Session>(),
         events = if output_bytes > 0 { "rw" } else { "r" },

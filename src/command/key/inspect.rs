@@ -45,13 +45,12 @@ pub(super) fn object(partition: &mut Partition, call: &Call<'_>, reply: &mut Rep
     Ok(())
 }
 
-/// The word that Redis has for a string of this kind; series are always compressed.
+/// The word that Redis has for a value of this kind; it knows no more of a module's values than that they are raw.
 fn encoding(value: &Value) -> &'static str {
     match value {
         Value::String(value) if parse_i64(value).is_some() => "int",
         Value::String(value) if value.len() <= EMBEDDED_LEN_MAX_BYTES => "embstr",
-        Value::String(_) => "raw",
-        Value::Series(_) | Value::Absent => "compressed",
+        Value::String(_) | Value::Series(_) | Value::Absent => "raw",
     }
 }
 
@@ -76,6 +75,21 @@ pub(super) fn memory(partition: &mut Partition, call: &Call<'_>, reply: &mut Rep
         None => reply.null(),
     }
     Ok(())
+}
+
+/// Why OBJECT or MEMORY refuses a call that has no key; `None` for other commands.
+pub fn short_call_error(container: &str, subcommand: &[u8]) -> Option<Refusal> {
+    let known: &[&str] = match container {
+        "OBJECT" => &["encoding", "freq", "idletime", "refcount"],
+        "MEMORY" => &["usage"],
+        _ => return None,
+    };
+    let is_meant = |name: &&&str| subcommand.eq_ignore_ascii_case(name.as_bytes());
+    let container_lower = container.to_ascii_lowercase();
+    Some(match known.iter().find(is_meant) {
+        Some(name) => Refusal::Arity(format!("{container_lower}|{name}").into()),
+        None => unknown_subcommand(subcommand, container),
+    })
 }
 
 fn unknown_subcommand(name: &[u8], container: &str) -> Refusal {
@@ -106,7 +120,7 @@ mod tests {
             run(&mut partition, &format!("SET k {value}"));
             assert_eq!(run(&mut partition, "OBJECT ENCODING k"), expected, "{value}");
         }
-        check(&mut partition, &[("object encoding s", "$10 compressed")]);
+        check(&mut partition, &[("object encoding s", "$3 raw")]);
     }
 
     #[test]

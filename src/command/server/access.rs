@@ -1,5 +1,7 @@
 //! ACL, MODULE, FUNCTION, ROLE, WAIT, LOLWUT: small answers that tools and test harnesses ask for.
 
+use std::io::Read;
+
 use crate::command::connection::{DEFAULT_USER, REDIS_VERSION, write_modules};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::subcommand::Subcommand;
@@ -40,6 +42,22 @@ pub const ACL: &[Subcommand] = &[
         cat,
     ),
     entry(
+        "acl|dryrun",
+        -4,
+        "7.0.0",
+        "username command [arg [arg ...]]",
+        "Simulates the execution of a command by a user, without running it.",
+        dry_run,
+    ),
+    entry(
+        "acl|genpass",
+        -2,
+        "6.0.0",
+        "[bits]",
+        "Generates a password that is hard to guess.",
+        generate_password,
+    ),
+    entry(
         "acl|getuser",
         3,
         "6.0.0",
@@ -54,6 +72,14 @@ pub const ACL: &[Subcommand] = &[
         "",
         "Dumps the effective rules in ACL file format.",
         list_users,
+    ),
+    entry(
+        "acl|log",
+        -2,
+        "6.0.0",
+        "[count | RESET]",
+        "Lists recent security events: there are none where everything is allowed.",
+        security_log,
     ),
     entry(
         "acl|users",
@@ -138,6 +164,61 @@ fn cat(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> R
     Ok(())
 }
 
+/// The one user may do everything.
+fn dry_run(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    let quoted = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    if args.get(2) != DEFAULT_USER.as_bytes() {
+        return Err(Refusal::text(format!("ERR User '{}' not found", quoted(args.get(2)))).into());
+    }
+    let Some(id) = context.shared.commands.find(args.get(3)) else {
+        return Err(Refusal::text(format!("ERR Command '{}' not found", quoted(args.get(3)))).into());
+    };
+    let call = args.from(3);
+    let command = context.shared.commands.get(id);
+    if !command.accepts(call.len()) {
+        return Err(command.arity_error_of(call).into());
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// As many hexadecimal digits as are needed for the bits, 256 unless said otherwise.
+fn generate_password(
+    _: &mut SessionContext<'_>,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Result<(), SessionStop> {
+    if args.len() > 3 {
+        return Err(Refusal::Arity("acl|genpass".into()).into());
+    }
+    let bits = match args.try_get(2) {
+        Some(text) => parse_i64(text).ok_or(Refusal::NotInteger)?,
+        None => 256,
+    };
+    let bits = usize::try_from(bits)
+        .ok()
+        .filter(|bits| (1..=4096).contains(bits));
+    let bits = bits.ok_or(Refusal::text(
+        "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
+    ))?;
+    let mut bytes = vec![0; bits.div_ceil(8)];
+    let random = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    random.map_err(|error| Refusal::text(format!("ERR no random numbers: {error}")))?;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    reply.bulk(digits.get(..bits.div_ceil(4)).unwrap_or(&digits).as_bytes());
+    Ok(())
+}
+
+fn security_log(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    match args.try_get(2) {
+        _ if args.len() > 3 => return Err(Refusal::Arity("acl|log".into()).into()),
+        Some(word) if word.eq_ignore_ascii_case(b"RESET") => reply.ok(),
+        Some(count) if parse_i64(count).is_none() => return Err(Refusal::NotInteger.into()),
+        _ => reply.array(0),
+    }
+    Ok(())
+}
+
 /// The password's hash is not shown: nobody needs it to read the rules.
 fn get_user(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
     if args.get(2) != DEFAULT_USER.as_bytes() {
@@ -205,6 +286,15 @@ fn list_functions(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply)
     Ok(())
 }
 
+/// REPLICAOF NO ONE is what a master does already; there is no replication.
+pub fn replica_of(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+    if args.get(1).eq_ignore_ascii_case(b"NO") && args.get(2).eq_ignore_ascii_case(b"ONE") {
+        reply.ok();
+        return Ok(());
+    }
+    Err(Refusal::text("ERR REPLICAOF is not supported: this server does not replicate").into())
+}
+
 /// ROLE of a master without replicas.
 pub fn role(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
     reply.array(3);
@@ -268,6 +358,51 @@ mod tests {
     }
 
     #[test]
+    fn the_user_may_do_everything() {
+        let mut client = TestClient::new();
+        assert_eq!(client.run(&["ACL", "DRYRUN", "default", "get", "k"]), "+OK\r\n");
+        for (line, expected) in [
+            (
+                &["ACL", "DRYRUN", "x", "get", "k"][..],
+                "-ERR User 'x' not found\r\n",
+            ),
+            (
+                &["ACL", "DRYRUN", "default", "nosuch"],
+                "-ERR Command 'nosuch' not found\r\n",
+            ),
+            (
+                &["ACL", "DRYRUN", "default", "get"],
+                "-ERR wrong number of arguments for 'get' command\r\n",
+            ),
+            (&["ACL", "LOG"], "*0\r\n"),
+            (&["ACL", "LOG", "reset"], "+OK\r\n"),
+            (
+                &["ACL", "LOG", "x"],
+                "-ERR value is not an integer or out of range\r\n",
+            ),
+        ] {
+            assert_eq!(client.run(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_have_the_bits_asked_for() {
+        let mut client = TestClient::new();
+        let first = client.run(&["ACL", "GENPASS"]);
+        assert_eq!(first.len(), "$64\r\n".len() + 64 + 2);
+        assert_ne!(first, client.run(&["ACL", "GENPASS"]));
+        assert!(client.run(&["ACL", "GENPASS", "5"]).starts_with("$2\r\n"));
+        for bits in ["0", "4097", "-1"] {
+            assert!(
+                client
+                    .run(&["ACL", "GENPASS", bits])
+                    .starts_with("-ERR ACL GENPASS"),
+                "{bits}"
+            );
+        }
+    }
+
+    #[test]
     fn harnesses_find_nothing_loaded() {
         let mut client = TestClient::new();
         assert_eq!(client.run(&["FUNCTION", "FLUSH", "async"]), "+OK\r\n");
@@ -278,6 +413,12 @@ mod tests {
         assert_eq!(
             client.run(&["FUNCTION", "LIST", "x"]),
             "-ERR Unknown argument x\r\n"
+        );
+        assert_eq!(client.run(&["REPLICAOF", "no", "one"]), "+OK\r\n");
+        assert!(
+            client
+                .run(&["SLAVEOF", "host", "1"])
+                .starts_with("-ERR REPLICAOF is not supported")
         );
         assert_eq!(client.run(&["ROLE"]), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
         assert_eq!(client.run(&["WAIT", "1", "100"]), ":0\r\n");

@@ -100,6 +100,20 @@ pub const COMMANDS: &[Command] = &[
     })
     .of_group("server")
     .says("4.0.0", "", "A container for module commands."),
+    entry("REPLICAOF", 3, Flags::ADMIN, access::replica_of)
+        .of_group("server")
+        .says(
+            "5.0.0",
+            "<host port | NO ONE>",
+            "Accepts NO ONE: a server is always its own master.",
+        ),
+    entry("SLAVEOF", 3, Flags::ADMIN, access::replica_of)
+        .of_group("server")
+        .says(
+            "1.0.0",
+            "<host port | NO ONE>",
+            "Accepts NO ONE: a server is always its own master.",
+        ),
     entry("ROLE", 1, Flags::FAST, access::role)
         .of_group("server")
         .says("2.8.12", "", "Returns the replication role."),

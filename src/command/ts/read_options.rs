@@ -4,7 +4,7 @@ use crate::aggregate::Aggregator;
 use crate::config::TimeUnit;
 use crate::refusal::Refusal;
 use crate::resp::Args;
-use crate::resp::number::{parse_i64, parse_u64};
+use crate::resp::number::parse_i64;
 
 use super::aggregation::{BucketSize, Head};
 use super::duration::parse_duration;
@@ -58,34 +58,29 @@ pub fn parse_read(args: Args<'_>) -> Result<ReadOptions, Refusal> {
     if !matches!(args.len(), 3 | 5 | 6 | 8) {
         return arity("ts.read");
     }
-    let cursor = match args.get(2) {
-        b"-" => ReadCursor::First,
-        b"+" => ReadCursor::Last,
-        b"$" => ReadCursor::BehindLast,
-        text => ReadCursor::At(
-            parse_i64(text)
-                .filter(|at| *at >= 0)
-                .ok_or(texts::READ_TIMESTAMP)?,
-        ),
-    };
+    // Options are refused before a wrong cursor is.
     let mut options = ReadOptions {
-        cursor,
+        cursor: ReadCursor::First,
         block: None,
         max_count: None,
     };
     let mut words = args.cursor(3);
     while !words.is_done() {
         if options.block.is_none() && words.take_flag(b"BLOCK") {
-            let timeout = words
-                .next()
-                .and_then(|text| parse_duration(text, TimeUnit::Milliseconds));
+            let (Some(timeout), Some(count)) = (words.next(), words.next()) else {
+                return arity("ts.read");
+            };
+            let timeout = parse_duration(timeout, TimeUnit::Milliseconds);
             let timeout = timeout.and_then(|timeout| u64::try_from(timeout).ok());
+            // RedisTimeSeries reads both numbers at once and has one refusal for either that is none.
+            let count = parse_i64(count).ok_or(texts::READ_BLOCK)?;
             options.block = Some(ReadBlock {
                 timeout_ms: timeout.ok_or(texts::READ_BLOCK)?,
-                min_count: parse_positive(words.next()).ok_or(texts::READ_MIN_COUNT)?,
+                min_count: positive(count).ok_or(texts::READ_MIN_COUNT)?,
             });
         } else if options.max_count.is_none() && words.take_flag(b"MAX_COUNT") {
-            options.max_count = Some(parse_positive(words.next()).ok_or(texts::READ_MAX_COUNT)?);
+            let count = words.next().and_then(parse_i64);
+            options.max_count = Some(count.and_then(positive).ok_or(texts::READ_MAX_COUNT)?);
         } else {
             return arity("ts.read");
         }
@@ -94,12 +89,18 @@ pub fn parse_read(args: Args<'_>) -> Result<ReadOptions, Refusal> {
     if options.block.zip(options.max_count).is_some_and(is_too_many) {
         return Err(texts::READ_COUNTS);
     }
+    let at = |text| parse_i64(text).filter(|at| *at >= 0);
+    options.cursor = match args.get(2) {
+        b"-" => ReadCursor::First,
+        b"+" => ReadCursor::Last,
+        b"$" => ReadCursor::BehindLast,
+        text => ReadCursor::At(at(text).ok_or(texts::READ_TIMESTAMP)?),
+    };
     Ok(options)
 }
 
-fn parse_positive(text: Option<&[u8]>) -> Option<usize> {
-    let number = parse_u64(text?).filter(|number| *number > 0)?;
-    Some(usize::try_from(number).unwrap_or(usize::MAX))
+fn positive(number: i64) -> Option<usize> {
+    usize::try_from(number).ok().filter(|number| *number > 0)
 }
 
 /// What TS.QUERYLABELS lists.

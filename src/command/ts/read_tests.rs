@@ -64,7 +64,12 @@ fn read_refuses_without_err() {
             "TSDB: BLOCK milliseconds must be a non-negative integer",
         ),
         ("5 BLOCK 1 0", "TSDB: BLOCK min_count must be a positive integer"),
-        ("5 BLOCK 1 x", "TSDB: BLOCK min_count must be a positive integer"),
+        (
+            "5 BLOCK 1 x",
+            "TSDB: BLOCK milliseconds must be a non-negative integer",
+        ),
+        ("x MAX_COUNT 0", "TSDB: MAX_COUNT must be a positive integer"),
+        ("5 BLOCK 10", &wrong),
         ("5 MAX_COUNT 0", "TSDB: MAX_COUNT must be a positive integer"),
         ("5 MAX_COUNT x", "TSDB: MAX_COUNT must be a positive integer"),
         (

@@ -111,7 +111,10 @@ pub fn stats(facts: &Facts<'_>, lines: &mut Lines) {
     lines.add("keyspace_misses", partitions.keyspace_misses);
     lines.add("pubsub_channels", pubsub::channels(facts.reports).len());
     lines.add("pubsub_patterns", pubsub::pattern_count(facts.reports));
-    lines.add("pubsubshard_channels", 0);
+    lines.add(
+        "pubsubshard_channels",
+        pubsub::sharded_channels(facts.reports).len(),
+    );
     lines.add("latest_fork_usec", 0);
     lines.add("total_forks", 0);
     lines.add("migrate_cached_sockets", 0);

@@ -207,7 +207,11 @@ fn find_groups(
 fn check_group(partition: &mut Partition, call: &Call<'_>) -> Result<bool, Stop> {
     parse_group(partition, call)?;
     partition.check_key(call.args.get(0))?;
-    partition.find_series(call.args.get(0), 0, call.now_ms)?;
+    if let Some((place, member)) = partition.find_plain_series(call.args.get(0), call.now_ms)?
+        && partition.has_rules(place)
+    {
+        partition.certain_newest(member)?;
+    }
     Ok(true)
 }
 

@@ -20,6 +20,7 @@ mod labels;
 mod late;
 mod loading;
 mod memory;
+mod newest;
 mod open_buckets;
 pub mod outbox;
 mod owed;

@@ -33,6 +33,16 @@ pub struct RangeQuery {
     pub reverse: bool,
 }
 
+impl RangeQuery {
+    /// The newest sample.
+    pub const NEWEST: RangeQuery = RangeQuery {
+        from: i64::MIN,
+        to: i64::MAX,
+        limit: 1,
+        reverse: true,
+    };
+}
+
 /// Samples, or the work that finds them.
 pub enum RangeRead {
     /// Ascending; read the last ones first if the query was reversed.
@@ -100,7 +110,11 @@ impl Partition {
     /// # Errors
     /// If a row cannot be read or a chunk is damaged.
     pub fn read_range(&self, member: u32, query: RangeQuery) -> Result<RangeRead, StoreError> {
-        let query = self.retained(member, query);
+        self.read_whole_range(member, self.retained(member, query))
+    }
+
+    /// As [`Partition::read_range`], retention or not.
+    fn read_whole_range(&self, member: u32, query: RangeQuery) -> Result<RangeRead, StoreError> {
         let series = self.series_at(member);
         if let Some(columns) = self.with_decoded(member, series, &query, |range| range.to_columns())? {
             return Ok(RangeRead::Ready(columns));
@@ -159,7 +173,15 @@ impl Partition {
     /// # Errors
     /// `Wait::Warm` if the disk has to be read; if a row cannot be read or a chunk is damaged.
     pub fn read_samples(&self, member: u32, query: RangeQuery) -> Result<Columns, Stop> {
-        match self.read_range(member, query)? {
+        self.read_unretained(member, self.retained(member, query))
+    }
+
+    /// As [`Partition::read_samples`], retention or not.
+    ///
+    /// # Errors
+    /// As [`Partition::read_samples`].
+    pub(super) fn read_unretained(&self, member: u32, query: RangeQuery) -> Result<Columns, Stop> {
+        match self.read_whole_range(member, query)? {
             RangeRead::Ready(columns) => Ok(columns),
             RangeRead::Offload(job) => Err(Stop::Wait(Wait::Warm(Box::new(job)))),
         }
@@ -170,13 +192,8 @@ impl Partition {
     /// # Errors
     /// As [`Partition::read_samples`].
     pub fn last_sample(&self, member: u32) -> Result<Option<Sample>, Stop> {
-        let newest = RangeQuery {
-            from: i64::MIN,
-            to: i64::MAX,
-            limit: 1,
-            reverse: true,
-        };
-        Ok(self.read_samples(member, newest)?.last())
+        // Retention goes by this very sample.
+        Ok(self.read_unretained(member, RangeQuery::NEWEST)?.last())
     }
 
     /// Keeps what [`RangeJob::warm`] has read for the command that waits for it.
@@ -212,29 +229,36 @@ struct GatheredChunks {
 }
 
 impl RangeJob {
-    /// A read of a series none of whose samples are in memory; `default_retention` is that of the business.
+    /// A read of a series none of whose samples are in memory; `default_retention` is that of the business. Blocks.
+    ///
+    /// # Errors
+    /// If what retention hides depends on a row that cannot be read, or on a chunk that is damaged.
     pub fn of_stored(
-        store: Database,
+        store: &Database,
         series_id: u64,
         sealed: &SealedState,
         default_retention: i64,
         mut query: RangeQuery,
-    ) -> RangeJob {
-        let retention = sealed.retention.unwrap_or(default_retention);
-        if retention > 0
-            && let Some(newest) = Series::new(series_id, 0, b"", sealed.clone()).newest_timestamp()
-        {
-            query.from = query.from.max(newest.saturating_sub(retention));
-        }
-        RangeJob {
-            store,
+    ) -> Result<RangeJob, StoreError> {
+        let job = |query| RangeJob {
+            store: store.clone(),
             series_id,
             stored: Stored::of(sealed),
             unsealed_deletions: Vec::new(),
             head: Columns::default(),
             late: Columns::default(),
             query,
+        };
+        let retention = sealed.retention.unwrap_or(default_retention);
+        if retention > 0 {
+            let newest = match Series::new(series_id, 0, b"", sealed.clone()).known_newest() {
+                Some(newest) => newest,
+                None => job(RangeQuery::NEWEST).run()?.timestamps.last().copied(),
+            };
+            let oldest = newest.map_or(i64::MIN, |newest| newest.saturating_sub(retention));
+            query.from = query.from.max(oldest);
         }
+        Ok(job(query))
     }
 
     /// Reads from the disk what memory does not hold. Blocks.

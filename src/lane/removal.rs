@@ -255,7 +255,7 @@ mod tests {
         add(&mut partition, 200);
         seal(&mut partition, member);
         assert!(partition.delete_range(member, outlier, outlier).is_ok());
-        assert!(!partition.series_at(member).newest_is_certain());
+        assert_eq!(partition.series_at(member).known_newest(), None);
         add(&mut partition, 300);
         assert_eq!(
             partition.series_at(member).late.len(),
@@ -270,7 +270,7 @@ mod tests {
         let series = partition.series_at(member);
         assert_eq!((series.sealed.last_timestamp, series.late.len()), (300, 0));
         assert_eq!(series.newest_timestamp(), Some(400));
-        assert!(series.newest_is_certain());
+        assert_eq!(series.known_newest(), Some(Some(400)));
         let left: Vec<i64> = (0..100).chain([300, 400]).collect();
         assert_eq!(read(&mut partition, member), left);
         add(&mut partition, 350);

@@ -52,10 +52,7 @@ impl Rewrites {
 
 fn expired_before(settings: &PartitionSettings, series: &Series) -> Option<i64> {
     // Deleting the newest samples may show older ones again: which, is known when they are gone from the disk.
-    if !series.newest_is_certain() {
-        return None;
-    }
-    let newest = series.newest_timestamp()?;
+    let newest = series.known_newest()??;
     let retention = series.sealed.retention.unwrap_or(settings.retention);
     (retention > 0).then(|| newest.saturating_sub(retention))
 }

@@ -38,7 +38,7 @@ pub struct RollupRead {
     /// Samples from before the rule are left out of the first bucket.
     leaves_out: bool,
     /// What the bucket is reported as that is open and will be written when it is closed.
-    open_start: Option<i64>,
+    unwritten: Option<i64>,
     read: RangeRead,
     /// Samples next to the stretch, if the aggregator looks at them.
     neighbours: [RangeRead; 2],
@@ -74,7 +74,7 @@ impl RollupRead {
             replaced: (reported(first), reported(self.bucketing.start_of(last))),
             samples: rows
                 .iter()
-                .filter(|(start, _)| self.open_start.is_none_or(|open| *start < open))
+                .filter(|(start, _)| self.unwritten.is_none_or(|open| *start < open))
                 .map(|(start, row)| (start, row.first().copied().unwrap_or(f64::NAN)))
                 .collect(),
         })
@@ -139,10 +139,10 @@ pub(super) fn bucket_begun_before(rule: &Rule, bucketing: &Bucketing) -> Option<
 
 impl Partition {
     /// What the rule from `source` to `destination` makes of a stretch of time; `None` if there is no such rule. The open
-    /// bucket has no value.
+    /// bucket has no value, unless it was closed before what followed it was deleted.
     ///
     /// # Errors
-    /// `WRONGTYPE`, `Wait::Load`, or if a row cannot be read.
+    /// `WRONGTYPE`, `Wait::Load`, `Wait::Warm`, or if a row cannot be read.
     pub fn read_rollup(
         &mut self,
         source: &[u8],
@@ -162,11 +162,12 @@ impl Partition {
             limit: usize::MAX,
             reverse: false,
         };
-        let newest = self.series_at(member).newest_bound();
-        let open_start = newest.filter(|newest| *newest >= rule.from).map(|newest| {
-            let start = bucketing.start_of(newest);
-            bucketing.reported(start, 0, BucketTimestamp::Start)
-        });
+        let newest = self.certain_newest(member)?.filter(|newest| *newest >= rule.from);
+        // Where the stretch goes on behind it, samples were deleted, and it was closed before: then it keeps a value.
+        let open = newest
+            .map(|newest| bucketing.bucket_of(newest))
+            .filter(|open| to <= open.last);
+        let unwritten = open.map(|open| bucketing.reported(open.start, 0, BucketTimestamp::Start));
         let mut neighbours = [(); 2].map(|()| RangeRead::Ready(Columns::default()));
         for (read, query) in neighbours.iter_mut().zip(neighbour_queries(&rule, (first, to))) {
             if let Some(query) = query {
@@ -181,7 +182,7 @@ impl Partition {
             unit_ns: self.settings.time_unit.nanoseconds(),
             stretch: (first, to),
             leaves_out: first > from,
-            open_start,
+            unwritten,
         }))
     }
 }

@@ -3,8 +3,7 @@
 //! A bucket is due when a sample opens a later one, and again when a sample is added to it, or deleted from it, after
 //! that. Its value is always computed from the samples of the source, so there is no state of a rule that could get
 //! lost or be wrong after a crash. Samples from before the rule do not count in the bucket that it was made in the midst
-//! of, until that bucket has a late sample or a deletion, or the newest samples of the source are deleted; any other
-//! bucket counts whole, whenever something changes in it. A destination in the same partition is written with the same
+//! of, until that bucket has a late sample or a deletion; any other bucket counts whole, whenever something changes in it. A destination in the same partition is written with the same
 //! record; others get theirs through the outbox.
 
 use crate::aggregate::Bucketing;
@@ -60,18 +59,10 @@ pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
 
 impl Partition {
     /// A sample of this timestamp was added to the series of data type 0 of the key at `place`: rolls up what is due.
-    /// `before` and `after` are what [`super::Series::newest_bound`] was and is, `is_certain` what
-    /// [`super::Series::newest_is_certain`] was.
-    pub(super) fn roll_up_after(
-        &mut self,
-        place: usize,
-        (before, after): (Option<i64>, Option<i64>),
-        is_certain: bool,
-        timestamp: i64,
-        now_ms: i64,
-    ) {
-        let after = after.unwrap_or(timestamp);
-        let is_late = is_certain && before.is_some_and(|newest| timestamp <= newest);
+    /// `before` was its newest timestamp.
+    pub(super) fn roll_up_after(&mut self, place: usize, before: Option<i64>, timestamp: i64, now_ms: i64) {
+        let after = before.map_or(timestamp, |newest| newest.max(timestamp));
+        let is_late = before.is_some_and(|newest| timestamp <= newest);
         self.begin_earlier(place, |rule, bucketing| {
             let begun = bucket_begun_before(rule, bucketing).filter(|bucket| bucket.contains(timestamp));
             if let Some(begun) = begun.filter(|_| is_late || timestamp < rule.from) {
@@ -104,11 +95,8 @@ impl Partition {
     pub fn roll_up_deleted(&mut self, place: usize, (from, to): Stretch, newest: Option<i64>, now_ms: i64) {
         let Some(newest) = newest else { return };
         let reopens = newest <= to;
-        // Without its newest samples the series may go on in any bucket from before, which may not be known until the
-        // disk has been read.
         let becomes_whole = |rule: &Rule, bucketing: &Bucketing| {
-            bucket_begun_before(rule, bucketing)
-                .filter(|bucket| reopens || (from <= bucket.last && bucket.start <= to))
+            bucket_begun_before(rule, bucketing).filter(|bucket| from <= bucket.last && bucket.start <= to)
         };
         let mut due: Vec<(Rule, Stretch)> = Vec::new();
         for (rule, bucketing) in self.rules_at(place) {
@@ -118,15 +106,9 @@ impl Partition {
             // The open bucket may have been closed before: then its value goes.
             let last_written = if reopens { open.last } else { last_closed };
             let changed = (first, bucketing.bucket_of(to).last.min(last_written));
-            let whole = becomes_whole(rule, &bucketing)
-                .filter(|bucket| bucket.last < first)
-                .map(|bucket| (bucket.start, bucket.last.min(last_closed)));
-            let stretches = whole.into_iter().chain([changed]);
-            due.extend(
-                stretches
-                    .filter(|(first, last)| first <= last)
-                    .map(|stretch| (rule.clone(), stretch)),
-            );
+            if changed.0 <= changed.1 {
+                due.push((rule.clone(), changed));
+            }
         }
         self.begin_earlier(place, |rule, bucketing| {
             let begun = becomes_whole(rule, bucketing).map(|bucket| bucket.start);
@@ -142,7 +124,7 @@ impl Partition {
             return;
         };
         let series = self.series_at(member);
-        let Some(newest) = series.newest_bound() else {
+        let Some(newest) = series.newest_timestamp() else {
             return;
         };
         let (oldest, samples) = (series.sealed.first_timestamp, series.sample_count());
@@ -257,7 +239,7 @@ impl Partition {
     /// source, is left alone.
     ///
     /// # Errors
-    /// `Wait::Load`.
+    /// `Wait::Load`, or, if the destination has rules itself, as [`Partition::certain_newest`].
     pub fn write_rollup(
         &mut self,
         source: &[u8],
@@ -274,11 +256,23 @@ impl Partition {
             return Ok(());
         }
         let (from, to) = rolled_up.replaced;
-        let newest = self.series_at(member).newest_bound();
+        let has_rules = self.has_rules(place);
+        let newest = if has_rules {
+            self.certain_newest(member)?
+        } else {
+            self.series_at(member).newest_timestamp()
+        };
         let is_single = from == to && rolled_up.samples.len() == 1;
         if !is_single && from <= to && newest.is_some_and(|newest| from <= newest) {
+            // Everything that has to be read from the disk is read before the first sample goes.
+            let remaining = has_rules
+                .then(|| self.newest_outside(member, (from, to)))
+                .transpose()?;
             self.delete_range(member, from, to)?;
-            self.roll_up_deleted(place, (from, to), newest, now_ms);
+            if let Some(remaining) = remaining {
+                self.series_at(member).note_newest(remaining);
+                self.roll_up_deleted(place, (from, to), newest, now_ms);
+            }
         }
         for (timestamp, value) in &rolled_up.samples {
             self.add_sample(

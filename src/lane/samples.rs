@@ -43,7 +43,7 @@ impl Partition {
     /// Adds a sample to the series of `key` and `data_type`, creating both if needed. An equal timestamp is replaced.
     ///
     /// # Errors
-    /// `WRONGTYPE`, `Wait::Load`, or a key that is too long.
+    /// `WRONGTYPE`, `Wait::Load`, a key that is too long, or, if it has rules, as [`Partition::certain_newest`].
     #[inline]
     pub fn add_sample(&mut self, key: &[u8], data_type: u8, sample: Sample, now_ms: i64) -> Result<(), Stop> {
         let found = self.find(key, now_ms)?;
@@ -61,8 +61,11 @@ impl Partition {
             Some(member) => member,
             None => self.create_series_of_found(key, data_type)?,
         };
-        match found.filter(|_| data_type == PLAIN_DATA_TYPE) {
-            Some(place) => self.put_sample_at(place, member, sample, now_ms),
+        match found.filter(|place| data_type == PLAIN_DATA_TYPE && self.has_rules(*place)) {
+            Some(place) => {
+                self.certain_newest(member)?;
+                self.put_sample_at(place, member, sample, now_ms);
+            }
             None => self.put_sample(member, sample, now_ms),
         }
         Ok(())
@@ -90,18 +93,17 @@ impl Partition {
         Ok(())
     }
 
-    /// As [`Partition::put_sample`] for the series of data type 0 of the key at `place`, whose rules are followed.
+    /// As [`Partition::put_sample`] for the series of data type 0 of the key at `place`, whose rules are followed. If it
+    /// has any, its newest sample is known, see [`Partition::certain_newest`].
     #[inline]
     pub fn put_sample_at(&mut self, place: usize, member: u32, sample: Sample, now_ms: i64) {
         if !self.has_rules(place) {
             self.put_sample(member, sample, now_ms);
             return;
         }
-        let series = self.series_at(member);
-        let (before, is_certain) = (series.newest_bound(), series.newest_is_certain());
+        let newest = self.series_at(member).newest_timestamp();
         self.put_sample(member, sample, now_ms);
-        let after = self.series_at(member).newest_bound();
-        self.roll_up_after(place, (before, after), is_certain, sample.timestamp, now_ms);
+        self.roll_up_after(place, newest, sample.timestamp, now_ms);
     }
 
     /// Adds a sample to the series at `member`. An equal timestamp is replaced.

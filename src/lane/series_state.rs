@@ -1,5 +1,7 @@
 //! One series in memory: its head, its late samples, and what is known of its sealed chunks.
 
+use std::cell::Cell;
+
 use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample};
 use crate::store::{Database, Reach, Read, StoreError, Tier};
 
@@ -177,6 +179,8 @@ pub struct Series {
     pub sealed: SealedState,
     /// Nothing in the head or sealed is newer: saves the look at the end of the head, which is seldom in the cache.
     newest: i64,
+    /// What a look at the disk has found, see [`Series::known_newest`].
+    pub(super) found_newest: Cell<Option<Option<i64>>>,
     /// Ranges whose sealed samples are deleted, late rows included, which the next seal puts on disk. What is in memory
     /// is newer than these.
     pub unsealed_deletions: Vec<(i64, i64)>,
@@ -202,6 +206,7 @@ impl Series {
             head: Columns::default(),
             late: Vec::new(),
             newest: sealed.last_timestamp,
+            found_newest: Cell::new(None),
             sealed,
             unsealed_deletions: Vec::new(),
             first_unsealed_sequence: 0,
@@ -228,7 +233,10 @@ impl Series {
             _ if self.is_newer_than_sealed(sample.timestamp) => {
                 self.head.upsert(sample);
             }
-            _ => self.late.push(sample),
+            _ => {
+                self.note_late(sample.timestamp);
+                self.late.push(sample);
+            }
         }
     }
 
@@ -261,6 +269,7 @@ impl Series {
     pub fn set_sealed(&mut self, sealed: SealedState) {
         self.newest = self.newest.max(sealed.last_timestamp);
         self.sealed = sealed;
+        self.found_newest.set(None);
     }
 
     /// True if the head holds everything.
@@ -295,6 +304,7 @@ impl Series {
         if let Some((from, to)) = self.sealed_within(from, to) {
             deletions::insert(&mut self.unsealed_deletions, from, to);
         }
+        self.note_deleted(from, to);
         self.find_newest();
     }
 
@@ -319,17 +329,15 @@ impl Series {
                 deletions::insert(&mut self.unsealed_deletions, from, to);
             }
         }
+        self.found_newest.set(None);
         self.find_newest();
     }
 
-    /// Timestamp of the newest sample; `None` if there is none. As long as it is not certain, see
-    /// [`Series::newest_is_certain`], the newest sample may be older than this, but never newer.
+    /// Timestamp of the newest sample; `None` if there is none. As long as it is not known, see
+    /// [`Series::known_newest`], the newest sample may be older than this, but never newer.
     pub fn newest_timestamp(&self) -> Option<i64> {
-        if let Some(newest) = self.head.timestamps.last() {
-            return Some(*newest);
-        }
-        if !self.sealed.has_chunks() {
-            return None;
+        if let Some(newest) = self.known_newest() {
+            return newest;
         }
         match self.newest_deletion() {
             // Late rows may be newer than the deletion.
@@ -341,32 +349,8 @@ impl Series {
         }
     }
 
-    /// A timestamp that no sample is newer than; `None` if there is no sample. Unlike [`Series::newest_timestamp`], it
-    /// never becomes newer but by a sample that is added: seals and background work may only lower it. Rules go by
-    /// it, because a bucket that becomes closed has to be noticed.
-    pub fn newest_bound(&self) -> Option<i64> {
-        if let Some(newest) = self.head.timestamps.last() {
-            return Some(*newest);
-        }
-        if !self.sealed.has_chunks() {
-            return None;
-        }
-        match self.newest_deletion() {
-            Some((from, _)) if self.sealed.late_rows == 0 && self.late.is_empty() => {
-                Some(from.saturating_sub(1))
-            }
-            _ => Some(self.sealed.last_timestamp),
-        }
-    }
-
-    /// False from the deletion of the newest sealed sample until background work has carried it out on disk, unless there
-    /// are newer samples in memory.
-    pub fn newest_is_certain(&self) -> bool {
-        !self.head.is_empty() || self.newest_deletion().is_none()
-    }
-
     /// The deleted range, merged from all, that the last sealed timestamp lies in.
-    fn newest_deletion(&self) -> Option<(i64, i64)> {
+    pub(super) fn newest_deletion(&self) -> Option<(i64, i64)> {
         let (stored, unsealed) = (&self.sealed.deleted, &self.unsealed_deletions);
         let last = self.sealed.last_timestamp;
         if deletions::covering(stored, last).is_none() && deletions::covering(unsealed, last).is_none() {
@@ -425,33 +409,6 @@ mod tests {
             [10, 5]
         );
         assert_eq!(series.first_unsealed_sequence, 7);
-    }
-
-    #[test]
-    fn the_bound_of_the_newest_sample_does_not_grow_with_a_seal() {
-        let sealed = SealedState {
-            last_timestamp: 100,
-            first_timestamp: 0,
-            chunk_samples: 10,
-            ..SealedState::default()
-        };
-        let mut series = Series::new(1, 0, b"k", sealed.clone());
-        assert_eq!(series.newest_bound(), Some(100));
-        series.delete_range(50, 100, 1);
-        assert_eq!(series.newest_bound(), Some(49));
-        series.add(sample(60), 1);
-        assert_eq!(
-            (series.newest_timestamp(), series.newest_bound()),
-            (Some(60), Some(100))
-        );
-        series.late.clear();
-        series.unsealed_deletions.clear();
-        series.set_sealed(SealedState {
-            late_rows: 1,
-            deleted: vec![(50, 100)],
-            ..sealed
-        });
-        assert_eq!(series.newest_bound(), Some(100));
     }
 
     #[test]

@@ -77,6 +77,13 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
             Answer::Flag(true)
         }
         BatchStep::Deliver { places } => {
+            let delivering: Vec<Change> = places
+                .iter()
+                .map(|place| Change {
+                    owes: true,
+                    ..shell.commits.last_written(*place)
+                })
+                .collect();
             each_partition(shell, &places, |partition| partition.complete_deliveries(id));
             shell.commits.raise_delivery();
             let owed = || {
@@ -86,7 +93,7 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
             };
             let timer = glommio::timer::sleep(DELIVERY_WAIT_MAX);
             futures_lite::future::or(timer, shell.commits.wait_until(|| owed() == 0)).await;
-            Answer::Flag(true)
+            Answer::Chained(shell.commits.chained_after(&delivering))
         }
         BatchStep::LetGo { places } => {
             each_partition(shell, &places, |partition| partition.batches.let_go(id));

@@ -12,6 +12,7 @@ use crate::config::Fsync;
 use crate::lane::{Committed, Partition, PartitionSlot};
 
 use super::blocking;
+use super::chains::{Chained, Followers};
 use super::event::{Event, Signal};
 use super::lane_shell::LaneShell;
 use super::supervisor;
@@ -31,6 +32,8 @@ struct PlaceCommits {
     synced: Cell<u64>,
     /// Last commit whose deliveries are done.
     delivered: Cell<u64>,
+    /// What these have caused.
+    followers: RefCell<Followers>,
     /// Commits of the last failure, first and last: their outcome is unknown.
     failed: Cell<(u64, u64)>,
 }
@@ -75,6 +78,7 @@ impl CommitQueue {
             written: Cell::new(0),
             synced: Cell::new(0),
             delivered: Cell::new(0),
+            followers: RefCell::default(),
             failed: Cell::new((0, 0)),
         };
         CommitQueue {
@@ -118,9 +122,22 @@ impl CommitQueue {
         }
     }
 
-    /// Everything that the partition owed by this commit is delivered, or will be later.
-    pub fn delivered(&self, place: usize, commit: u64) {
+    /// What the deliveries that these changes have waited for have caused elsewhere.
+    pub fn chained_after(&self, changes: &[Change]) -> Chained {
+        let mut chained = Vec::new();
+        for change in changes.iter().filter(|change| change.owes) {
+            self.place(change.place)
+                .followers
+                .borrow()
+                .of(change.commit, &mut chained);
+        }
+        chained
+    }
+
+    /// Everything that the partition owed by this commit is delivered, or will be later; it has caused this.
+    pub fn delivered(&self, place: usize, commit: u64, chained: Chained) {
         let commits = self.place(place);
+        commits.followers.borrow_mut().keep(commit, chained);
         commits.delivered.set(commits.delivered.get().max(commit));
         self.passed.wake_all();
     }

@@ -12,6 +12,7 @@ use crate::command::session::ReplyMode;
 use crate::command::{CommandId, Reports, Run, SessionContext};
 use crate::resp::Reply;
 
+use super::chains;
 use super::client::ClientHandle;
 use super::dispatch::{Step, run_ready};
 use super::hop::{UNKNOWN_OUTCOME, offload, resolve};
@@ -348,6 +349,7 @@ impl Connection {
             false => self.run_hops(awake).await,
         };
         let committed = self.shell.commits.wait(&self.turn.changes).await;
+        chains::follow(&self.shell, self.turn.chained(&self.shell.commits)).await;
         let hopped = if committed {
             hopped
         } else {

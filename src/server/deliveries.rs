@@ -17,6 +17,7 @@ use crate::resp::Proto;
 use crate::series::Sample;
 
 use super::blocking;
+use super::chains::Chained;
 use super::hop::DELIVERING;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, LaneRequest};
@@ -69,6 +70,7 @@ pub async fn delivery_loop(shell: Rc<LaneShell>) {
 
 /// Delivers everything that one partition owes; false if something could not be delivered.
 async fn deliver_from(shell: &Rc<LaneShell>, place: usize) -> bool {
+    let mut chained = Vec::new();
     loop {
         let written = shell.commits.last_written(place).commit;
         let entries = match shell.lane.borrow_mut().partition(place) {
@@ -77,13 +79,13 @@ async fn deliver_from(shell: &Rc<LaneShell>, place: usize) -> bool {
             Err(_) => Vec::new(),
         };
         let all = entries.len() < DELIVERIES_PER_ROUND_MAX;
-        let undelivered = deliver(shell, place, entries).await;
+        let undelivered = deliver(shell, place, entries, &mut chained).await;
         let done = undelivered.is_empty();
         if !done && let Ok(partition) = shell.lane.borrow_mut().partition(place) {
             partition.give_back_deliveries(&undelivered);
         }
         if all || !done {
-            shell.commits.delivered(place, written);
+            shell.commits.delivered(place, written, chained);
             let mut lane = shell.lane.borrow_mut();
             shell.pass_commit(&mut lane);
             return done;
@@ -91,8 +93,13 @@ async fn deliver_from(shell: &Rc<LaneShell>, place: usize) -> bool {
     }
 }
 
-/// Delivers these; returns those that have to be tried again.
-async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxEntry)>) -> Vec<u64> {
+/// Delivers these; returns those that have to be tried again. What they cause is added to `chained`.
+async fn deliver(
+    shell: &Rc<LaneShell>,
+    place: usize,
+    entries: Vec<(u64, OutboxEntry)>,
+    chained: &mut Chained,
+) -> Vec<u64> {
     if entries.is_empty() {
         return Vec::new();
     }
@@ -126,6 +133,7 @@ async fn deliver(shell: &Rc<LaneShell>, place: usize, entries: Vec<(u64, OutboxE
     for (ids, answer) in asked {
         match answer.await {
             Answer::Parts(parts) => {
+                chained.extend_from_slice(&parts.0.chained);
                 for (index, id) in ids.into_iter().enumerate() {
                     let is_for_later = is_for_later(parts.get(index));
                     if is_for_later { &mut again } else { &mut done }.push(id);

@@ -24,6 +24,12 @@ const ROUNDS_MAX: usize = 64;
 /// Commands that give a key another name, which must not meet news about its rules on their way.
 const RENAMING: [&str; 3] = ["RENAME", "RENAMENX", "COPY"];
 
+/// True if rules may lead away from a partition and, behind another rule, back to it: then commands that touch one
+/// partition only may still have to wait for rollups in between.
+pub fn may_chain(shell: &LaneShell) -> bool {
+    shell.shared.rules_seen.load(Ordering::Relaxed) && shell.shared.series_defaults.load().chained_rules
+}
+
 /// Holds the keys of `batch`, which is one of `commands`, and, where there are rules, the other ends of theirs.
 ///
 /// # Errors

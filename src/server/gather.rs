@@ -48,6 +48,7 @@ pub async fn gather(
     for (lane, answer) in asked {
         match answer.await {
             Answer::Parts(parts) => {
+                super::chains::follow(shell, parts.0.chained.clone()).await;
                 answers.insert(lane, parts);
             }
             Answer::Unknown(text) => return Err(text),

@@ -164,7 +164,14 @@ impl HopRun {
                         // A delivery never waits for another one: chains of rules could wait for each other. Nor does
                         // a batch: what others owe in the same record may go to keys that it holds.
                         let change = if self.hop.client == DELIVERING || self.hop.batch.is_some() {
-                            shell.commits.note(command.place, true)
+                            let change = shell.commits.note(command.place, true);
+                            if self.hop.batch.is_none() && partition.owes_in_open_record() {
+                                let owing = (shell.id(), Change { owes: true, ..change });
+                                if self.hop.chained.last() != Some(&owing) {
+                                    self.hop.chained.push(owing);
+                                }
+                            }
+                            change
                         } else {
                             shell.commits.note_command(partition, command.place, true)
                         };
@@ -267,12 +274,15 @@ impl HopRun {
         &self.hop.changes
     }
 
-    /// The answer.
-    pub fn into_answer(mut self) -> Answer {
+    /// The answer, once the commits are done.
+    pub fn into_answer(mut self, shell: &LaneShell) -> Answer {
         if self.overtaken {
             return Answer::Flag(false);
         }
         self.hop.replies = self.reply.take();
+        self.hop
+            .chained
+            .extend(shell.commits.chained_after(&self.hop.changes));
         Answer::Parts(Parts(self.hop))
     }
 }

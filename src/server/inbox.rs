@@ -31,7 +31,7 @@ fn execute(shell: &Rc<LaneShell>, peer: usize, ticket: Ticket, hop: Box<Hop>) {
     let mut run = HopRun::new(hop);
     if run.run(shell).is_ok() {
         if run.changes().is_empty() {
-            let answer = run.into_answer();
+            let answer = run.into_answer(shell);
             shell.mesh.reply(peer, LaneReply { ticket, answer });
         } else {
             shell.deferred.borrow_mut().push(Deferred { peer, ticket, run });

@@ -163,7 +163,7 @@ impl LaneShell {
                 Some(committed) => {
                     let Deferred { peer, ticket, run } = waiting.swap_remove(index);
                     let answer = if committed {
-                        run.into_answer()
+                        run.into_answer(self)
                     } else {
                         unknown_outcome()
                     };

@@ -9,6 +9,7 @@ use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
 use crate::series::{Sample, SeriesProperties};
 
+use super::chains::Chained;
 use super::commit::Change;
 use super::deliveries::Delivery;
 use super::hop::DELIVERING;
@@ -107,6 +108,8 @@ pub enum LaneRequest {
         /// At most so long.
         wait_ms: u64,
     },
+    /// Wait until what these commits owe is delivered.
+    AwaitDelivered(Vec<Change>),
     /// Delete everything; as part of a batch that holds every key.
     Flush(Option<BatchId>),
     /// Write a checkpoint of every partition and wait for it.
@@ -170,6 +173,8 @@ pub struct Hop {
     pub(super) reply_ends: Vec<usize>,
     /// Commits that the answer waits for on the lane that runs the commands.
     pub(super) changes: Vec<Change>,
+    /// Commits that owe something because of the commands, for which the answer does not wait.
+    pub(super) chained: Chained,
 }
 
 /// One command of a hop.
@@ -206,6 +211,7 @@ impl Hop {
         self.replies.clear();
         self.reply_ends.clear();
         self.changes.clear();
+        self.chained.clear();
     }
 
     /// Memory that it keeps for arguments and replies, in bytes.
@@ -443,6 +449,8 @@ pub enum Answer {
         /// Nothing that names one of the keys is on its way from its partition.
         is_quiet: bool,
     },
+    /// Commits that owe something.
+    Chained(Chained),
     /// What a batch owes.
     Deliveries(Vec<Delivery>),
     /// What a key holds.

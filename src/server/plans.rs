@@ -9,7 +9,7 @@ use crate::lane::{EventClasses, KeyFilter};
 use crate::resp::{Args, Reply, Span};
 
 use super::client::ClientHandle;
-use super::exec_rules::{deliver_within, hold_with_ends};
+use super::exec_rules::{deliver_within, hold_with_ends, may_chain};
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, LaneRequest, ScanStep};
 use super::requests::{ask, ask_all};
@@ -255,7 +255,9 @@ async fn transaction(
                 .iter()
                 .all(|command| is_key_command(&shell.shared.commands, command));
             match batch.only_place() {
-                Some(place) if only_keys => run_in_one_place(shell, caller, place, &commands).await,
+                Some(place) if only_keys && !may_chain(shell) => {
+                    run_in_one_place(shell, caller, place, &commands).await
+                }
                 _ => run_batch(shell, client, caller, batch, &commands).await,
             }
         }

@@ -98,6 +98,10 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
             from,
             wait_ms,
         } => super::follow::await_change(shell, place, &key, (seen, from), wait_ms).await,
+        LaneRequest::AwaitDelivered(changes) => {
+            shell.commits.wait(&changes).await;
+            Answer::Chained(shell.commits.chained_after(&changes))
+        }
         LaneRequest::Flush(batch) => flush(shell, batch).await,
         LaneRequest::Checkpoint => {
             checkpoints::checkpoint_all(shell).await;
@@ -125,7 +129,7 @@ async fn rule_ends(shell: &Rc<LaneShell>, keys: &[(usize, Box<[u8]>)]) -> Answer
 pub async fn finish_hop(shell: &Rc<LaneShell>, run: HopRun) -> Answer {
     let run = run.finish(shell).await;
     if shell.commits.wait(run.changes()).await {
-        run.into_answer()
+        run.into_answer(shell)
     } else {
         unknown_outcome()
     }

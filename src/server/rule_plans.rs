@@ -1,7 +1,8 @@
 //! TS.CREATERULE and TS.DELETERULE: both ends of a rule are changed by one batch that holds them, and with them the
 //! series that the source itself is rolled up from, so that rules never form a circle.
 //!
-//! A rule with the aggregator `candle` is one rule per part of the candle, all made by the same batch.
+//! A rule with the aggregator `candle` is one rule per part of the candle, all made by the same batch. EXEC holds all of
+//! these keys too (`exec_rules.rs`, `BatchRun::new`).
 
 use std::rc::Rc;
 
@@ -13,6 +14,7 @@ use crate::limits::KEY_LEN_MAX_BYTES;
 use crate::resp::{Proto, Reply};
 use crate::series::{CANDLE_PARTS, CANDLE_SUFFIX_MAX_BYTES, Label, SeriesProperties};
 
+use super::chains;
 use super::client::ClientHandle;
 use super::hop::UNKNOWN_OUTCOME;
 use super::lane_shell::LaneShell;
@@ -27,9 +29,6 @@ const LINEAGE_MAX: usize = 64;
 
 const CIRCLE: &str = "ERR TSDB: rules must not form a circle";
 const TOO_LONG: &str = "ERR TSDB: too many rules follow one another";
-const CHAIN_IN_MULTI: &str =
-    "ERR TSDB: inside MULTI a series that is rolled up from another one cannot be given rules";
-const CANDLE_IN_MULTI: &str = "ERR TSDB: rules of candles can be neither made nor deleted inside MULTI";
 const CHANGING: &str = "ERR TSDB: the rules of these keys keep changing, try again later";
 
 /// One rule, as its ends see it.
@@ -83,7 +82,6 @@ pub async fn create(caller: RuleCaller<'_>, new: &NewRule, reply: &mut Reply) ->
         let checks = survey.checks(caller.shell, new)?;
         let writes = survey.writes(caller.shell, new)?;
         let all = [checks.as_slice(), writes.as_slice()].concat();
-        let is_candle = new.rule.aggregator == Aggregator::Candle;
         let Some((batch, run)) = hold(caller, &all, &survey.lineage, reply).await? else {
             return Ok(());
         };
@@ -94,7 +92,7 @@ pub async fn create(caller: RuleCaller<'_>, new: &NewRule, reply: &mut Reply) ->
             continue;
         }
         let mut is_refused = !run_all(caller, batch, &checks, reply).await?;
-        if !is_refused && let Some(text) = survey.refusal(caller.within.is_some(), is_candle) {
+        if !is_refused && let Some(text) = survey.refusal() {
             reply.error(text);
             is_refused = true;
         }
@@ -143,11 +141,7 @@ pub async fn delete(
             continue;
         }
         let check = commands.get(..1).unwrap_or(&[]);
-        let mut is_refused = !run_all(caller, batch, check, reply).await?;
-        if !is_refused && run.is_none() && links.len() > 1 {
-            reply.error(CANDLE_IN_MULTI);
-            is_refused = true;
-        }
+        let is_refused = !run_all(caller, batch, check, reply).await?;
         let rest = commands.get(1..).unwrap_or(&[]);
         if is_refused || !run_all(caller, batch, rest, reply).await? {
             if let Some(run) = run {
@@ -251,6 +245,10 @@ async fn run_later(shell: &Rc<LaneShell>, client: u64, command: &QueuedCommand) 
     hop.push(command.id, place.home.place, false, args);
     match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
         Answer::Unknown(text) => Err(text),
+        Answer::Parts(parts) => {
+            chains::follow(shell, parts.0.chained.clone()).await;
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -355,17 +353,9 @@ async fn rule_links(
 
 impl Survey {
     /// Why there is no such rule, if nothing is wrong with its ends.
-    fn refusal(&self, is_in_multi: bool, is_candle: bool) -> Option<&'static str> {
+    fn refusal(&self) -> Option<&'static str> {
         let is_above = |link: &Link| self.lineage.contains(&link.destination);
-        if self.links.iter().any(is_above) {
-            return Some(CIRCLE);
-        }
-        // EXEC holds the keys that its commands name: not these.
-        match is_in_multi {
-            true if is_candle => Some(CANDLE_IN_MULTI),
-            true if !self.lineage.is_empty() => Some(CHAIN_IN_MULTI),
-            _ => None,
-        }
+        self.links.iter().any(is_above).then_some(CIRCLE)
     }
 
     /// Commands that only look whether the others may run.

@@ -15,7 +15,9 @@ use crate::lane::ClientId;
 use crate::lane::journal::{BatchId, PartitionName};
 use crate::refusal::Refusal;
 use crate::resp::Proto;
+use crate::series::CANDLE_PARTS;
 
+use super::chains;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, BatchStep, Hop, LaneRequest};
 use super::requests::ask;
@@ -80,6 +82,9 @@ impl BatchRun {
                 if let Some(key) = command.args.get(index) {
                     run.add_key(shell, key, entry.flags.has(Flags::WRITE))?;
                 }
+            }
+            for part in candle_keys(entry.name, &command.args) {
+                run.add_key(shell, &part, true)?;
             }
         }
         for key in watched {
@@ -244,8 +249,14 @@ impl BatchRun {
             let all = |share: &Share| share.places.iter().copied().collect();
             self.each_lane(shell, all, |places| BatchStep::Free { places })
                 .await;
-            self.each_lane(shell, written, |places| BatchStep::Deliver { places })
+            let delivered = self
+                .each_lane(shell, written, |places| BatchStep::Deliver { places })
                 .await;
+            let chained = delivered.into_iter().flat_map(|answer| match answer {
+                Answer::Chained(chained) => chained,
+                _ => Vec::new(),
+            });
+            chains::follow(shell, chained.collect()).await;
         }
         let shell = shell.clone();
         let void = unknown.is_some();
@@ -284,6 +295,23 @@ impl BatchRun {
     }
 }
 
+/// Keys of the series of candles that a command may make or delete rules of.
+fn candle_keys(name: &str, args: &[Box<[u8]>]) -> Vec<Box<[u8]>> {
+    let [_, source, destination, options @ ..] = args else {
+        return Vec::new();
+    };
+    let is_candle = |word: &[u8]| word.eq_ignore_ascii_case(b"candle");
+    let concerns_candles = match name {
+        "TS.CREATERULE" => options.iter().any(|word| is_candle(word)),
+        "TS.DELETERULE" => true,
+        _ => false,
+    };
+    let parts = CANDLE_PARTS.iter().filter(|_| concerns_candles);
+    parts
+        .flat_map(|part| [part.key(source), part.key(destination)])
+        .collect()
+}
+
 /// The refusal of a key that belongs to no business.
 pub fn no_business() -> Refusal {
     Refusal::text("WRONGBUSINESS no business serves this key: its prefix is not configured")
@@ -315,7 +343,10 @@ pub async fn run_in_one_place(
     }
     let count = hop.len();
     match ask(shell, lane, LaneRequest::Execute(hop)).await {
-        Answer::Parts(parts) => Ended::Done((0..count).map(|index| parts.get(index).to_vec()).collect()),
+        Answer::Parts(parts) => {
+            chains::follow(shell, parts.0.chained.clone()).await;
+            Ended::Done((0..count).map(|index| parts.get(index).to_vec()).collect())
+        }
         Answer::Flag(false) => Ended::CalledOff,
         Answer::Unknown(text) => Ended::Unknown(text),
         Answer::Refused(text) => Ended::Refused(text),

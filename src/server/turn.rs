@@ -3,7 +3,8 @@
 use crate::command::{Command, CommandId, Flags, Merge};
 use crate::resp::{Proto, Reply};
 
-use super::commit::Change;
+use super::chains::Chained;
+use super::commit::{Change, CommitQueue};
 use super::message::{Hop, Ticket};
 
 /// A piece of the answer, in the order of the requests.
@@ -116,6 +117,20 @@ impl Turn {
         if self.changes.last() != Some(&change) && !self.changes.contains(&change) {
             self.changes.push(change);
         }
+    }
+
+    /// What the rollups of this turn have caused behind them; its commits are done and its hops are back.
+    #[inline]
+    pub fn chained(&self, commits: &CommitQueue) -> Chained {
+        let mut chained = match self.owes {
+            true => commits.chained_after(&self.changes),
+            false => Vec::new(),
+        };
+        for (lane, _) in &self.targets {
+            let hop = self.hops.get(*lane).and_then(Option::as_ref);
+            chained.extend(hop.iter().flat_map(|hop| &hop.chained));
+        }
+        chained
     }
 
     /// Puts what was written here since the last piece into the order.

@@ -51,13 +51,6 @@ impl RuleOfModel {
         timestamp >= self.from || self.changed.contains(&self.start_of(timestamp))
     }
 
-    /// The newest samples were deleted: the bucket that the rule was made in the midst of counts whole.
-    fn note_reopening(&mut self) {
-        if self.from != i64::MIN && self.start_of(self.from) < self.from {
-            self.changed.insert(self.start_of(self.from));
-        }
-    }
-
     /// A sample was added late at, or samples were deleted from, one of these timestamps.
     fn note_change<'a>(&mut self, timestamps: impl Iterator<Item = &'a i64>, (from, to): (i64, i64)) {
         if self.from == i64::MIN {
@@ -202,12 +195,8 @@ impl Model {
                     panic!("a range of a string was deleted")
                 };
                 let samples = series.get_mut(data_type).expect("the engine found it");
-                let newest = samples.keys().next_back().copied();
                 for rule in self.rules.values_mut().filter(|rule| rule.source == *key) {
                     rule.note_change(samples.keys(), (*from, *to));
-                    if newest.is_some_and(|newest| newest <= *to) {
-                        rule.note_reopening();
-                    }
                 }
                 samples.retain(|timestamp, _| !(*from..=*to).contains(timestamp));
             }

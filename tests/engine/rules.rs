@@ -70,9 +70,6 @@ impl Run {
             self.deliver()?;
         }
         self.create_empty(destination)?;
-        if !self.newest_is_certain(source)? {
-            return Ok(());
-        }
         let bucket = 7 + i64::from(number % 90);
         let samples = self.model.samples(source, 0, self.now_ms);
         let newest = samples.and_then(|samples| samples.keys().next_back().copied());
@@ -99,15 +96,6 @@ impl Run {
             },
         });
         Ok(())
-    }
-
-    /// False while the newest sample is known only when the disk has been read: where a rule begins is then unclear.
-    fn newest_is_certain(&mut self, key: &[u8]) -> Result<bool, String> {
-        let certain = self.until_done(|partition, now_ms| {
-            let found = partition.find_plain_series(key, now_ms)?;
-            Ok(found.is_none_or(|(_, member)| partition.series_at(member).newest_is_certain()))
-        })?;
-        Ok(certain == Some(true))
     }
 
     fn change_properties(&mut self, key: &[u8], change: impl Fn(&mut SeriesProperties)) -> Outcome {
@@ -168,7 +156,7 @@ impl Run {
             let Some((place, member)) = partition.find_plain_series(source, now_ms)? else {
                 return Ok(false);
             };
-            let newest = partition.series_at(member).newest_bound();
+            let newest = partition.certain_newest(member)?;
             partition.delete_range(member, from, to)?;
             partition.roll_up_deleted(place, (from, to), newest, now_ms);
             Ok(true)

@@ -1,5 +1,7 @@
 """DUMP and RESTORE of strings and series, in this server's own format."""
 
+import time
+
 import pytest
 import redis
 
@@ -106,3 +108,28 @@ def test_in_a_transaction(raw):
     replies = pipe.execute()
     assert replies[:3] == [b"OK", payload, b"x"]
     assert raw.restore("k2", 0, replies[4]) == b"OK"
+
+
+@pytest.mark.parametrize("source,destination", [("a", "b"), ("stock_a", "iot_b")])
+def test_what_is_restored_is_no_end_of_a_rule(raw, wire, source, destination):
+    """As in RedisTimeSeries: the other ends may be elsewhere, or have other rules by now."""
+    for key in (source, destination):
+        wire(f"TS.CREATE {key}")
+    rule = f"TS.CREATERULE {source} {destination} AGGREGATION sum 10"
+    assert wire(rule) == "+OK"
+    wire(f"TS.MADD {source} 1 1 {source} 11 2")
+    payloads = {key: raw.dump(key) for key in (source, destination)}
+    for key, payload in payloads.items():
+        assert raw.restore(f"{key}2", 0, payload) == b"OK"
+        assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {key}2")
+        assert wire(f"TS.RANGE {key}2 - +") == wire(f"TS.RANGE {key} - +")
+    assert f'+sourceKey "{source}" ' in wire(f"TS.INFO {destination}"), "what was dumped keeps its rule"
+    for replaced, other in [(source, destination), (destination, source)]:
+        assert raw.restore(replaced, 0, payloads[replaced], replace=True) == b"OK"
+        for key in (replaced, other):
+            deadline = time.monotonic() + 10
+            while "+sourceKey $-1 +rules *0 " not in (info := wire(f"TS.INFO {key}")):
+                assert time.monotonic() < deadline, info
+        assert wire(rule) == "+OK"
+    wire(f"TS.ADD {source} 21 3")
+    assert wire(f"TS.RANGE {destination} - +") == "*1 *2 :0 +1", "no sample since the rule was made"

@@ -223,6 +223,12 @@ def test_events_of_series(events):
         (["TS.DELETERULE k iot_d"], []),
         (["RENAME k l"], ["rename_from k", "rename_to l"]),
         (["DEL l"], ["del l"]),
+        (["TS.ADD m1 1 1 LABELS l v", "TS.ADD iot_m2 1 1 LABELS l v", "TS.ADD m3 5 1 LABELS l v"],
+         ["ts.add iot_m2", "ts.add m1", "ts.add m3"]),
+        (["TS.MDEL 0 3 FILTER l=v"], ["ts.del iot_m2", "ts.del m1"]),
+        (["TS.MDEL 0 3 FILTER l=v"], []),
+        (["MULTI", "TS.MDEL 0 9 FILTER l=v", "EXEC"], ["ts.del m3"]),
+        (["FLUSHDB", "FLUSHALL"], []),
     ]:
         assert settled(events, *lines) == expected, lines
 

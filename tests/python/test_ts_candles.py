@@ -125,9 +125,6 @@ def test_refused_candles(wire, ends):
     assert wire(f"EXISTS {destination}:open {destination}:high") == ":0"
     assert "+rules *0 " in wire(f"TS.INFO {source}")
     assert wire(f"DEL {destination}:low") == ":1"
-    assert wire("MULTI") == "+OK"
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION candle 10")
-    assert wire("EXEC") == "*1 -ERR TSDB: rules of candles can be neither made nor deleted inside MULTI"
     long_key = "k" * 65_533
     wire(f"TS.CREATE {long_key}")
     assert wire(f"TS.CREATERULE {source} {long_key} AGGREGATION candle 10").startswith("-ERR key is longer than")
@@ -143,3 +140,62 @@ def test_candles_by_policy(client, wire):
         assert wire("TS.QUERYINDEX l=v aggregation=CANDLE candle=") == '*1 "k_CANDLE_10"'
     finally:
         client.config_set("ts-compaction-policy", "")
+
+
+def in_multi(wire, *lines):
+    """What EXEC answers."""
+    assert wire("MULTI") == "+OK"
+    for line in lines:
+        assert wire(line) == "+QUEUED", line
+    return wire("EXEC")
+
+
+def test_candles_inside_multi(wire, ends, client):
+    source, destination = ends
+    client.config_set("ts-chained-rules", "yes")
+    try:
+        wider = f"{destination.split('_')[0]}_wider" if "_" in destination else "wider"
+        assert wire(f"TS.CREATE {wider}") == "+OK"
+        lines = [
+            f"TS.CREATERULE {source} {destination} AGGREGATION candle 10",
+            f"TS.CREATERULE {destination} {wider} AGGREGATION candle 30",
+            f"TS.MADD {source} 1 5 {source} 3 9 {source} 12 7",
+            f"TS.RANGE {destination}:high - +",
+        ]
+        assert in_multi(wire, *lines) == "*4 +OK +OK *3 :1 :3 :12 " + shown([(0, 9)])
+        samples = {1: 5, 3: 9, 12: 7} | {at: at * 7 % 23 for at in range(21, 200, 3)}
+        for at, value in samples.items():
+            wire(f"TS.ADD {source} {at} {value} ON_DUPLICATE LAST")
+        narrow = candles(samples, 10)
+        assert rows(wire, destination) == narrow
+        closed = {at: value for at, value in samples.items() if at < narrow[-1][0] + 10}
+        assert rows(wire, wider) == candles(closed, 30)
+        lines = [f"TS.DELETERULE {destination} {wider}", f"TS.DELETERULE {source} {destination}"]
+        assert in_multi(wire, *lines) == "*2 +OK +OK"
+        for key in (destination, wider):
+            for part in PARTS:
+                assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {key}{part}")
+        assert "+rules *0 " in wire(f"TS.INFO {source}")
+    finally:
+        client.config_set("ts-chained-rules", "no")
+
+
+def test_parts_of_a_candle_on_their_own(wire, ends):
+    """Each of the five is a series like any other."""
+    source, destination = ends
+    prefix = destination.split("_")[0] + "_" if "_" in destination else ""
+    assert wire(f"TS.CREATERULE {source} {destination} AGGREGATION candle 10") == "+OK"
+    wire(f"TS.MADD {source} 1 5 {source} 3 9 {source} 12 7")
+    assert wire(f"DEL {destination}:low") == ":1"
+    assert wire(f"RENAME {destination}:high {prefix}top") == "+OK"
+    wire(f"TS.MADD {source} 15 8 {source} 21 1")
+    assert wire(f"EXISTS {destination}:low {destination}:high") == ":0"
+    assert wire(f"TS.RANGE {prefix}top - +") == shown([(0, 9), (10, 8)])
+    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 9), (10, 8)])
+    assert f'*4 "{prefix}top" :10 +MAX :0' in wire(f"TS.INFO {source}")
+    # It is no candle any more: the rules go one by one.
+    assert wire(f"TS.DELETERULE {source} {destination}") == "+OK"
+    for key in (f"{prefix}top", f"{destination}:open", f"{destination}:count"):
+        assert f'+sourceKey "{source}" ' in wire(f"TS.INFO {key}")
+        assert wire(f"TS.DELETERULE {source} {key}") == "+OK"
+    assert "+rules *0 " in wire(f"TS.INFO {source}")

@@ -118,14 +118,62 @@ def test_a_bucket_that_was_closed_and_is_deleted_leaves_nothing(wire, ends):  # 
     assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1)])
 
 
-def test_deleting_the_newest_samples_makes_the_bucket_whole(wire, begun):
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("added,count", [(24, 2), (23, 3), (20, 4)])
+def test_what_is_late_when_the_newest_samples_are_gone(wire, begun, sealed, added, count):
+    """A deletion behind the bucket that the rule was made in changes nothing in it; a late sample makes it whole."""
     source, destination = begun
     wire(f"TS.MADD {source} 23 1 {source} 31 1")
     assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    if sealed:
+        assert wire("SAVE") == "+OK"
     assert wire(f"TS.DEL {source} 31 100") == ":1"
-    wire(f"TS.ADD {source} 24 1")
+    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    wire(f"TS.ADD {source} {added} 1 ON_DUPLICATE LAST")
+    assert wire(f"TS.GET {destination} LATEST") == f"*2 :20 +{count}"
     wire(f"TS.ADD {source} 41 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 4)])
+    assert wire(f"TS.RANGE {destination} - +") == shown([(20, count)])
+
+
+def test_a_rule_made_when_the_newest_samples_are_gone(wire, ends):  # noqa: F811
+    source, destination = ends
+    wire(f"TS.MADD {source} 1 1 {source} 2 1 {source} 50 1")
+    assert wire("SAVE") == "+OK"
+    assert wire(f"TS.DEL {source} 3 100") == ":1"
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
+    wire(f"TS.ADD {source} 3 1")
+    wire(f"TS.ADD {source} 11 1")
+    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1)])
+
+
+def test_a_bucket_that_a_deletion_of_the_newest_samples_begins_in_keeps_a_value(wire, ends):  # noqa: F811
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+    for timestamp in (1, 11, 12, 21, 31):
+        wire(f"TS.ADD {source} {timestamp} 1")
+    assert wire(f"TS.DEL {source} 12 100") == ":3"
+    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1), (10, 1)])
+    wire(f"TS.ADD {source} 13 5")
+    assert wire(f"TS.RANGE {destination} - + LATEST") == shown([(0, 1), (10, 6)])
+    wire(f"TS.ADD {source} 21 1")
+    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1), (10, 6)])
+
+
+def test_the_newest_sample_behind_a_deletion(wire):
+    for key, retention in [("plain", 0), ("kept", 100)]:
+        wire(f"TS.CREATE {key} RETENTION {retention} LABELS key {key}")
+        wire(f"TS.MADD {key} 10 1 {key} 20 2 {key} 50 3 {key} 140 4")
+        assert wire("SAVE") == "+OK"
+        wire(f"TS.ADD {key} 1000 5")
+        assert wire(f"TS.DEL {key} 30 5000").startswith(":")
+        info = wire(f"TS.INFO {key}")
+        assert "+lastTimestamp :20 " in info and "+totalSamples :2 " in info
+        assert wire(f"TS.GET {key}") == "*2 :20 +2"
+        assert wire(f"TS.MGET FILTER key={key}").endswith(" *2 :20 +2")
+        assert wire(f"TS.RANGE {key} - +") == shown([(10, 1), (20, 2)])
+        assert wire(f"TS.ADD {key} 15 3") == ":15", "not older than retention"
+        assert wire(f"TS.INCRBY {key} 5 TIMESTAMP 30") == ":30"
+        assert wire(f"TS.GET {key}") == "*2 :30 +7"
 
 
 def test_the_latest_bucket_of_a_source_that_lost_its_newest_samples(wire, ends):  # noqa: F811
@@ -294,12 +342,12 @@ def test_chains(wire, chained, keys):
     assert wire(f"TS.CREATERULE {second} {third} AGGREGATION max 100") == "+OK"
     for at in range(0, 311, 5):
         wire(f"TS.ADD {first} {at} {at}")
-    eventually(lambda: wire(f"TS.RANGE {third} - +"), shown([(0, 185), (100, 385), (200, 585)]))
+    assert wire(f"TS.RANGE {third} - +") == shown([(0, 185), (100, 385), (200, 585)])
     wire(f"TS.ADD {first} 1 1000")
-    eventually(lambda: wire(f"TS.GET {third}"), "*2 :200 +585")
-    eventually(lambda: wire(f"TS.RANGE {third} 0 0"), shown([(0, 1005)]))
+    assert wire(f"TS.GET {third}") == "*2 :200 +585"
+    assert wire(f"TS.RANGE {third} 0 0") == shown([(0, 1005)])
     assert wire(f"TS.DEL {first} 100 199") == ":20"
-    eventually(lambda: wire(f"TS.RANGE {third} - +"), shown([(0, 1005), (200, 585)]))
+    assert wire(f"TS.RANGE {third} - +") == shown([(0, 1005), (200, 585)])
 
 
 @pytest.mark.parametrize("keys", CHAIN, ids="-".join)
@@ -317,3 +365,62 @@ def test_circles_are_refused(wire, chained, keys):
     assert wire(f"TS.CREATERULE {third} {second} AGGREGATION sum 10") == taken
     assert "+rules *0 " in wire(f"TS.INFO {third}")
     assert "+sourceKey $-1 " in wire(f"TS.INFO {first}")
+
+
+LONG_CHAINS = [
+    ["c0", "c1", "c2", "c3", "c4"],
+    ["stock_0", "iot_1", "order_2", "plain3", "stock_4"],
+    [f"{prefix}{n}" for n, prefix in enumerate(["stock_", "iot_", "order_", "", "payment_"] * 2)],
+]
+
+
+@pytest.mark.parametrize("keys", LONG_CHAINS, ids=lambda keys: keys[-1])
+def test_who_writes_sees_the_end_of_the_chain(wire, chained, keys):
+    for key in keys:
+        wire(f"TS.CREATE {key} LABELS chain x")
+    for source, destination in zip(keys, keys[1:], strict=False):
+        assert wire(f"TS.CREATERULE {source} {destination} AGGREGATION last 10") == "+OK"
+    first, last = keys[0], keys[-1]
+    behind = 10 * len(keys[1:])
+    for number in range(10, 30):
+        lines = [f"TS.ADD {first} {10 * number} {number}", f"TS.GET {last}"]
+        expected = [f":{10 * number}"]
+        at = 10 * number - behind
+        expected.append(f"*2 :{at} +{at // 10}" if at >= 100 else "*0")
+        if number % 2:
+            assert ask_all(wire, lines) == expected
+        else:
+            assert [wire(line) for line in lines] == expected
+    at = 290 - behind
+    assert wire(f"TS.ADD {first} {at} 999 ON_DUPLICATE LAST") == f":{at}"
+    assert wire(f"TS.GET {last}") == f"*2 :{at} +999"
+    assert in_multi(wire, f"TS.ADD {first} 300 30", f"TS.GET {last}") == f"*2 :300 *2 :{at + 10} +{at // 10 + 1}"
+    assert wire(f"TS.MADD {first} 310 31 {first} 320 32") == "*2 :310 :320"
+    assert wire(f"TS.GET {last}") == f"*2 :{at + 30} +{at // 10 + 3}"
+    assert wire(f"TS.DEL {first} 0 {at + 29}").startswith(":")
+    assert wire(f"TS.RANGE {last} - +") == shown([(at + 30, at // 10 + 3)])
+
+
+@pytest.mark.parametrize("keys", CHAIN, ids="-".join)
+def test_chains_made_and_deleted_inside_multi(wire, chained, keys):
+    first, second, third = keys
+    for key in keys:
+        wire(f"TS.CREATE {key}")
+    rules = [f"TS.CREATERULE {first} {second} AGGREGATION sum 10", f"TS.CREATERULE {second} {third} AGGREGATION max 100"]
+    circle = f"TS.CREATERULE {third} {first} AGGREGATION sum 10"
+    refused = "-ERR TSDB: rules must not form a circle"
+    assert in_multi(wire, *rules, circle) == f"*3 +OK +OK {refused}"
+    for at in range(0, 311, 5):
+        wire(f"TS.ADD {first} {at} {at}")
+    assert wire(f"TS.RANGE {third} - +") == shown([(0, 185), (100, 385), (200, 585)])
+    assert in_multi(wire, f"TS.DELETERULE {second} {third}", f"TS.INFO {third}").startswith("*2 +OK ")
+    assert in_multi(wire, rules[1], circle) == f"*2 +OK {refused}"
+    assert in_multi(wire, f"TS.DELETERULE {first} {second}", circle) == "*2 +OK +OK"
+    assert f'+sourceKey "{third}" ' in wire(f"TS.INFO {first}")
+
+
+def test_a_candle_rule_inside_multi_beside_a_flush(wire):
+    wire("TS.CREATE stock_f")
+    wire("TS.CREATE iot_f")
+    lines = ["TS.CREATERULE stock_f iot_f AGGREGATION candle 10", "FLUSHALL", "EXISTS stock_f iot_f iot_f:open"]
+    assert in_multi(wire, *lines) == "*3 +OK +OK :0"

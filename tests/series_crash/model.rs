@@ -30,8 +30,6 @@ pub struct Series {
     pub source: Option<String>,
     /// It has been a destination before: its samples are of no rule.
     pub is_used: bool,
-    /// The newest timestamp that it ever had.
-    pub highest: i64,
 }
 
 /// One command.
@@ -220,13 +218,6 @@ impl Model {
 }
 
 impl Series {
-    /// The newest sample was deleted. Until there is a newer one, or background work has carried the deletion out, a server
-    /// does not know without a look at the disk what is late, and its rules may leave samples out of their first bucket.
-    pub fn has_lost_its_newest(&self) -> bool {
-        let newest = self.samples.keys().next_back();
-        newest.copied().unwrap_or(0) < self.highest
-    }
-
     fn add(&mut self, (time, value): (i64, f64)) {
         let is_late = self
             .samples
@@ -240,11 +231,9 @@ impl Series {
             }
         }
         self.samples.insert(time, value);
-        self.highest = self.highest.max(time);
     }
 
     fn delete(&mut self, from: i64, to: i64) {
-        let newest = self.samples.keys().next_back().copied();
         let deleted: Vec<i64> = self.samples.range(from..=to).map(|(time, _)| *time).collect();
         if deleted.is_empty() {
             return;
@@ -252,9 +241,6 @@ impl Series {
         for rule in self.rules.values_mut() {
             let ends = [from, to.min(rule.from.saturating_sub(1)).max(from)];
             rule.note_change(deleted.iter().copied().chain(ends));
-            if newest.is_some_and(|newest| newest <= to) {
-                rule.note_reopening();
-            }
         }
         self.samples.retain(|time, _| !(from..=to).contains(time));
     }
@@ -263,13 +249,6 @@ impl Series {
 impl Rule {
     fn start_of(&self, time: i64) -> i64 {
         time - time.rem_euclid(self.bucket)
-    }
-
-    /// The newest samples were deleted: the bucket that the rule was made in the midst of counts whole.
-    fn note_reopening(&mut self) {
-        if self.from != i64::MIN && self.start_of(self.from) < self.from {
-            self.changed.insert(self.start_of(self.from));
-        }
     }
 
     /// Something was added late, or deleted, at these times.

@@ -125,13 +125,12 @@ impl Writer {
         if role != 's' {
             return self.draw_for_destination(role, key);
         }
-        if series.has_lost_its_newest() {
-            return self.add_newest(key, series.highest);
-        }
         let newest = series.samples.keys().next_back().copied().unwrap_or(0);
         match self.random.u32(..100) {
             0..3 if newest > 0 => {
-                let from = self.random.i64(0..=newest);
+                // One in three takes the newest samples, and what remains is then found on disk.
+                let oldest = if self.random.u8(..3) == 0 { newest - 200 } else { 0 };
+                let from = self.random.i64(oldest.max(0)..=newest);
                 let to = from + self.random.i64(0..500);
                 Operation::DeleteRange { key, from, to }
             }
@@ -155,15 +154,6 @@ impl Writer {
         }
     }
 
-    fn add_newest(&mut self, key: String, highest: i64) -> Operation {
-        self.values += 1;
-        let sample = (highest + 1, (self.values % 10_000) as f64);
-        Operation::Add {
-            key,
-            samples: vec![sample],
-        }
-    }
-
     fn draw_for_destination(&mut self, role: char, destination: String) -> Operation {
         let series = &self.model.series[&destination];
         match (&series.source, series.is_used) {
@@ -181,10 +171,6 @@ impl Writer {
                 if of.is_used {
                     // Where a rule of it would begin is not known.
                     return Operation::Delete { key: source };
-                }
-                if of.has_lost_its_newest() {
-                    let highest = of.highest;
-                    return self.add_newest(source, highest);
                 }
                 let newest = of.samples.keys().next_back();
                 let rule = Rule {

@@ -3,7 +3,7 @@
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, Run};
 use crate::config::TimeUnit;
-use crate::lane::{Handled, Partition, RangeCount, RangeQuery, Stop, bucketing_of};
+use crate::lane::{EventClasses, Handled, Partition, RangeCount, RangeQuery, Stop, bucketing_of};
 use crate::resp::{Args, Reply};
 
 use super::matching::label_query;
@@ -62,10 +62,14 @@ fn delete_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
         }
     }
     let mut count = 0;
-    for series in &matches {
+    for matched in &matches {
         // Rules that are followed may load keys into the table, which moves its places.
-        if let Some(series) = partition.find_plain_series(series.key(), call.now_ms)? {
-            count += delete_samples(partition, series, bounds, call.now_ms)?;
+        if let Some(series) = partition.find_plain_series(matched.key(), call.now_ms)? {
+            let deleted = delete_samples(partition, series, bounds, call.now_ms)?;
+            if deleted > 0 {
+                partition.note_event(EventClasses::MODULE, "ts.del", matched.key());
+            }
+            count += deleted;
         }
     }
     parts::begin(reply);
@@ -92,7 +96,7 @@ pub fn delete_samples(
 ) -> Result<u64, Stop> {
     let count = count_samples(partition, (place, member), bounds)?;
     if count > 0 {
-        let newest = partition.series_at(member).newest_bound();
+        let newest = partition.series_at(member).newest_timestamp();
         let RangeQuery { from, to, .. } = range_of(bounds);
         partition.delete_range(member, from, to)?;
         partition.roll_up_deleted(place, (from, to), newest, now_ms);
@@ -108,9 +112,12 @@ pub fn delete_samples(
 fn count_samples(partition: &Partition, (place, member): (usize, u32), bounds: Bounds) -> Result<u64, Stop> {
     let series = partition.series_at(member);
     let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
-    let oldest = series
-        .newest_timestamp()
-        .map_or(0, |newest| newest.saturating_sub(retention));
+    let newest = if retention > 0 || partition.has_rules(place) {
+        partition.certain_newest(member)?
+    } else {
+        series.newest_timestamp()
+    };
+    let oldest = newest.map_or(0, |newest| newest.saturating_sub(retention));
     let properties = partition.properties(place).filter(|_| retention > 0);
     let rules = properties.map_or(&[][..], |properties| &properties.rules);
     let unit_ns = partition.settings.time_unit.nanoseconds();

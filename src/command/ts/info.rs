@@ -52,6 +52,7 @@ struct Known {
 fn info(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let (place, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
     let debug = parse_info(call.args)?;
+    partition.settle_retention(member)?;
     let known = known(partition, place, member, debug);
     let chunks = partition.walk_chunks(member, debug)?;
     let mut count = RangeCount::default();

@@ -344,6 +344,7 @@ pub fn series_rows(
     member: u32,
     query: &Arc<RowsQuery>,
 ) -> Result<RowsFound, Stop> {
+    partition.settle_retention(member)?;
     let mut neighbours = [
         RangeRead::Ready(Columns::default()),
         RangeRead::Ready(Columns::default()),
@@ -459,10 +460,10 @@ pub fn stored_rows(
     default_retention: i64,
     query: &RowsQuery,
 ) -> Result<SeriesRows, Refusal> {
-    let job = |read| RangeJob::of_stored(store.clone(), series_id, sealed, default_retention, read);
+    let job = |read| RangeJob::of_stored(store, series_id, sealed, default_retention, read);
     let read = |read: Option<RangeQuery>| match read {
         None => Ok(Columns::default()),
-        Some(read) => job(read).run().map_err(|error| refuse(&error)),
+        Some(read) => job(read).and_then(RangeJob::run).map_err(|error| refuse(&error)),
     };
     let [before, after] = query.neighbour_reads();
     let (before, after) = (read(before)?, read(after)?);
@@ -471,7 +472,7 @@ pub fn stored_rows(
     }
     let mut feed = Feed::new(query);
     job(query.main_read())
-        .visit(&mut feed)
+        .and_then(|job| job.visit(&mut feed))
         .map_err(|error| refuse(&error))?;
     query.finish(feed, before, after)
 }

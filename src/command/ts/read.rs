@@ -51,13 +51,6 @@ pub fn existing_series(partition: &mut Partition, key: &[u8], now_ms: i64) -> Re
     found.ok_or_else(|| texts::KEY_MISSING.into())
 }
 
-const NEWEST: RangeQuery = RangeQuery {
-    from: i64::MIN,
-    to: i64::MAX,
-    limit: 1,
-    reverse: true,
-};
-
 fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let (place, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
     if parse_get(call.args)?
@@ -66,11 +59,12 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
         write_sample(reply, Some(open_bucket));
         return Ok(());
     }
+    partition.settle_retention(member)?;
     let write = |range: &DecodedRange<'_>| write_sample(reply, range.newest());
-    if partition.with_decoded_range(member, &NEWEST, write)?.is_some() {
+    if partition.with_decoded_range(member, &RangeQuery::NEWEST, write)?.is_some() {
         return Ok(());
     }
-    match partition.read_range(member, NEWEST)? {
+    match partition.read_range(member, RangeQuery::NEWEST)? {
         RangeRead::Ready(samples) => write_sample(reply, samples.last()),
         RangeRead::Offload(job) => {
             return Err(Stop::Offload(Box::new(move |reply| match job.run() {
@@ -165,6 +159,7 @@ pub fn closer(at: i64, before: Option<Sample>, after: Option<Sample>) -> Option<
 fn get_at(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let (_, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
     let wanted = parse_get_at(call.args, now_of(partition, call))?;
+    partition.settle_retention(member)?;
     let mut parts = [
         RangeRead::Ready(Columns::default()),
         RangeRead::Ready(Columns::default()),

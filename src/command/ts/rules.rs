@@ -153,7 +153,7 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     let found = partition.find_plain_series(args.get(1), call.now_ms)?;
     let (place, member) = found.ok_or(texts::KEY_MISSING)?;
     let backfill = args.get(8) == b"1";
-    let newest = partition.last_sample(member)?.map(|sample| sample.timestamp);
+    let newest = partition.certain_newest(member)?;
     let mut properties = partition.properties(place).cloned().unwrap_or_default();
     // The destination has no rule, so this would be one to a key that is gone, on its way out.
     properties.rules.retain(|rule| *rule.destination != *args.get(2));
@@ -175,7 +175,8 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
 
 /// `key destination`: rolls up what was there before the rule.
 fn backfill(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
-    if let Some((place, _)) = partition.find_plain_series(call.args.get(1), call.now_ms)? {
+    if let Some((place, member)) = partition.find_plain_series(call.args.get(1), call.now_ms)? {
+        partition.certain_newest(member)?;
         partition.roll_up_all(place, call.args.get(2), call.now_ms);
     }
     reply.ok();

@@ -258,14 +258,16 @@ fn store(
     }
 }
 
-/// Whether a sample is newer than all of its series, which ignores none.
+/// Whether a sample is newer than all of its series, which ignores none, and whose rules need not look for the newest.
 #[inline]
 fn is_newest(partition: &Partition, place: usize, member: u32, sample: Sample) -> bool {
-    let newest = partition.series_at(member).newest();
+    let series = partition.series_at(member);
+    let newest = series.newest();
     newest.is_none_or(|newest| sample.timestamp > newest)
-        && partition
-            .properties(place)
-            .is_none_or(|properties| properties.ignore == Ignore::default())
+        && partition.properties(place).is_none_or(|properties| {
+            properties.ignore == Ignore::default()
+                && (properties.rules.is_empty() || series.known_newest().is_some())
+        })
 }
 
 #[inline]
@@ -281,10 +283,17 @@ fn decide(
     }
     let series = partition.series_at(member);
     let properties = partition.properties(place);
-    let newest = series.newest();
     let ignore = properties.map(|properties| properties.ignore);
-    let is_in_order = newest.is_none_or(|newest| sample.timestamp > newest);
     let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
+    // Without these it is enough that no sample is newer than that.
+    let needs_newest =
+        retention > 0 || partition.has_rules(place) || ignore.is_some_and(|it| it != Ignore::default());
+    let newest = if needs_newest {
+        partition.certain_newest(member)?
+    } else {
+        series.newest()
+    };
+    let is_in_order = newest.is_none_or(|newest| sample.timestamp > newest);
     let age = newest.map_or(0, |newest| newest.saturating_sub(sample.timestamp));
     if retention > 0 && age > retention {
         return Err(texts::OLDER_THAN_RETENTION.into());

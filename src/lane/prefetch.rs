@@ -43,9 +43,9 @@ impl Partition {
             Value::Absent => {}
             Value::String(bytes) => prefetch(&**bytes),
             Value::Series(members) => {
-                for (_, member) in members {
-                    if let Some(Some(series)) = self.series.get(*member as usize) {
-                        prefetch(&**series);
+                for (_, member) in members.iter() {
+                    if let Some(series) = self.series.place(*member) {
+                        prefetch(series);
                     }
                 }
             }

@@ -89,7 +89,7 @@ impl Stored {
             sequence: sealed.sequence,
             has_late_rows: sealed.late_rows > 0,
             has_cold_chunks: sealed.cold_samples > 0,
-            deleted: sealed.deleted.clone(),
+            deleted: sealed.deleted.to_vec(),
         }
     }
 }
@@ -128,7 +128,7 @@ impl Partition {
     /// The query without what retention hides.
     pub(super) fn retained(&self, member: u32, mut query: RangeQuery) -> RangeQuery {
         let series = self.series_at(member);
-        let retention = series.sealed.retention.unwrap_or(self.settings.retention);
+        let retention = series.sealed.retention().unwrap_or(self.settings.retention);
         if retention > 0
             && let Some(newest) = series.newest_timestamp()
         {
@@ -146,7 +146,7 @@ impl Partition {
             store: self.store.clone(),
             series_id: series.id,
             stored: Stored::of(&series.sealed),
-            unsealed_deletions: series.unsealed_deletions.clone(),
+            unsealed_deletions: series.unsealed_deletions.to_vec(),
             head,
             late: late_columns(&series.late, &query),
             query,
@@ -220,7 +220,7 @@ impl RangeJob {
         default_retention: i64,
         mut query: RangeQuery,
     ) -> RangeJob {
-        let retention = sealed.retention.unwrap_or(default_retention);
+        let retention = sealed.retention().unwrap_or(default_retention);
         if retention > 0
             && let Some(newest) = Series::new(series_id, 0, b"", sealed.clone()).newest_timestamp()
         {

@@ -15,6 +15,7 @@ pub mod merge;
 pub mod payload;
 pub mod properties;
 pub mod sample;
+pub mod seldom;
 pub mod summary;
 
 #[cfg(test)]
@@ -34,4 +35,5 @@ pub use error::ChunkError;
 pub use merge::{merge_newer, sorted};
 pub use properties::{DuplicatePolicy, Encoding, Ignore, Label, Rule, SeriesProperties};
 pub use sample::{DEFAULT_QUALITY, Sample};
+pub use seldom::Seldom;
 pub use summary::{ChunkSummary, ValueSummary};

@@ -284,7 +284,7 @@ fn decide(
     let newest = series.newest();
     let ignore = properties.map(|properties| properties.ignore);
     let is_in_order = newest.is_none_or(|newest| sample.timestamp > newest);
-    let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
+    let retention = series.sealed.retention().unwrap_or(partition.settings.retention);
     let age = newest.map_or(0, |newest| newest.saturating_sub(sample.timestamp));
     if retention > 0 && age > retention {
         return Err(texts::OLDER_THAN_RETENTION.into());

@@ -301,14 +301,23 @@ fn memory(budget_bytes: usize) {
     );
     let gauge = Gauge::start();
     let (mut largest, rounds) = (0, 2_000);
+    let mut within_s = None;
     for round in 3..3 + rounds {
         for (series, key) in keys.iter().enumerate().take(ACTIVE) {
             engine.add(key, walk.sample(series, round), now_ms);
             if series % BATCH == 0 {
                 now_ms = engine.end_turn();
-                largest = largest.max(engine.partition.memory_bytes());
+                let used = engine.partition.memory_bytes();
+                largest = largest.max(used);
+                if used <= budget_bytes {
+                    within_s.get_or_insert_with(|| gauge.wall_s());
+                }
             }
         }
+    }
+    match within_s {
+        Some(seconds) => println!("within the budget {seconds:.2} s after the burst"),
+        None => println!("not within the budget since the burst"),
     }
     println!(
         "after {rounds} samples of each active one: {} MiB resident (peak {}), {} MiB of series and keys, largest {} MiB, \

@@ -19,6 +19,7 @@ use ticklane::store::{
 
 /// The business that a data directory of the benchmark holds, so that a server can open it.
 pub const BUSINESS: &str = "stock_quotes";
+const HEARTBEAT: Duration = Duration::from_millis(5);
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const CHECKPOINT_JOURNAL_BYTES: usize = 64 << 20;
 /// Bytes per second of background rewriting, as in the default configuration.
@@ -67,6 +68,7 @@ pub struct Engine {
     sweep: SeriesSweep,
     jobs: Sender<Job>,
     done: Receiver<Done>,
+    next_beat: Instant,
     next_housekeeping: Instant,
     next_second: Instant,
     next_rewrite: Instant,
@@ -150,6 +152,7 @@ impl Engine {
             sweep: SeriesSweep::default(),
             jobs,
             done,
+            next_beat: now,
             next_housekeeping: now,
             next_second: now,
             next_rewrite: now,
@@ -194,6 +197,10 @@ impl Engine {
             self.next_second = now + Duration::from_secs(1);
             self.every_second();
         }
+        if now >= self.next_beat {
+            self.next_beat = now + HEARTBEAT;
+            self.beat();
+        }
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.keep_house();
@@ -229,6 +236,17 @@ impl Engine {
         });
     }
 
+    /// As at every heartbeat of a lane.
+    fn beat(&mut self) {
+        self.partition.evict(&MemoryBudget {
+            read_cache_bytes: 64 << 20,
+            series_bytes: self.setup.series_bytes,
+        });
+        if self.partition.is_short_of_memory() {
+            self.partition.sweep_series(&mut self.sweep, now_ms(), true);
+        }
+    }
+
     fn keep_house(&mut self) {
         let now_ms = now_ms();
         if self.partition.take_growth() {
@@ -239,14 +257,9 @@ impl Engine {
                 Done::Other
             });
         }
-        let budget = MemoryBudget {
-            read_cache_bytes: 64 << 20,
-            series_bytes: self.setup.series_bytes,
-        };
-        let series_bytes = self.partition.series_memory_bytes();
-        self.partition
-            .sweep_series(&mut self.sweep, now_ms, series_bytes > budget.series_bytes);
-        self.partition.evict(&budget);
+        if !self.partition.is_short_of_memory() {
+            self.partition.sweep_series(&mut self.sweep, now_ms, false);
+        }
         if self.partition.wants_checkpoint(now_ms) {
             self.checkpoint(false);
         }

@@ -7,15 +7,23 @@
 use crate::store::layout::{KvRow, TYPE_SERIES, TYPE_SERIES_WITH_PROPERTIES, TYPE_STRING};
 use crate::store::{CheckpointRows, StoredKey};
 
+use super::eviction::Pressure;
 use super::keys::Value;
 use super::loading::encode_series_member;
 use super::partition::Partition;
 
 /// Places of the key table and series visited per slice: tens of microseconds.
 const SLICE_PLACES: usize = 2048;
+const SLICE_SERIES: u32 = 2048;
 const SLICE_SEALS: usize = 64;
-/// Time between checkpoints while series are over their budget: only what is written back can be evicted.
+/// Seals of one slice while memory is short.
+const SLICE_SEALS_PRESSED: usize = 256;
+/// Time between checkpoints while series are over their budget, and while they are much so: only what is written back
+/// can be evicted.
 const SHORT_OF_MEMORY_INTERVAL_MS: i64 = 5_000;
+const VERY_SHORT_OF_MEMORY_INTERVAL_MS: i64 = 500;
+/// Dirty entries after which a checkpoint starts: the rows that it gathers are in memory until they are written.
+const DIRTY_KEYS_MAX: usize = 1 << 20;
 
 #[derive(Default)]
 enum Phase {
@@ -43,12 +51,12 @@ struct Mark {
 struct Gathering {
     mark: Mark,
     rows: CheckpointRows,
-    /// Size of the table when the walk began: growth moves entries, the walk then begins again.
+    /// Places of the table when the walk began: entries at later ones belong to the next epoch.
     places: usize,
     next_place: usize,
-    next_series: usize,
+    next_series: u32,
     /// Series before this one have nothing left that the mark covers.
-    settled_series: usize,
+    settled_series: u32,
     next_deadline_ms: i64,
 }
 
@@ -220,14 +228,14 @@ impl Partition {
             self.checkpoint.last_completed_ms = now_ms;
         }
         let waited_ms = now_ms - self.checkpoint.last_completed_ms;
-        let interval_ms = if self.memory_is_short {
-            self.settings
-                .checkpoint_interval_ms
-                .min(SHORT_OF_MEMORY_INTERVAL_MS)
-        } else {
-            self.settings.checkpoint_interval_ms
+        let longest_ms = match self.excess.pressure {
+            Pressure::None => i64::MAX,
+            Pressure::Some => SHORT_OF_MEMORY_INTERVAL_MS,
+            Pressure::Much => VERY_SHORT_OF_MEMORY_INTERVAL_MS,
         };
+        let interval_ms = self.settings.checkpoint_interval_ms.min(longest_ms);
         self.checkpoint.journal_bytes >= self.settings.checkpoint_journal_bytes
+            || self.dirty_keys >= DIRTY_KEYS_MAX
             || (self.checkpoint.journal_bytes > 0 && waited_ms >= interval_ms)
     }
 
@@ -238,6 +246,7 @@ impl Partition {
             next_deadline_ms: i64::MAX,
         };
         self.epoch += 1;
+        self.dirty_keys = 0;
         self.counters.changes = 0;
         self.checkpoint.journal_bytes_at_start = self.checkpoint.journal_bytes;
         Gathering {
@@ -253,20 +262,21 @@ impl Partition {
 
     /// Gathers some dirty keys and requests some seals; true when all are done.
     fn gather_slice(&mut self, gathering: &mut Gathering) -> bool {
-        if self.keys.places() != gathering.places {
-            gathering.places = self.keys.places();
-            gathering.next_place = 0;
-        }
         let end = gathering.places.min(gathering.next_place + SLICE_PLACES);
         for place in gathering.next_place..end {
             self.gather(place, gathering);
         }
         gathering.next_place = end;
+        let seals_max = if self.is_short_of_memory() {
+            SLICE_SEALS_PRESSED
+        } else {
+            SLICE_SEALS
+        };
         let mut seals = 0;
-        let end = self.series.len().min(gathering.next_series + SLICE_PLACES);
-        while gathering.next_series < end && seals < SLICE_SEALS {
-            let member = gathering.next_series as u32;
-            if let Some(Some(series)) = self.series.get(gathering.next_series) {
+        let end = self.series.places().min(gathering.next_series + SLICE_SERIES);
+        while gathering.next_series < end && seals < seals_max {
+            let member = gathering.next_series;
+            if let Some(series) = self.series.get(member) {
                 let first = series.first_unsealed_sequence;
                 if first != 0 && first <= gathering.mark.sequence {
                     self.request_seal(member);
@@ -279,7 +289,7 @@ impl Partition {
             }
             gathering.next_series += 1;
         }
-        gathering.next_place >= gathering.places && gathering.next_series >= self.series.len()
+        gathering.next_place >= gathering.places && gathering.next_series >= self.series.places()
     }
 
     /// Called before the entry at `place` changes by an operation that builds on what it holds: a running checkpoint
@@ -325,7 +335,7 @@ impl Partition {
                 if entry.properties().is_some() {
                     members.extend_from_slice(&(series.len() as u16).to_le_bytes());
                 }
-                for (data_type, member) in series {
+                for (data_type, member) in series.iter() {
                     encode_series_member(*data_type, self.series_at(*member).id, &mut members);
                 }
                 match entry.properties() {
@@ -371,9 +381,9 @@ impl Partition {
     /// Passes series that have nothing left up to the mark: new samples are above it, so nobody has to look back. True
     /// when all are passed.
     fn settle_slice(&self, gathering: &mut Gathering) -> bool {
-        let end = self.series.len().min(gathering.settled_series + SLICE_PLACES);
+        let end = self.series.places().min(gathering.settled_series + SLICE_SERIES);
         while gathering.settled_series < end {
-            let series = self.series.get(gathering.settled_series).and_then(Option::as_ref);
+            let series = self.series.get(gathering.settled_series);
             if series.is_some_and(|s| {
                 s.first_unsealed_sequence != 0 && s.first_unsealed_sequence <= gathering.mark.sequence
             }) {
@@ -381,7 +391,7 @@ impl Partition {
             }
             gathering.settled_series += 1;
         }
-        gathering.settled_series >= self.series.len()
+        gathering.settled_series >= self.series.places()
     }
 
     /// The rows are on disk, `stored_keys` keys in all.

@@ -38,7 +38,7 @@ impl Partition {
         // A row must not name a key that a batch may yet turn out not to have written.
         let mut held_series = Vec::new();
         for member in &self.changed_series {
-            if let Some(Some(series)) = self.series.get(*member as usize) {
+            if let Some(series) = self.series.get(*member) {
                 if self.batches.is_held(&series.key, None) {
                     held_series.push(*member);
                 } else {
@@ -79,6 +79,7 @@ impl Partition {
                     self.journal.clear();
                 }
                 self.begin_waiting_checkpoint();
+                self.pay_for_newcomers();
                 Committed::Written { bytes }
             }
             Err(CommitError::Stalled) => {

@@ -50,12 +50,11 @@ impl Partition {
         self.outbox.clear();
         self.stale_labels.clear();
         self.series.clear();
-        self.free_series.clear();
-        self.series_places.clear();
         self.changed_series.clear();
         self.seal_due.clear();
         self.seals_are_urgent = false;
         self.series_memory_bytes = 0;
+        self.dirty_keys = 0;
         self.dropped_series.clear();
         self.rewrites.clear();
         self.warmed = WarmedReads::default();

@@ -323,6 +323,20 @@ fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+/// The integer at `position` and the position behind it; `None` if it takes more than nine bytes.
+#[inline(always)]
+fn short_varint(bytes: &[u8; SAMPLE_MAX_BYTES], position: usize) -> Option<(u64, usize)> {
+    const LEN_MAX: usize = 9;
+    let mut value = 0;
+    for (place, byte) in bytes.get(position..position + LEN_MAX)?.iter().enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * place);
+        if *byte < 0x80 {
+            return Some((value, position + place + 1));
+        }
+    }
+    None
+}
+
 /// A record cannot be read: at which byte, and what was expected there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalDamage {
@@ -478,7 +492,11 @@ impl<'a> JournalReader<'a> {
         Ok(Some(operation))
     }
 
+    #[inline]
     fn sample(&mut self, number: u8) -> Result<Operation<'a>, JournalDamage> {
+        if let Some(sample) = self.short_sample(number) {
+            return Ok(sample);
+        }
         let series_id = self.varint("a series id")?;
         let timestamp = self
             .last_timestamp
@@ -491,6 +509,33 @@ impl<'a> JournalReader<'a> {
             self.byte("a quality")?
         };
         Ok(Operation::Sample {
+            series_id,
+            timestamp,
+            value,
+            quality,
+        })
+    }
+
+    /// A sample as most are, without a look for the end of the record at every byte: `None` if it may be longer than
+    /// what is left of the record, or if it is damaged.
+    #[inline]
+    fn short_sample(&mut self, number: u8) -> Option<Operation<'a>> {
+        let bytes = self
+            .record
+            .get(self.offset..)?
+            .first_chunk::<SAMPLE_MAX_BYTES>()?;
+        let (series_id, position) = short_varint(bytes, 0)?;
+        let (distance, position) = short_varint(bytes, position)?;
+        let value = f64::from_le_bytes(*bytes.get(position..)?.first_chunk()?);
+        let quality = if number == SAMPLE {
+            0
+        } else {
+            *bytes.get(position + 8)?
+        };
+        self.offset += position + 8 + usize::from(number != SAMPLE);
+        let timestamp = self.last_timestamp.wrapping_add(unzigzag(distance));
+        self.last_timestamp = timestamp;
+        Some(Operation::Sample {
             series_id,
             timestamp,
             value,

@@ -10,9 +10,12 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::store::StoredKey;
 
+use super::key_bytes::KeyBytes;
+use super::members::Members;
 use super::memory::{allocated, hashed};
 use super::prefetch::prefetch;
 use super::properties::ListedProperties;
+use super::slab::Slab;
 
 /// What a key holds.
 #[derive(Debug)]
@@ -21,14 +24,14 @@ pub enum Value {
     Absent,
     /// A plain value.
     String(Box<[u8]>),
-    /// A time series per data type: (data type, place in the partition's series slab).
-    Series(Vec<(u8, u32)>),
+    /// A time series per data type.
+    Series(Members),
 }
 
 /// One key.
 #[derive(Debug)]
 pub struct Entry {
-    key: Box<[u8]>,
+    key: KeyBytes,
     /// What the key holds.
     pub value: Value,
     /// Unix milliseconds; 0 = never.
@@ -47,8 +50,8 @@ pub struct Entry {
     properties: Option<Box<ListedProperties>>,
 }
 
-/// Fixed memory of an entry beside its key and value.
-const ENTRY_BYTES: usize = hashed(size_of::<Entry>());
+/// Fixed memory of an entry: its place in the slab and its number in the hash table.
+const ENTRY_BYTES: usize = size_of::<Option<Entry>>() + hashed(size_of::<u32>());
 
 impl Entry {
     /// The key's bytes.
@@ -76,10 +79,10 @@ impl Entry {
         let value = match &self.value {
             Value::Absent => 0,
             Value::String(value) => allocated(value.len()),
-            Value::Series(series) => allocated(series.capacity() * size_of::<(u8, u32)>()),
+            Value::Series(series) => allocated(series.own_bytes()),
         };
         let properties = self.properties.as_ref().map_or(0, |listed| listed.memory_bytes());
-        ENTRY_BYTES + allocated(self.key.len()) + value + properties
+        ENTRY_BYTES + allocated(self.key.own_bytes()) + value + properties
     }
 
     /// The same if it is that of a series key.
@@ -104,9 +107,10 @@ const SOUGHT_KEYS_MIN: usize = 512;
 #[derive(Clone, Copy, Default)]
 pub struct KeyHash(u64);
 
-/// Hash table of entries; see the head of the file.
+/// Entries, which stay where they are, and a hash table of their places; see the head of the file.
 pub struct KeyTable {
-    entries: HashTable<Entry>,
+    entries: Slab<Entry>,
+    by_key: HashTable<u32>,
     hasher: DefaultHashBuilder,
     memory_bytes: usize,
     /// Share of the entries of series keys.
@@ -118,7 +122,8 @@ pub struct KeyTable {
 impl Default for KeyTable {
     fn default() -> Self {
         KeyTable {
-            entries: HashTable::new(),
+            entries: Slab::default(),
+            by_key: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             memory_bytes: 0,
             series_memory_bytes: 0,
@@ -144,12 +149,15 @@ fn is_same(left: &[u8], right: &[u8]) -> bool {
 }
 
 impl KeyTable {
-    /// Place of `key`, valid until the next insertion or removal.
+    /// Place of `key`, valid until it is removed.
     #[inline]
     pub fn find(&self, key: &[u8]) -> Option<usize> {
         let hash = self.hasher.hash_one(key);
-        self.entries
-            .find_bucket_index(hash, |entry| is_same(&entry.key, key))
+        let is_it = |place: &u32| {
+            let entry = self.entries.get(*place as usize);
+            entry.is_some_and(|entry| is_same(&entry.key, key))
+        };
+        self.by_key.find(hash, is_it).map(|place| *place as usize)
     }
 
     /// Starts fetching the entry of `key`, to be gone on with by [`KeyTable::fetch`]; `None` if the table is so small that
@@ -160,8 +168,10 @@ impl KeyTable {
             return None;
         }
         let hash = self.hasher.hash_one(key);
-        self.entries.find(hash, |entry| {
-            prefetch(entry);
+        self.by_key.find(hash, |place| {
+            if let Some(place) = self.entries.place(*place as usize) {
+                prefetch(place);
+            }
             false
         });
         Some(KeyHash(hash))
@@ -170,8 +180,10 @@ impl KeyTable {
     /// Shows keys and values of the entries that may have this hash: few others share what is compared.
     #[inline]
     pub fn fetch(&self, hash: KeyHash, mut see: impl FnMut(&[u8], &Value)) {
-        self.entries.find(hash.0, |entry| {
-            see(&entry.key, &entry.value);
+        self.by_key.find(hash.0, |place| {
+            if let Some(entry) = self.entries.get(*place as usize) {
+                see(&entry.key, &entry.value);
+            }
             false
         });
     }
@@ -180,16 +192,16 @@ impl KeyTable {
     #[inline]
     pub fn at(&self, place: usize) -> &Entry {
         self.entries
-            .get_bucket(place)
-            .expect("invariant: a place is used before the table changes")
+            .get(place)
+            .expect("invariant: a place is used while its key is in the table")
     }
 
     /// The entry at `place`. Changes of its size go through [`KeyTable::set_value`].
     #[inline]
     pub fn at_mut(&mut self, place: usize) -> &mut Entry {
         self.entries
-            .get_bucket_mut(place)
-            .expect("invariant: a place is used before the table changes")
+            .get_mut(place)
+            .expect("invariant: a place is used while its key is in the table")
     }
 
     /// Adds a key that is not in the table and returns its place.
@@ -208,10 +220,15 @@ impl KeyTable {
         self.memory_bytes += entry.memory_bytes();
         self.series_memory_bytes += entry.series_memory_bytes();
         let hash = self.hasher.hash_one(key);
-        let hasher = &self.hasher;
-        self.entries
-            .insert_unique(hash, entry, |entry| hasher.hash_one(&*entry.key))
-            .bucket_index()
+        let place = self.entries.insert(entry);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let listed = u32::try_from(place).expect("invariant: memory holds fewer than 2^32 keys");
+        self.by_key.insert_unique(hash, listed, |place| {
+            entries
+                .get(*place as usize)
+                .map_or(0, |entry| hasher.hash_one(&*entry.key))
+        });
+        place
     }
 
     /// Replaces the value at `place` by a string, in the old one's memory when the length is the same.
@@ -258,7 +275,11 @@ impl KeyTable {
 
     /// Takes the entry at `place` out.
     pub fn remove(&mut self, place: usize) -> Option<Entry> {
-        let entry = self.entries.get_bucket_entry(place).ok()?.remove().0;
+        let entry = self.entries.remove(place)?;
+        let hash = self.hasher.hash_one(&*entry.key);
+        if let Ok(listed) = self.by_key.find_entry(hash, |listed| *listed as usize == place) {
+            listed.remove();
+        }
         self.memory_bytes -= entry.memory_bytes();
         self.series_memory_bytes -= entry.series_memory_bytes();
         Some(entry)
@@ -266,7 +287,8 @@ impl KeyTable {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.entries = HashTable::new();
+        self.entries.clear();
+        self.by_key = HashTable::new();
         (self.memory_bytes, self.series_memory_bytes) = (0, 0);
         self.clock_hand = 0;
     }
@@ -291,19 +313,19 @@ impl KeyTable {
         self.series_memory_bytes
     }
 
-    /// Number of places; it changes only when the table grows.
+    /// All places are below this.
     pub fn places(&self) -> usize {
-        self.entries.num_buckets()
+        self.entries.places()
     }
 
     /// The entry at a place that may be empty.
     pub fn get(&self, place: usize) -> Option<&Entry> {
-        self.entries.get_bucket(place)
+        self.entries.get(place)
     }
 
     /// As [`KeyTable::get`], to change marks but not the size.
     pub fn get_mut(&mut self, place: usize) -> Option<&mut Entry> {
-        self.entries.get_bucket_mut(place)
+        self.entries.get_mut(place)
     }
 
     /// All entries.
@@ -324,7 +346,7 @@ impl KeyTable {
             }
             self.clock_hand = (self.clock_hand + 1) % places.max(1);
             let place = self.clock_hand;
-            let Some(entry) = self.entries.get_bucket_mut(place) else {
+            let Some(entry) = self.entries.get_mut(place) else {
                 continue;
             };
             if !may_go(entry) {
@@ -359,7 +381,7 @@ mod tests {
         let place = table.insert(b"key", Value::String(b"abc"[..].into()), 0, StoredKey::default());
         table.set_string(place, b"xyz");
         table.set_string(place, b"longer");
-        assert_eq!(table.memory_bytes(), ENTRY_BYTES + allocated(3) + allocated(6));
+        assert_eq!(table.memory_bytes(), ENTRY_BYTES + allocated(6));
         assert_eq!(table.find(b"key"), Some(place));
         assert!(matches!(&table.remove(place).unwrap().value, Value::String(v) if &**v == b"longer"));
         assert_eq!((table.memory_bytes(), table.len()), (0, 0));

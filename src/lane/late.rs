@@ -23,7 +23,7 @@ fn first_number(sequence: u64) -> i64 {
 /// Adds the deletions of a series as a row that comes before the samples of the same seal.
 pub fn write_deletions(series: &Series, sequence: u64, batch: &mut Batch) {
     let mut row = vec![DELETIONS_TAG];
-    for (from, to) in &series.unsealed_deletions {
+    for (from, to) in series.unsealed_deletions.iter() {
         row.extend_from_slice(&from.to_le_bytes());
         row.extend_from_slice(&to.to_le_bytes());
     }
@@ -37,7 +37,7 @@ pub fn write_samples(
     batch: &mut Batch,
     scratch: &mut EncodeScratch,
 ) {
-    let late = series::sorted(series.late.clone());
+    let late = series::sorted(series.late.to_vec());
     let number = first_number(sealed.sequence) + 1;
     let mut run = Vec::new();
     for (piece, start) in (0..).zip((0..late.len()).step_by(CHUNK_SAMPLES_MAX)) {

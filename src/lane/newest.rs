@@ -81,7 +81,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::certain_newest`].
     pub fn settle_retention(&self, member: u32) -> Result<(), Stop> {
-        let retention = self.series_at(member).sealed.retention;
+        let retention = self.series_at(member).sealed.retention();
         if retention.unwrap_or(self.settings.retention) > 0 {
             self.certain_newest(member)?;
         }

@@ -19,16 +19,18 @@ use crate::store::{Database, Reach, Read, StoredKey};
 use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::decoded::DecodedChunks;
+use super::eviction::Excess;
 use super::journal::{BatchId, JournalBuffer, PartitionName};
 use super::keys::{Entry, KeyTable, Value};
 use super::label_query::WarmedLabels;
 use super::labels::LabelTable;
 use super::loading::{LoadedKey, LoadedValue, load_key};
 use super::outbox::Outbox;
-use super::replay_rows::SeriesRows;
+use super::replay_places::RememberedPlaces;
 use super::rewrites::{Rewrites, TierTotals};
 use super::samples::FoundSample;
 use super::series_state::{SealedState, Series};
+use super::series_table::SeriesTable;
 use super::stop::{Stop, Wait};
 use super::warmed::WarmedReads;
 use super::watches::{ClientId, Watches};
@@ -116,9 +118,7 @@ pub struct Partition {
     pub watches: Watches,
     pub(super) store: Database,
     pub(super) keys: KeyTable,
-    pub(super) series: Vec<Option<Box<Series>>>,
-    pub(super) free_series: Vec<u32>,
-    pub(super) series_places: hashbrown::HashMap<u64, u32>,
+    pub(super) series: SeriesTable,
     pub(super) journal: JournalBuffer,
     /// Sequence of the open record.
     pub(super) sequence: u64,
@@ -178,12 +178,14 @@ pub struct Partition {
     pub(super) checkpoint: Checkpoint,
     /// Memory of loaded series. Follows growth by doubling at once, the rest with the next sweep.
     pub(super) series_memory_bytes: usize,
-    /// Series are over budget: a checkpoint, which lets more of them be evicted, comes sooner.
-    pub(super) memory_is_short: bool,
+    /// How far series are over budget: a checkpoint, which lets more of them be evicted, comes sooner.
+    pub(super) excess: Excess,
+    /// Entries that have become dirty in this epoch.
+    pub(super) dirty_keys: usize,
     /// The journal is being replayed: series without a key stay until its end.
     pub(super) replaying: bool,
-    /// Read beforehand for the replay, each to be taken once.
-    pub(super) replay_rows: SeriesRows,
+    /// Where the replay has met series.
+    pub(super) replay_places: RememberedPlaces,
     /// The read cache keeps clean entries.
     pub cache_enabled: bool,
     /// The database's write buffers have been raised from their idle size.
@@ -218,7 +220,7 @@ impl Partition {
 
     /// Series in memory.
     pub fn loaded_series(&self) -> usize {
-        self.series_places.len()
+        self.series.len()
     }
 
     /// True once, when the partition has seen real load: its database's buffers should grow.
@@ -232,11 +234,7 @@ impl Partition {
 
     /// Samples of the series in memory, their sealed ones included.
     pub fn loaded_samples(&self) -> u64 {
-        self.series
-            .iter()
-            .flatten()
-            .map(|series| series.sample_count())
-            .sum()
+        self.series.iter().map(|series| series.sample_count()).sum()
     }
 
     /// Memory of keys and series.
@@ -340,7 +338,7 @@ impl Partition {
                 rows.into_iter()
                     .map(|(id, data_type, sealed)| {
                         // Replay may have met the series before its key.
-                        let known = self.series_places.get(&id).copied();
+                        let known = self.series.place_of(id);
                         let series = || Series::new(id, data_type, key, sealed);
                         (data_type, known.unwrap_or_else(|| self.add_series(series())))
                     })
@@ -434,6 +432,7 @@ impl Partition {
     pub(super) fn touch(&mut self, place: usize) {
         let epoch = self.epoch;
         let entry = self.keys.at_mut(place);
+        self.dirty_keys += usize::from(entry.dirty_epoch != epoch);
         entry.dirty_epoch = epoch;
         entry.referenced = true;
         self.counters.changes += 1;
@@ -605,8 +604,8 @@ impl Partition {
             if self.replaying {
                 return;
             }
-            for (_, member) in members {
-                if let Some(series) = self.remove_series(member) {
+            for (_, member) in members.iter() {
+                if let Some(series) = self.remove_series(*member) {
                     self.journal.drop_series(series.id);
                     if self.batches.drop_later(&series).is_none() {
                         self.drop_rows(series.id, &series.sealed);
@@ -686,7 +685,7 @@ impl Partition {
         let entry = self.keys.at(place);
         Ok(Some(match &entry.value {
             Value::String(value) => (Some(value.clone()), Vec::new(), entry.expire_at_ms),
-            Value::Series(members) => (None, members.clone(), entry.expire_at_ms),
+            Value::Series(members) => (None, members.to_vec(), entry.expire_at_ms),
             Value::Absent => return Ok(None),
         }))
     }

@@ -66,8 +66,13 @@ impl Partition {
                 Value::Series(members) => {
                     has_series = true;
                     let decoded = self.decoded.borrow();
-                    members.iter().for_each(|(_, member)| decoded.fetch(*member));
-                    self.each_series(value, |series| prefetch(series));
+                    for (_, member) in members.iter() {
+                        decoded.fetch(*member);
+                        // The place alone: whether a series is in it would have to be read.
+                        if let Some(place) = self.series.place(*member) {
+                            prefetch(place);
+                        }
+                    }
                 }
             }
         });
@@ -77,18 +82,14 @@ impl Partition {
     /// Starts fetching the ends of the heads of the entries with this hash.
     #[inline]
     pub fn fetch_heads(&self, hash: KeyHash) {
-        self.keys
-            .fetch(hash, |_, value| self.each_series(value, Series::fetch_head));
-    }
-
-    #[inline]
-    fn each_series(&self, value: &Value, see: impl Fn(&Series)) {
-        let Value::Series(members) = value else { return };
-        for (_, member) in members {
-            if let Some(Some(series)) = self.series.get(*member as usize) {
-                see(series);
+        self.keys.fetch(hash, |_, value| {
+            let Value::Series(members) = value else { return };
+            for (_, member) in members.iter() {
+                if let Some(series) = self.series.get(*member) {
+                    series.fetch_head();
+                }
             }
-        }
+        });
     }
 
     /// Starts fetching all that looking these keys up will touch.

@@ -69,7 +69,7 @@ impl Partition {
         self.unlist(place);
         let Some(properties) = properties else { return };
         let members = match &self.keys.at(place).value {
-            Value::Series(members) => members.clone(),
+            Value::Series(members) => members.to_vec(),
             _ => return,
         };
         self.list(place, properties);
@@ -121,8 +121,7 @@ impl Partition {
         let Value::Series(members) = &self.keys.at(place).value else {
             return None;
         };
-        let plain = members.iter().find(|member| member.0 == PLAIN_DATA_TYPE);
-        plain.map(|member| member.1)
+        members.of(PLAIN_DATA_TYPE)
     }
 
     /// Place of the series key, with the place of its series of data type 0.
@@ -136,7 +135,6 @@ impl Partition {
         let Value::Series(members) = &self.keys.at(place).value else {
             return Err(Refusal::WrongType.into());
         };
-        let plain = members.iter().find(|member| member.0 == PLAIN_DATA_TYPE);
-        Ok(plain.map(|member| (place, member.1)))
+        Ok(members.of(PLAIN_DATA_TYPE).map(|member| (place, member)))
     }
 }

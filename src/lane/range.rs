@@ -99,7 +99,7 @@ impl Stored {
             sequence: sealed.sequence,
             has_late_rows: sealed.late_rows > 0,
             has_cold_chunks: sealed.cold_samples > 0,
-            deleted: sealed.deleted.clone(),
+            deleted: sealed.deleted.to_vec(),
         }
     }
 }
@@ -142,7 +142,7 @@ impl Partition {
     /// The query without what retention hides.
     pub(super) fn retained(&self, member: u32, mut query: RangeQuery) -> RangeQuery {
         let series = self.series_at(member);
-        let retention = series.sealed.retention.unwrap_or(self.settings.retention);
+        let retention = series.sealed.retention().unwrap_or(self.settings.retention);
         if retention > 0
             && let Some(newest) = series.newest_timestamp()
         {
@@ -160,7 +160,7 @@ impl Partition {
             store: self.store.clone(),
             series_id: series.id,
             stored: Stored::of(&series.sealed),
-            unsealed_deletions: series.unsealed_deletions.clone(),
+            unsealed_deletions: series.unsealed_deletions.to_vec(),
             head,
             late: late_columns(&series.late, &query),
             query,
@@ -249,7 +249,7 @@ impl RangeJob {
             late: Columns::default(),
             query,
         };
-        let retention = sealed.retention.unwrap_or(default_retention);
+        let retention = sealed.retention().unwrap_or(default_retention);
         if retention > 0 {
             let newest = match Series::new(series_id, 0, b"", sealed.clone()).known_newest() {
                 Some(newest) => newest,

@@ -14,16 +14,20 @@ use crate::store::{Database, JournalRecord, Reach, Read, StoreError, StoreOperat
 
 use super::batches::Batches;
 use super::checkpoint::Checkpoint;
+use super::eviction::Excess;
 use super::evidence::Evidence;
 use super::journal::{BatchId, JournalBuffer, JournalReader, Operation, PartitionName};
 use super::keys::{KeyTable, Value};
 use super::labels::LabelTable;
 use super::loading::{LoadedKey, damaged_series, load_key, load_key_but, load_stored};
+use super::members::Members;
 use super::outbox::{Outbox, OutboxEntry};
 use super::partition::{Partition, PartitionCounters, PartitionSettings};
+use super::replay_places::{RememberedPlaces, SeriesIds};
 use super::replay_rows::{self, KeyRows};
 use super::rewrites::{Rewrites, TierTotals};
 use super::series_state::{SealedState, Series};
+use super::series_table::SeriesTable;
 use super::warmed::WarmedReads;
 use super::watches::Watches;
 
@@ -33,7 +37,7 @@ pub struct OpenedPartition {
     name: PartitionName,
     low_water: u64,
     /// Series whose samples are on record.
-    sampled: RefCell<hashbrown::HashSet<u64>>,
+    sampled: RefCell<SeriesIds>,
 }
 
 impl OpenedPartition {
@@ -94,10 +98,12 @@ impl OpenedPartition {
         void: &HashSet<BatchId>,
     ) -> Result<Partition, StoreError> {
         let (store, low_water) = (self.store.clone(), self.low_water);
-        let mut sampled: Vec<u64> = self.sampled.take().into_iter().collect();
-        sampled.sort_unstable();
+        let sampled = self.sampled.take().ascending();
         let mut partition = self.empty_partition(settings)?;
-        partition.replay_rows = replay_rows::series_rows(&store, &sampled)?;
+        for row in replay_rows::series_rows(&store, &sampled) {
+            let (series_id, sealed, data_type, key) = row?;
+            partition.add_series(Series::new(series_id, data_type, &key, sealed));
+        }
         let mut replayed_bytes = 0;
         store.replay(low_water, |record| {
             partition.sequence = record.sequence;
@@ -117,7 +123,7 @@ impl OpenedPartition {
             })?;
             Ok(ControlFlow::Continue(()))
         })?;
-        partition.replay_rows = HashMap::new();
+        partition.replay_places = RememberedPlaces::default();
         partition.finish_replay()?;
         partition.sequence = partition.sequence.max(low_water) + 1;
         partition.counters = PartitionCounters::default();
@@ -160,9 +166,7 @@ impl OpenedPartition {
             batches: Batches::default(),
             watches: Watches::default(),
             keys: KeyTable::default(),
-            series: Vec::new(),
-            free_series: Vec::new(),
-            series_places: hashbrown::HashMap::new(),
+            series: SeriesTable::default(),
             journal: JournalBuffer::default(),
             sequence: 0,
             epoch: 1,
@@ -195,12 +199,13 @@ impl OpenedPartition {
             next_stored_deadline_ms,
             checkpoint: Checkpoint::default(),
             series_memory_bytes: 0,
-            memory_is_short: false,
+            excess: Excess::default(),
+            dirty_keys: 0,
             cache_enabled: true,
             has_grown: false,
             opening: 0,
             replaying: true,
-            replay_rows: HashMap::new(),
+            replay_places: RememberedPlaces::default(),
             store: self.store,
         })
     }
@@ -233,8 +238,8 @@ impl Partition {
         if self.stored_keys == 0 {
             return Ok(None);
         }
-        let places = &self.series_places;
-        match load_key_but(&self.store, key, Reach::Disk, |id| places.contains_key(&id))? {
+        let series = &self.series;
+        match load_key_but(&self.store, key, Reach::Disk, |id| series.place_of(id).is_some())? {
             Read::Known(Some(loaded)) => Ok(Some(self.insert_loaded(key, loaded))),
             _ => Ok(None),
         }
@@ -307,7 +312,7 @@ impl Partition {
                 self.replay_delete_range(*series_id, *from, *to)?;
             }
             Operation::DropSeries { series_id } => {
-                if let Some(member) = self.series_places.get(series_id).copied() {
+                if let Some(member) = self.series.place_of(*series_id) {
                     self.remove_series(member);
                 }
                 // The rows of a series that a batch has dropped go with its outcome, and count until then.
@@ -351,20 +356,22 @@ impl Partition {
 
     fn touch_replayed(&mut self, place: usize) {
         let epoch = self.epoch;
-        self.keys.at_mut(place).dirty_epoch = epoch;
+        let entry = self.keys.at_mut(place);
+        self.dirty_keys += usize::from(entry.dirty_epoch != epoch);
+        entry.dirty_epoch = epoch;
     }
 
     fn replay_create_series(&mut self, key: &[u8], data_type: u8, series_id: u64) -> Result<(), StoreError> {
         let place = self.place_for_replay(key)?;
         self.next_series_id = self.next_series_id.max(series_id.saturating_add(1));
-        if let Some(member) = self.series_places.get(&series_id).copied() {
+        if let Some(member) = self.series.place_of(series_id) {
             // A checkpoint that did not complete has written the key's row already.
             self.attach_series(place, data_type, member);
             return Ok(());
         }
         let member = self.apply_create_series(place, data_type, series_id);
         let row = self.series_row(series_id)?;
-        if let (Some((sealed, _, _)), Some(Some(series))) = (row, self.series.get_mut(member as usize)) {
+        if let (Some((sealed, _, _)), Some(series)) = (row, self.series.get_mut(member)) {
             series.set_sealed(sealed);
             self.adopt_retention(place, member);
         }
@@ -372,14 +379,7 @@ impl Partition {
     }
 
     fn series_row(&mut self, series_id: u64) -> Result<Option<(SealedState, u8, Vec<u8>)>, StoreError> {
-        let row = match self.replay_rows.remove(&series_id) {
-            Some(row) => row,
-            None => match self.store.series(series_id, Reach::Disk)? {
-                Read::Known(row) => row,
-                Read::Cold => None,
-            },
-        };
-        let Some(row) = row else {
+        let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else {
             return Ok(None);
         };
         let (sealed, data_type, key) =
@@ -411,8 +411,8 @@ impl Partition {
 
     /// The series, read from its row if needed; its key is looked up at the end, when the key's name is the last one.
     fn member_for_replay(&mut self, series_id: u64) -> Result<Option<u32>, StoreError> {
-        if let Some(member) = self.series_places.get(&series_id) {
-            return Ok(Some(*member));
+        if let Some(member) = self.replay_places.place_of(series_id, &self.series) {
+            return Ok(Some(member));
         }
         let row = self.series_row(series_id)?;
         Ok(row
@@ -439,19 +439,13 @@ impl Partition {
         self.apply_delete(target);
         if !places.is_empty() {
             self.key_count += 1;
-            self.apply_rename(from, to, places, expire_at_ms);
+            self.apply_rename(from, to, places.into_iter().collect(), expire_at_ms);
         }
         Ok(())
     }
 
     /// Moves a series key with its `members`; the target does not exist.
-    pub(super) fn apply_rename(
-        &mut self,
-        from: &[u8],
-        to: &[u8],
-        members: Vec<(u8, u32)>,
-        expire_at_ms: i64,
-    ) {
+    pub(super) fn apply_rename(&mut self, from: &[u8], to: &[u8], members: Members, expire_at_ms: i64) {
         let mut properties = None;
         if let Some(source) = self.keys.find(from) {
             self.before_overwrite(source);
@@ -461,8 +455,8 @@ impl Partition {
             self.set_deadline(source, 0);
             self.touch_replayed(source);
         }
-        for (_, member) in &members {
-            if let Some(Some(series)) = self.series.get_mut(*member as usize) {
+        for (_, member) in members.iter() {
+            if let Some(series) = self.series.get_mut(*member) {
                 series.key = to.into();
             }
             self.changed_series.push(*member);
@@ -484,19 +478,7 @@ impl Partition {
 
     /// Gives series that were met without their key to it, and forgets those that no key has any more.
     fn finish_replay(&mut self) -> Result<(), StoreError> {
-        let attached = |partition: &Partition| -> HashSet<u32> {
-            let members = partition.keys.iter().filter_map(|entry| match &entry.value {
-                Value::Series(members) => Some(members.iter().map(|member| member.1)),
-                _ => None,
-            });
-            members.flatten().collect()
-        };
-        let known = attached(self);
-        let loose = self
-            .series_places
-            .values()
-            .filter(|member| !known.contains(member));
-        let mut loose: Vec<u32> = loose.copied().collect();
+        let mut loose = self.loose_series();
         loose.sort_unstable_by(|left, right| self.series_at(*left).key.cmp(&self.series_at(*right).key));
         let store = self.store.clone();
         let mut rows = KeyRows::new(&store);
@@ -505,20 +487,35 @@ impl Partition {
             if self.keys.find(&key).is_some() {
                 continue;
             }
-            let places = &self.series_places;
-            let is_loaded = |id| places.contains_key(&id);
+            let series = &self.series;
+            let is_loaded = |id| series.place_of(id).is_some();
             if let Some(stored) = rows.get(&key)?
                 && let Read::Known(Some(loaded)) = load_stored(&store, &key, stored, Reach::Disk, is_loaded)?
             {
                 self.insert_loaded(&key, loaded);
             }
         }
-        let known = attached(self);
-        for member in loose.iter().filter(|member| !known.contains(member)) {
-            self.remove_series(*member);
+        for member in self.loose_series() {
+            self.remove_series(member);
         }
         self.replaying = false;
         Ok(())
+    }
+
+    /// Places of the series that no key in the table has.
+    fn loose_series(&self) -> Vec<u32> {
+        let mut has_key = vec![false; self.series.places() as usize];
+        for entry in self.keys.iter() {
+            if let Value::Series(members) = &entry.value {
+                for (_, member) in members.iter() {
+                    if let Some(has_key) = has_key.get_mut(*member as usize) {
+                        *has_key = true;
+                    }
+                }
+            }
+        }
+        let is_loose = |member: &u32| !has_key.get(*member as usize).copied().unwrap_or_default();
+        self.series.places_taken().filter(is_loose).collect()
     }
 
     /// Reads `key` from the disk, for the blocking pool.
@@ -534,8 +531,8 @@ impl Partition {
 
     /// Series by id, for tests and reports.
     pub fn series_by_id(&self, series_id: u64) -> Option<&Series> {
-        self.series_places
-            .get(&series_id)
-            .map(|member| self.series_at(*member))
+        self.series
+            .place_of(series_id)
+            .map(|member| self.series_at(member))
     }
 }

@@ -31,8 +31,8 @@ impl RewriteJob {
             }
         }
         out.sealed.deleted = match rest_begins {
-            Some(first) => deletions::from(&self.sealed.deleted, first),
-            None => Vec::new(),
+            Some(first) => deletions::from(&self.sealed.deleted, first).into(),
+            None => crate::series::Seldom::default(),
         };
         out.has_news = true;
         let border = self.sealed.last_timestamp;
@@ -50,7 +50,7 @@ impl RewriteJob {
         out: &mut Rewritten,
     ) -> Result<Option<i64>, StoreError> {
         let mut done = None;
-        for (from, to) in &self.sealed.deleted {
+        for (from, to) in self.sealed.deleted.iter() {
             let mut rows = removal.view.chunks(tier, self.series_id, *from, *to, false);
             while let Read::Known(Some((first, bytes))) = rows.current()? {
                 // A chunk is done with all ranges at once.
@@ -165,7 +165,7 @@ mod tests {
     /// Runs all background work there is.
     fn rewrite(partition: &mut Partition, member: u32) -> usize {
         for jobs in 0..100 {
-            partition.consider_rewrite(member as usize, 1_000_000_000);
+            partition.consider_rewrite(member, 1_000_000_000);
             let Some(job) = partition.start_rewrite(0) else {
                 return jobs;
             };

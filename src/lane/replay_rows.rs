@@ -1,33 +1,34 @@
 //! Rows that a replay is going to ask for one by one, read in the order in which they lie on the disk.
 
-use std::collections::HashMap;
-
 use crate::store::layout::{self, KvRow};
 use crate::store::{Database, Reach, Read, RowCursor, StoreError, StoreOperation};
 
-use super::loading::StoredValue;
+use super::key_bytes::KeyBytes;
+use super::loading::{StoredValue, damaged_series};
+use super::series_state::SealedState;
 
 /// Rows passed one by one to reach the next wanted one, before it is looked for.
 const STEPS_MAX: usize = 16;
 
-/// State rows of series, of which some have none.
-pub type SeriesRows = HashMap<u64, Option<Vec<u8>>>;
+/// Id of a series, what is sealed of it, its data type and its key.
+pub type SeriesRow = (u64, SealedState, u8, KeyBytes);
 
-/// Reads the state rows of these series, whose ids ascend. Blocks.
+/// Reads the state rows of these series, whose ids ascend; those that have none are left out. Blocks.
 ///
 /// # Errors
-/// If a row cannot be read.
-pub fn series_rows(store: &Database, ids: &[u64]) -> Result<SeriesRows, StoreError> {
-    let mut found = HashMap::with_capacity(ids.len());
-    let Some(first) = ids.first() else {
-        return Ok(found);
-    };
-    let mut rows = store.series_from(*first, Reach::Disk);
-    for id in ids {
-        let row = find(&mut rows, &id.to_be_bytes())?;
-        found.insert(*id, row.map(<[u8]>::to_vec));
-    }
-    Ok(found)
+/// In the place of a row that cannot be read or is damaged.
+pub fn series_rows(store: &Database, ids: &[u64]) -> impl Iterator<Item = Result<SeriesRow, StoreError>> {
+    let mut rows = ids.first().map(|first| store.series_from(*first, Reach::Disk));
+    ids.iter().filter_map(move |id| {
+        let row = match find(rows.as_mut()?, &id.to_be_bytes()) {
+            Ok(row) => SealedState::decode(row?),
+            Err(error) => return Some(Err(error)),
+        };
+        Some(match row {
+            Some((sealed, data_type, key)) => Ok((*id, sealed, data_type, key.into())),
+            None => Err(damaged_series(store, *id)),
+        })
+    })
 }
 
 /// Reads the rows of keys that ascend. Blocks.
@@ -109,15 +110,16 @@ mod tests {
         let committed = partition.commit(&mut EncodeScratch::default());
         assert!(matches!(committed, Committed::Written { .. }));
         let ids = [2, 3, 8, 9, 90, 91, 150, 200, 1_000];
-        let rows = series_rows(partition.database(), &ids).unwrap();
-        for id in ids {
-            let exists = (id - 1) % 7 != 0 && id <= 200;
-            assert_eq!(rows[&id].is_some(), exists, "{id}");
-            if let Some(row) = &rows[&id] {
-                let (_, _, key) = crate::lane::SealedState::decode(row).unwrap();
-                assert_eq!(key, format!("key{:03}", id - 1).as_bytes());
-            }
+        let rows: Vec<SeriesRow> = series_rows(partition.database(), &ids)
+            .map(Result::unwrap)
+            .collect();
+        let exists = |id: &u64| !(id - 1).is_multiple_of(7) && *id <= 200;
+        let expected: Vec<u64> = ids.into_iter().filter(exists).collect();
+        assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<u64>>(), expected);
+        for (id, sealed, _, key) in rows {
+            assert_eq!(*key, *format!("key{:03}", id - 1).as_bytes());
+            assert_eq!(sealed.chunk_samples, 1);
         }
-        assert!(series_rows(partition.database(), &[]).unwrap().is_empty());
+        assert_eq!(series_rows(partition.database(), &[]).count(), 0);
     }
 }

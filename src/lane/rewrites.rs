@@ -53,7 +53,7 @@ impl Rewrites {
 fn expired_before(settings: &PartitionSettings, series: &Series) -> Option<i64> {
     // Deleting the newest samples may show older ones again: which, is known when they are gone from the disk.
     let newest = series.known_newest()??;
-    let retention = series.sealed.retention.unwrap_or(settings.retention);
+    let retention = series.sealed.retention().unwrap_or(settings.retention);
     (retention > 0).then(|| newest.saturating_sub(retention))
 }
 
@@ -128,8 +128,9 @@ impl Partition {
             return;
         };
         if let Value::Series(members) = &self.keys.at(place).value {
-            for (_, member) in members.clone() {
-                self.consider_rewrite(member as usize, now_ms);
+            let members = members.clone();
+            for (_, member) in members.iter() {
+                self.consider_rewrite(*member, now_ms);
             }
         }
     }
@@ -140,8 +141,8 @@ impl Partition {
     }
 
     /// Puts the series at `member` on the list if there is background work to do for it.
-    pub(super) fn consider_rewrite(&mut self, member: usize, now_ms: i64) {
-        let Some(Some(series)) = self.series.get_mut(member) else {
+    pub(super) fn consider_rewrite(&mut self, member: u32, now_ms: i64) {
+        let Some(series) = self.series.get_mut(member) else {
             return;
         };
         if now_ms < series.rewrite_after_ms || !needs_rewrite(&self.settings, series, now_ms) {
@@ -161,8 +162,8 @@ impl Partition {
             return None;
         }
         while let Some(series_id) = self.rewrites.waiting.pop_front() {
-            let member = self.series_places.get(&series_id).copied();
-            let Some(Some(series)) = member.and_then(|member| self.series.get(member as usize)) else {
+            let member = self.series.place_of(series_id);
+            let Some(series) = member.and_then(|member| self.series.get(member)) else {
                 continue;
             };
             // A series created in the open record has nothing sealed, one held by a batch may yet change its name.
@@ -196,10 +197,8 @@ impl Partition {
         if result.as_ref().is_some_and(|rewritten| !is_current(rewritten)) {
             return false;
         }
-        let member = self.series_places.get(&series_id).copied();
-        let series = member
-            .and_then(|member| self.series.get_mut(member as usize))
-            .and_then(Option::as_mut);
+        let member = self.series.place_of(series_id);
+        let series = member.and_then(|member| self.series.get_mut(member));
         match (result, series) {
             (Some(rewritten), Some(series)) if !rewritten.is_empty() => {
                 series.rewrite_after_ms = 0;
@@ -221,10 +220,8 @@ impl Partition {
     pub(super) fn write_rewrites(&mut self, batch: &mut Batch) -> Vec<Rewritten> {
         let mut written = Vec::new();
         for mut rewritten in std::mem::take(&mut self.rewrites.finished) {
-            let member = self.series_places.get(&rewritten.series_id);
-            let series = member
-                .and_then(|member| self.series.get(*member as usize))
-                .and_then(Option::as_ref);
+            let member = self.series.place_of(rewritten.series_id);
+            let series = member.and_then(|member| self.series.get(member));
             let Some(series) = series else {
                 self.rewrites.running.remove(&rewritten.series_id);
                 continue;
@@ -248,7 +245,7 @@ impl Partition {
                 batch.put_late_run(series.id, *number, run);
             }
             // It may have been changed while the job ran.
-            rewritten.sealed.retention = series.sealed.retention;
+            rewritten.sealed.set_retention(series.sealed.retention());
             if let Some(newest) = rewritten.newest_sealed {
                 rewritten.sealed.lower_last_timestamp(newest);
             }
@@ -265,8 +262,8 @@ impl Partition {
             totals.change(&self.series_at(seal.member).sealed, &seal.sealed);
         }
         for rewritten in rewritten {
-            if let Some(member) = self.series_places.get(&rewritten.series_id) {
-                totals.change(&self.series_at(*member).sealed, &rewritten.sealed);
+            if let Some(member) = self.series.place_of(rewritten.series_id) {
+                totals.change(&self.series_at(member).sealed, &rewritten.sealed);
             }
         }
         totals
@@ -278,8 +275,8 @@ impl Partition {
             self.rewrites.running.remove(&rewritten.series_id);
             self.rewrites.written += 1;
             self.decoded.get_mut().forget(rewritten.series_id);
-            let member = self.series_places.get(&rewritten.series_id);
-            if let Some(Some(series)) = member.and_then(|member| self.series.get_mut(*member as usize)) {
+            let member = self.series.place_of(rewritten.series_id);
+            if let Some(series) = member.and_then(|member| self.series.get_mut(member)) {
                 series.set_sealed(rewritten.sealed);
                 if rewritten.newest_sealed.is_some() {
                     series.last_timestamp_lowered();

@@ -7,7 +7,7 @@
 //! record; others get theirs through the outbox.
 
 use crate::aggregate::Bucketing;
-use crate::series::{Rule, Sample};
+use crate::series::{Rule, Sample, SeriesProperties};
 
 use super::events::EventClasses;
 use super::outbox::OutboxEntry;
@@ -143,8 +143,8 @@ impl Partition {
     /// True if samples of the key at `place` are rolled up.
     #[inline]
     pub fn has_rules(&self, place: usize) -> bool {
-        self.properties(place)
-            .is_some_and(|properties| !properties.rules.is_empty())
+        let has_some = |properties: &SeriesProperties| !properties.rules.is_empty();
+        self.has_rules && self.properties(place).is_some_and(has_some)
     }
 
     /// Rules count from the earlier start of a bucket on, where `earlier` says so. The bucket that a rule was made in the

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use crate::limits::DELETED_RANGES_MAX;
 use crate::refusal::Refusal;
+use crate::series::columns::{NEXT_SAMPLES, SMALL_SAMPLES};
 use crate::series::{self, CHUNK_SAMPLES_MAX, EncodeScratch, Sample};
 use crate::store::{Batch, StoredKey, Tier};
 
 use super::deletions;
 use super::keys::Value;
 use super::late;
+use super::members::Members;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
 use super::properties::PLAIN_DATA_TYPE;
 use super::series_state::{SealedState, Series};
@@ -22,8 +24,9 @@ pub type FoundSample = (u32, Sample);
 const FOUND_SAMPLES_MAX: usize = 4_096;
 /// So many full series are sealed with one record, unless there are fewer that cannot wait.
 const SEALS_TOGETHER: usize = 64;
-/// Shorter vectors are not counted again: the next sweep does.
-const GROWTH_LEN_MIN: usize = 4;
+/// While memory is short, series that were sealed with no more samples than this give the memory of their heads back:
+/// others will soon have as many again.
+const SMALL_SEAL_SAMPLES: usize = 64;
 /// A full head that has grown by one in so many samples since waits no longer.
 const FULL_HEAD_GROWTH: usize = 8;
 
@@ -49,10 +52,7 @@ impl Partition {
         let found = self.find(key, now_ms)?;
         let member = match found {
             Some(place) => match &self.keys.at(place).value {
-                Value::Series(members) => members
-                    .iter()
-                    .find(|member| member.0 == data_type)
-                    .map(|member| member.1),
+                Value::Series(members) => members.of(data_type),
                 _ => return Err(Refusal::WrongType.into()),
             },
             None => None,
@@ -109,29 +109,29 @@ impl Partition {
     /// Adds a sample to the series at `member`. An equal timestamp is replaced.
     #[inline]
     pub fn put_sample(&mut self, member: u32, sample: Sample, now_ms: i64) {
-        let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
+        let series = self.series.get_mut(member);
         let series = series.expect("invariant: entries name living series");
         self.journal
             .sample(series.id, sample.timestamp, sample.value, sample.quality);
         series.touched_ms = now_ms;
-        let sequence = self.sequence;
-        self.apply_sample(member, sample, sequence);
+        let added = Added::to(series, sample, self.sequence, self.settings.head_samples_max);
+        self.sample_added(member, added);
     }
 
     #[inline]
     pub(super) fn apply_sample(&mut self, member: u32, sample: Sample, sequence: u64) {
-        let head_samples_max = self.settings.head_samples_max;
-        let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
+        let series = self.series.get_mut(member);
         let series = series.expect("invariant: entries name living series");
-        series.add(sample, sequence);
-        let len = series.head.len();
-        let full = (len >= head_samples_max && len >= series.head_samples_max(head_samples_max))
-            || series.late.len() >= LATE_SAMPLES_MAX;
-        let late_len = series.late.len();
-        if full {
+        let added = Added::to(series, sample, sequence, self.settings.head_samples_max);
+        self.sample_added(member, added);
+    }
+
+    #[inline]
+    fn sample_added(&mut self, member: u32, added: Added) {
+        if added.is_full {
             self.note_full(member);
         }
-        if has_just_grown(len) || has_just_grown(late_len) {
+        if added.has_grown {
             self.recount(member);
         }
         self.counters.samples_added += 1;
@@ -145,7 +145,7 @@ impl Partition {
     /// Brings the count of memory up to date with that of a series.
     #[cold]
     pub(super) fn recount(&mut self, member: u32) {
-        if let Some(Some(series)) = self.series.get_mut(member as usize) {
+        if let Some(series) = self.series.get_mut(member) {
             let (before, after) = series.recount();
             self.series_memory_bytes = self.series_memory_bytes + after - before;
         }
@@ -155,7 +155,7 @@ impl Partition {
     #[cold]
     fn note_full(&mut self, member: u32) {
         let head_samples_max = self.settings.head_samples_max;
-        let Some(Some(series)) = self.series.get_mut(member as usize) else {
+        let Some(series) = self.series.get_mut(member) else {
             return;
         };
         let usual = series.head_samples_max(head_samples_max);
@@ -193,7 +193,7 @@ impl Partition {
     }
 
     pub(super) fn apply_delete_range(&mut self, member: u32, from: i64, to: i64, sequence: u64) {
-        let series = self.series.get_mut(member as usize).and_then(Option::as_mut);
+        let series = self.series.get_mut(member);
         let series = series.expect("invariant: entries name living series");
         series.delete_range(from, to, sequence);
         if series.unsealed_deletions.len() >= LATE_SAMPLES_MAX {
@@ -246,12 +246,10 @@ impl Partition {
         self.before_change(place);
         let was_present = self.keys.at(place).is_present();
         let old = was_present.then(|| self.keys.set_value(place, Value::Absent));
-        let mut members = match old {
-            Some(Value::Series(members)) => members,
-            _ => Vec::with_capacity(1),
+        let members = match old {
+            Some(Value::Series(members)) => members.with(data_type, member),
+            _ => Members::default().with(data_type, member),
         };
-        members.retain(|member| member.0 != data_type);
-        members.push((data_type, member));
         self.keys.set_value(place, Value::Series(members));
         self.key_count += u64::from(!was_present);
         self.adopt_retention(place, member);
@@ -261,46 +259,33 @@ impl Partition {
     /// The series at `member` has the retention of its key at `place`, as all series of a key have.
     pub(super) fn adopt_retention(&mut self, place: usize, member: u32) {
         let retention = self.properties(place).and_then(|properties| properties.retention);
-        if let Some(Some(series)) = self.series.get_mut(member as usize)
-            && series.sealed.retention != retention
+        if let Some(series) = self.series.get_mut(member)
+            && series.sealed.retention() != retention
         {
-            series.sealed.retention = retention;
+            series.sealed.set_retention(retention);
             self.changed_series.push(member);
         }
     }
 
     pub(super) fn add_series(&mut self, mut series: Series) -> u32 {
-        let id = series.id;
         self.series_memory_bytes += series.recount().1;
-        let member = match self.free_series.pop() {
-            Some(member) => member,
-            None => {
-                self.series.push(None);
-                u32::try_from(self.series.len() - 1).expect("invariant: memory holds fewer than 2^32 series")
-            }
-        };
-        if let Some(slot) = self.series.get_mut(member as usize) {
-            *slot = Some(Box::new(series));
-        }
-        self.series_places.insert(id, member);
-        member
+        self.excess.newcomers += 1;
+        self.series.insert(series)
     }
 
-    pub(super) fn remove_series(&mut self, member: u32) -> Option<Box<Series>> {
-        let series = self.series.get_mut(member as usize)?.take()?;
-        self.series_places.remove(&series.id);
-        self.series_memory_bytes -= series.counted_bytes;
+    pub(super) fn remove_series(&mut self, member: u32) -> Option<Series> {
+        let series = self.series.remove(member)?;
+        self.series_memory_bytes -= series.counted_bytes as usize;
         if series.seal_due {
             // The place may be given to another series, which then would be sealed twice.
             self.seal_due.retain(|due| *due != member);
         }
-        self.free_series.push(member);
         Some(series)
     }
 
     /// The living series at `member`.
     pub fn series_at(&self, member: u32) -> &Series {
-        let series = self.series.get(member as usize).and_then(Option::as_ref);
+        let series = self.series.get(member);
         series.expect("invariant: entries name living series")
     }
 
@@ -313,17 +298,14 @@ impl Partition {
             return Ok(None);
         };
         match &self.keys.at(place).value {
-            Value::Series(members) => Ok(members
-                .iter()
-                .find(|member| member.0 == data_type)
-                .map(|member| member.1)),
+            Value::Series(members) => Ok(members.of(data_type)),
             _ => Err(Refusal::WrongType.into()),
         }
     }
 
     /// Puts the series at `member` on the list to be sealed with the open record.
     pub(super) fn request_seal(&mut self, member: u32) {
-        if let Some(Some(series)) = self.series.get_mut(member as usize)
+        if let Some(series) = self.series.get_mut(member)
             && !series.is_sealed()
         {
             self.seals_are_urgent = true;
@@ -360,7 +342,7 @@ impl Partition {
         let mut waiting = Vec::new();
         let mut chunk = Vec::new();
         for member in due {
-            let Some(Some(series)) = self.series.get(member as usize) else {
+            let Some(series) = self.series.get(member) else {
                 continue;
             };
             if self.batches.is_held(&series.key, None) || self.rewrites.is_running(series.id) {
@@ -397,8 +379,9 @@ impl Partition {
 
     /// Lets go of what a committed batch has sealed.
     pub(super) fn finish_seals(&mut self, seals: Vec<Seal>) {
+        let is_short = self.is_short_of_memory();
         for Seal { member, id, sealed } in seals {
-            let Some(Some(series)) = self.series.get_mut(member as usize) else {
+            let Some(series) = self.series.get_mut(member) else {
                 continue;
             };
             if series.id != id {
@@ -409,11 +392,17 @@ impl Partition {
                 // There may be something to remove now.
                 series.rewrite_after_ms = 0;
             }
+            let sealed_samples = series.head.len() + series.late.len();
             series.head.clear();
             series.late.clear();
             series.unsealed_deletions.clear();
             series.first_unsealed_sequence = 0;
             series.seal_due = false;
+            if is_short && sealed_samples <= SMALL_SEAL_SAMPLES {
+                series.release_buffers();
+                let (before, after) = series.recount();
+                self.series_memory_bytes = self.series_memory_bytes + after - before;
+            }
             self.warmed.forget(id);
         }
     }
@@ -425,10 +414,32 @@ impl Partition {
     }
 }
 
-/// True if memory that doubles when it is full has doubled for the last of `len` elements.
+/// What adding a sample has led to.
+#[derive(Clone, Copy)]
+struct Added {
+    /// The head or the late samples are so many that they should be sealed.
+    is_full: bool,
+    /// The series takes more memory than before.
+    has_grown: bool,
+}
+
+impl Added {
+    #[inline]
+    fn to(series: &mut Series, sample: Sample, sequence: u64, head_samples_max: usize) -> Added {
+        series.add(sample, sequence);
+        let (len, late_len) = (series.head.len(), series.late.len());
+        Added {
+            is_full: (len >= head_samples_max && len >= series.head_samples_max(head_samples_max))
+                || late_len >= LATE_SAMPLES_MAX,
+            has_grown: has_just_grown(len) || (late_len > 0 && has_just_grown(late_len)),
+        }
+    }
+}
+
+/// True if columns have just grown for the last of `len` samples.
 #[inline]
 fn has_just_grown(len: usize) -> bool {
-    len > GROWTH_LEN_MIN && (len - 1).is_power_of_two()
+    (len > NEXT_SAMPLES && (len - 1).is_power_of_two()) || len == 1 || len == SMALL_SAMPLES + 1
 }
 
 /// The head cut into chunks of the usual size or, as it may have grown while it waited, up to twice that.
@@ -448,8 +459,8 @@ fn seal_deletions(series: &Series, sealed: &mut SealedState, batch: &mut Batch) 
         late::write_deletions(series, sealed.sequence, batch);
     }
     if sealed.chunk_samples + sealed.cold_samples > 0 {
-        for (from, to) in &series.unsealed_deletions {
-            deletions::insert(&mut sealed.deleted, *from, *to);
+        for (from, to) in series.unsealed_deletions.iter() {
+            deletions::insert(sealed.deleted.list(), *from, *to);
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Walking all keys of a partition, a step at a time: first the key table, then the stored keys that are not in it.
 //!
 //! A key that is there from beginning to end is returned at least once: one that moves from the table to `kv` only is
-//! met in the second phase, and one that is read into the table during the walk is recognised by its load time. When
-//! the table grows during the first phase, that phase begins again and repeats keys, as SCAN may.
+//! met in the second phase, and one that is read into the table during the walk is recognised by its load time.
 
 use crate::resp::glob_match;
 use crate::store::layout::{KvRow, TYPE_STRING};
@@ -42,8 +41,8 @@ impl KeyType {
 /// Where a walk stands inside one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScanPosition {
-    /// In the key table: next place, and the table's size when the phase began.
-    Table { place: usize, places: usize },
+    /// In the key table: next place. Entries never move.
+    Table { place: usize },
     /// In the stored keys: after this key.
     Stored { after: Option<Box<[u8]>> },
 }
@@ -74,26 +73,19 @@ const PLACES_PER_KEY_MAX: usize = 16;
 impl Partition {
     /// The position at which a walk of this partition begins.
     pub fn scan_start(&self) -> ScanPosition {
-        ScanPosition::Table {
-            place: 0,
-            places: self.keys.places(),
-        }
+        ScanPosition::Table { place: 0 }
     }
 
     /// Visits about `count` keys of the table; returns where to go on.
     pub fn scan_table(
         &self,
-        (place, places): (usize, usize),
+        mut place: usize,
         count: usize,
         filter: &KeyFilter,
         now_ms: i64,
         found: &mut Vec<Box<[u8]>>,
     ) -> Option<ScanPosition> {
-        let (mut place, places) = if places == self.keys.places() {
-            (place, places)
-        } else {
-            (0, self.keys.places())
-        };
+        let places = self.keys.places();
         let mut visited = 0;
         let last = places.min(place.saturating_add(count.saturating_mul(PLACES_PER_KEY_MAX)));
         while place < last && visited < count {
@@ -107,7 +99,7 @@ impl Partition {
             place += 1;
         }
         match (place < places, self.stored_keys > 0) {
-            (true, _) => Some(ScanPosition::Table { place, places }),
+            (true, _) => Some(ScanPosition::Table { place }),
             (false, true) => Some(ScanPosition::Stored { after: None }),
             (false, false) => None,
         }

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
-use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample};
+use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample, Seldom};
 use crate::store::{Database, Reach, Read, StoreError, Tier};
 
 use super::deletions;
+use super::key_bytes::KeyBytes;
 use super::loading::damaged_series;
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
@@ -27,11 +28,11 @@ pub struct SealedState {
     pub cold_samples: u64,
     /// Bytes of cold chunks.
     pub cold_bytes: u64,
-    /// Retention of this series in the business's unit; 0 = for ever, `None` = that of the business.
-    pub retention: Option<i64>,
+    /// Retention of this series and one more; 0 = that of the business.
+    retention_and_one: u64,
     /// Ranges of time, both ends included, ascending and apart, whose samples in chunks are deleted. Late rows are
     /// newer than these.
-    pub deleted: Vec<(i64, i64)>,
+    pub deleted: Seldom<(i64, i64)>,
 }
 
 impl Default for SealedState {
@@ -45,8 +46,8 @@ impl Default for SealedState {
             late_rows: 0,
             cold_samples: 0,
             cold_bytes: 0,
-            retention: None,
-            deleted: Vec::new(),
+            retention_and_one: 0,
+            deleted: Seldom::default(),
         }
     }
 }
@@ -71,17 +72,28 @@ impl SealedState {
             self.late_rows,
             self.cold_samples,
             self.cold_bytes,
-            self.retention.map_or(0, |retention| retention as u64 + 1),
+            self.retention_and_one,
             self.deleted.len() as u64,
         ] {
             row.extend_from_slice(&word.to_le_bytes());
         }
-        for (from, to) in &self.deleted {
+        for (from, to) in self.deleted.iter() {
             row.extend_from_slice(&from.to_le_bytes());
             row.extend_from_slice(&to.to_le_bytes());
         }
         row.extend_from_slice(key);
         row
+    }
+
+    /// Retention of this series in the business's unit; 0 = for ever, `None` = that of the business.
+    pub fn retention(&self) -> Option<i64> {
+        let retention = self.retention_and_one.checked_sub(1);
+        retention.map(|retention| retention as i64)
+    }
+
+    /// Changes [`SealedState::retention`].
+    pub fn set_retention(&mut self, retention: Option<i64>) {
+        self.retention_and_one = retention.map_or(0, |retention| (retention as u64).saturating_add(1));
     }
 
     /// True if the newest sealed timestamp is known.
@@ -143,8 +155,8 @@ impl SealedState {
             late_rows: word()?,
             cold_samples: word()?,
             cold_bytes: word()?,
-            retention: word()?.checked_sub(1).map(|retention| retention as i64),
-            deleted: Vec::new(),
+            retention_and_one: word()?,
+            deleted: Seldom::default(),
         };
         let ranges = usize::try_from(word()?).ok()?;
         let (ranges, key) = key.split_at_checked(ranges.checked_mul(DELETED_RANGE_BYTES)?)?;
@@ -170,11 +182,11 @@ pub struct Series {
     /// 0 unless said.
     pub data_type: u8,
     /// The key it belongs to.
-    pub key: Box<[u8]>,
+    pub key: KeyBytes,
     /// Newest samples, ascending; all newer than everything sealed.
     pub head: Columns,
     /// Samples not newer than everything sealed, in order of arrival.
-    pub late: Vec<Sample>,
+    pub late: Seldom<Sample>,
     /// What is sealed.
     pub sealed: SealedState,
     /// Nothing in the head or sealed is newer: saves the look at the end of the head, which is seldom in the cache.
@@ -183,7 +195,7 @@ pub struct Series {
     pub(super) found_newest: Cell<Option<Option<i64>>>,
     /// Ranges whose sealed samples are deleted, late rows included, which the next seal puts on disk. What is in memory
     /// is newer than these.
-    pub unsealed_deletions: Vec<(i64, i64)>,
+    pub unsealed_deletions: Seldom<(i64, i64)>,
     /// Journal record that holds the oldest change not sealed yet; 0 = none.
     pub first_unsealed_sequence: u64,
     /// Unix milliseconds of the last write.
@@ -193,7 +205,7 @@ pub struct Series {
     /// Unix milliseconds before which no background work is looked for.
     pub rewrite_after_ms: i64,
     /// Its share of the partition's count of memory.
-    pub(super) counted_bytes: usize,
+    pub(super) counted_bytes: u32,
 }
 
 impl Series {
@@ -204,11 +216,11 @@ impl Series {
             data_type,
             key: key.into(),
             head: Columns::default(),
-            late: Vec::new(),
+            late: Seldom::default(),
             newest: sealed.last_timestamp,
             found_newest: Cell::new(None),
             sealed,
-            unsealed_deletions: Vec::new(),
+            unsealed_deletions: Seldom::default(),
             first_unsealed_sequence: 0,
             touched_ms: 0,
             seal_due: false,
@@ -302,7 +314,7 @@ impl Series {
         self.late
             .retain(|sample| !(from..=to).contains(&sample.timestamp));
         if let Some((from, to)) = self.sealed_within(from, to) {
-            deletions::insert(&mut self.unsealed_deletions, from, to);
+            deletions::insert(self.unsealed_deletions.list(), from, to);
         }
         self.note_deleted(from, to);
         self.find_newest();
@@ -316,17 +328,16 @@ impl Series {
     /// The last sealed timestamp is lower now: late samples that are newer belong to the head, and what was deleted
     /// behind it is gone.
     pub(super) fn last_timestamp_lowered(&mut self) {
-        let (newer, late) = std::mem::take(&mut self.late)
-            .into_iter()
-            .partition(|sample| self.is_newer_than_sealed(sample.timestamp));
-        self.late = late;
-        let newer: Vec<Sample> = newer;
+        let late = self.late.take().into_iter();
+        let (newer, late): (Vec<Sample>, Vec<Sample>) =
+            late.partition(|sample| self.is_newer_than_sealed(sample.timestamp));
+        self.late = late.into();
         for sample in newer {
             self.head.upsert(sample);
         }
-        for (from, to) in std::mem::take(&mut self.unsealed_deletions) {
+        for (from, to) in self.unsealed_deletions.take() {
             if let Some((from, to)) = self.sealed_within(from, to) {
-                deletions::insert(&mut self.unsealed_deletions, from, to);
+                deletions::insert(self.unsealed_deletions.list(), from, to);
             }
         }
         self.found_newest.set(None);
@@ -416,10 +427,11 @@ mod tests {
         let state = SealedState {
             last_timestamp: -1,
             sequence: 9,
-            retention: Some(0),
-            deleted: vec![(-4, 5), (7, 7)],
+            retention_and_one: 1,
+            deleted: vec![(-4, 5), (7, 7)].into(),
             ..SealedState::default()
         };
+        assert_eq!(state.retention(), Some(0));
         let row = state.encode(3, b"key");
         assert_eq!(SealedState::decode(&row), Some((state, 3, &b"key"[..])));
         assert_eq!(SealedState::decode(&row[..10]), None);

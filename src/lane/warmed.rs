@@ -33,7 +33,7 @@ impl Warmed {
     fn is_of(&self, series: &Series) -> bool {
         self.series_id == series.id
             && self.sealed_sequence == series.sealed.sequence
-            && self.unsealed_deletions == series.unsealed_deletions
+            && self.unsealed_deletions == *series.unsealed_deletions
     }
 
     /// Retention may have moved the start since: then samples at the start are not wanted any more.
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(found(&reads, &series, RangeQuery { from: 4, ..QUERY }), Some(6));
         assert_eq!(found(&reads, &series, RangeQuery { from: -1, ..QUERY }), None);
         assert_eq!(found(&reads, &series, RangeQuery { to: 99, ..QUERY }), None);
-        series.unsealed_deletions = vec![(5, 5)];
+        series.unsealed_deletions = vec![(5, 5)].into();
         assert_eq!(found(&reads, &series, QUERY), None);
         series.unsealed_deletions.clear();
         series.sealed.sequence = 1;

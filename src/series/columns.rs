@@ -14,9 +14,19 @@ pub struct Columns {
     pub qualities: Qualities,
 }
 
+/// Samples for which there is room at first: a column of so many takes the smallest block of the allocator. Then comes
+/// room for so many that doubling makes it whole chunks.
+pub const SMALL_SAMPLES: usize = 3;
+/// See [`SMALL_SAMPLES`].
+pub const NEXT_SAMPLES: usize = 8;
+
 /// One quality per sample, or nothing while all are the default.
 #[derive(Clone, Debug, Default)]
-pub struct Qualities(Option<Vec<u8>>);
+#[expect(
+    clippy::box_collection,
+    reason = "hardly any head has one: two words are what it saves"
+)]
+pub struct Qualities(Option<Box<Vec<u8>>>);
 
 /// Absent and stored defaults are the same qualities.
 impl PartialEq for Qualities {
@@ -26,7 +36,7 @@ impl PartialEq for Qualities {
             (left, right) => left
                 .iter()
                 .chain(right)
-                .flatten()
+                .flat_map(|stored| stored.iter())
                 .all(|&quality| quality == DEFAULT_QUALITY),
         }
     }
@@ -45,7 +55,10 @@ impl Qualities {
 
     /// Whether every quality is the default.
     pub fn is_default(&self) -> bool {
-        self.0.iter().flatten().all(|&quality| quality == DEFAULT_QUALITY)
+        self.0
+            .iter()
+            .flat_map(|stored| stored.iter())
+            .all(|&quality| quality == DEFAULT_QUALITY)
     }
 
     /// The stored qualities of `range`; None where all of them are the default.
@@ -97,7 +110,7 @@ impl Qualities {
 
     /// The stored bytes of the first `len` samples, made if they were absent.
     pub(super) fn make_stored(&mut self, len: usize) -> &mut Vec<u8> {
-        self.0.get_or_insert_with(|| vec![DEFAULT_QUALITY; len])
+        self.0.get_or_insert_with(|| Box::new(vec![DEFAULT_QUALITY; len]))
     }
 
     /// Forgets all behind the first `len`.
@@ -119,7 +132,9 @@ impl Qualities {
 
     /// Bytes of heap held.
     pub fn memory_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, Vec::capacity)
+        self.0
+            .as_ref()
+            .map_or(0, |stored| size_of::<Vec<u8>>() + stored.capacity())
     }
 }
 
@@ -145,9 +160,23 @@ impl Columns {
     #[inline]
     pub fn push(&mut self, sample: Sample) {
         debug_assert!(self.timestamps.last().is_none_or(|&last| last < sample.timestamp));
+        if self.timestamps.capacity() <= SMALL_SAMPLES {
+            self.grow_small();
+        }
         self.qualities.push(self.timestamps.len(), sample.quality);
         self.timestamps.push(sample.timestamp);
         self.values.push(sample.value);
+    }
+
+    /// Makes room as long as there are few samples.
+    fn grow_small(&mut self) {
+        let room = match self.len() {
+            0 => SMALL_SAMPLES,
+            SMALL_SAMPLES => NEXT_SAMPLES - SMALL_SAMPLES,
+            _ => return,
+        };
+        self.timestamps.reserve_exact(room);
+        self.values.reserve_exact(room);
     }
 
     /// Puts a sample in its place; of an equal timestamp it replaces value and quality. Says whether it is

@@ -195,8 +195,8 @@ async fn scan(shell: &Rc<LaneShell>, step: ScanStep) -> Answer {
             Err(refusal) => return Answer::Refused(refusal.to_string()),
         };
         let position = position.clone().unwrap_or_else(|| partition.scan_start());
-        if let ScanPosition::Table { place, places } = position {
-            let next = partition.scan_table((place, places), count, &filter, now_ms, &mut found);
+        if let ScanPosition::Table { place } = position {
+            let next = partition.scan_table(place, count, &filter, now_ms, &mut found);
             return Answer::Keys(found, next);
         }
         partition.database().clone()

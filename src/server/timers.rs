@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::lane::{MemoryBudget, SeriesSweep};
+use crate::store::FAMILY_WRITE_BUFFER_BYTES;
 
 use super::lane_shell::LaneShell;
 use super::{blocking, checkpoints, commit, dumps, lifecycle};
@@ -27,7 +28,7 @@ pub async fn heartbeat_loop(shell: Rc<LaneShell>) {
     while !lifecycle::stop_requested() {
         glommio::timer::sleep(beat).await;
         let now_ms = shell.lane.borrow().clock.now_ms();
-        evict(&shell);
+        evict(&shell, now_ms, &mut sweeps);
         if now_ms >= expiry_at {
             expiry_at = now_ms + expiry_ms;
             expire(&shell, now_ms);
@@ -115,12 +116,20 @@ fn budget(shell: &LaneShell, partition: &crate::lane::Partition, used: &MemoryBu
 }
 
 /// Lets go of keys that are over budget. At every beat: new keys come by the hundred thousand a second.
-fn evict(shell: &LaneShell) {
+fn evict(shell: &LaneShell, now_ms: i64, sweeps: &mut [SeriesSweep]) {
     let mut lane = shell.lane.borrow_mut();
     let used = used(&mut lane);
-    for (_, partition) in lane.open_partitions() {
+    for (place, partition) in lane.open_partitions() {
         let budget = budget(shell, partition, &used);
         partition.evict(&budget);
+        if partition.is_short_of_memory()
+            && let Some(sweep) = sweeps.get_mut(place)
+        {
+            partition.sweep_series(sweep, now_ms, true);
+            if partition.has_changes() {
+                shell.commits.note(place, false);
+            }
+        }
     }
 }
 
@@ -130,7 +139,6 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
     {
         let mut lane = shell.lane.borrow_mut();
         let partitions = lane.partitions.len().max(1);
-        let used = used(&mut lane);
         let decoded_bytes: usize = lane
             .open_partitions()
             .map(|(_, partition)| partition.decoded_bytes())
@@ -139,10 +147,11 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
         for (place, partition) in lane.open_partitions() {
             let decoded_bytes = partition.decoded_bytes();
             partition.set_decoded_limit(decoded_bytes - decoded_bytes / DECODED_FADING + decoded_free_bytes);
-            let budget = budget(shell, partition, &used);
-            let over_budget = partition.series_memory_bytes() > budget.series_bytes;
-            if let Some(sweep) = sweeps.get_mut(place) {
-                partition.sweep_series(sweep, now_ms, over_budget);
+            // While memory is short, every beat does that.
+            if !partition.is_short_of_memory()
+                && let Some(sweep) = sweeps.get_mut(place)
+            {
+                partition.sweep_series(sweep, now_ms, false);
             }
             if partition.has_changes() {
                 shell.commits.note(place, false);
@@ -217,16 +226,13 @@ async fn grow_buffers(shell: &Rc<LaneShell>) {
     let journal_bytes = 2 * shell.shared.config.storage.checkpoint_journal_bytes as usize;
     blocking::run(move || {
         for database in due {
-            if let Err(error) = database.grow_buffers(journal_bytes, FAMILY_BUFFER_BYTES) {
+            if let Err(error) = database.grow_buffers(journal_bytes, FAMILY_WRITE_BUFFER_BYTES) {
                 log::error!("{error}");
             }
         }
     })
     .await;
 }
-
-/// Write buffer of the families beside the journal once a database is loaded.
-const FAMILY_BUFFER_BYTES: usize = 16 << 20;
 
 /// Notices when the data directory is almost full, and when there is space again.
 async fn watch_free_space(shell: &Rc<LaneShell>) {

@@ -9,6 +9,7 @@ use rocksdb::{ColumnFamily, DB, DBRecoveryMode, ErrorKind, FlushOptions, ReadOpt
 use super::batch::{Batch, CommitError};
 use super::error::{StoreError, StoreOperation};
 use super::layout;
+use super::log_check::logs_bytes;
 use super::options::{self, DatabaseOptions, SharedResources};
 
 /// What RocksDB says when a cut would leave table files that are newer than the log's end.
@@ -52,7 +53,7 @@ impl Database {
         if let Some(path) = &options.cold_path {
             std::fs::create_dir_all(path).map_err(|e| open_error(&format!("{}: {e}", path.display())))?;
         }
-        let families = options::families(options, shared)?;
+        let families = options::families(options, shared, logs_bytes(path))?;
         let db = DB::open_cf_descriptors(&options::database(name, options, shared), path, families)
             .map_err(|e| open_error(&e))?;
         Ok(Database::new(db, path, name, false))
@@ -78,7 +79,7 @@ impl Database {
             "{name}: table files hold what was written after the damage: the log is not cut, its records that cannot \
              be read are left out and the others kept"
         );
-        let families = options::families(options, shared)?;
+        let families = options::families(options, shared, logs_bytes(path))?;
         let mut options = options::database(name, options, shared);
         options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
         let db = DB::open_cf_descriptors(&options, path, families)
@@ -97,7 +98,7 @@ impl Database {
         options: &DatabaseOptions,
         shared: &SharedResources,
     ) -> Result<Database, StoreError> {
-        let families = options::families(options, shared)?;
+        let families = options::families(options, shared, logs_bytes(path))?;
         let options = options::database(name, options, shared);
         let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
             .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
@@ -333,5 +334,52 @@ impl Database {
     fn property(&self, family: &'static str, name: &str) -> u64 {
         let value = self.inner.db.property_int_value_cf(self.family(family), name);
         value.ok().flatten().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Compression;
+
+    #[test]
+    fn recovery_makes_one_table_of_a_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = SharedResources::new(8 << 20, 64 << 20, 2).unwrap();
+        let options = DatabaseOptions {
+            compression: Compression::None,
+            checkpoint_journal_bytes: 8 << 20,
+            cold_path: None,
+            max_open_files: 64,
+            wal_bytes_per_sync: 0,
+            background_jobs: 2,
+            compaction: false,
+        };
+        let open = || Database::open(&directory.path().join("p0"), "test/0", &options, &shared).unwrap();
+        let database = open();
+        database.grow_buffers(16 << 20, 1 << 20).unwrap();
+        for sequence in 1..=200 {
+            let mut batch = database.batch();
+            batch.journal(sequence, &[7; 16 << 10]);
+            assert!(database.commit(batch).is_ok());
+        }
+        let tables = |database: &Database| {
+            let family = database.family(layout::JOURNAL);
+            let files = database
+                .db()
+                .property_value_cf(family, "rocksdb.num-files-at-level0");
+            files.unwrap().unwrap()
+        };
+        assert_eq!(tables(&database), "0");
+        drop(database);
+        let database = open();
+        assert_eq!(tables(&database), "1");
+        let mut records = 0;
+        let counted = database.replay(0, |record| {
+            records += usize::from(record.operations.len() == 16 << 10);
+            Ok(ControlFlow::Continue(()))
+        });
+        counted.unwrap();
+        assert_eq!(records, 200);
     }
 }

@@ -93,6 +93,8 @@ impl Compression {
 /// A database starts with small buffers so that one never written costs little: RocksDB preallocates its log by the
 /// largest of them. [`super::Database::grow_buffers`] raises them at the first real load.
 pub(super) const IDLE_WRITE_BUFFER_BYTES: usize = 256 << 10;
+/// Write buffer of the families beside the journal once a database is loaded.
+pub const FAMILY_WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Pieces of the index and the filter of a table, each cached by itself.
 const METADATA_BLOCK_BYTES: usize = 4 << 10;
 /// Keys in the index of chunks share what they begin with, the series and the high bytes of the time, so many at a time.
@@ -145,15 +147,35 @@ fn logger(name: &str) -> InfoLogger {
     })
 }
 
+/// The families of a database with so many bytes of logs.
 pub(super) fn families(
     options: &DatabaseOptions,
     shared: &SharedResources,
+    logs_bytes: u64,
 ) -> Result<Vec<ColumnFamilyDescriptor>, StoreError> {
     let descriptor = |name: &&'static str| {
-        let options = family(name, options, shared)?;
+        let buffer_bytes = write_buffer_bytes(name, options, logs_bytes);
+        let mut options = family(name, options, shared)?;
+        options.set_write_buffer_size(buffer_bytes);
         Ok(ColumnFamilyDescriptor::new(*name, options))
     };
     layout::FAMILIES.iter().map(descriptor).collect()
+}
+
+/// Write buffer of a family at the opening: what the logs hold fits, as far as it did when it was written. Recovery
+/// makes a table file of each buffer that is full, hundreds of them with idle buffers, and RocksDB then stops writes.
+fn write_buffer_bytes(name: &str, options: &DatabaseOptions, logs_bytes: u64) -> usize {
+    let largest = if name == layout::JOURNAL {
+        options.checkpoint_journal_bytes.saturating_mul(2)
+    } else {
+        FAMILY_WRITE_BUFFER_BYTES
+    };
+    let largest = largest.max(IDLE_WRITE_BUFFER_BYTES);
+    let logs_bytes = usize::try_from(logs_bytes).unwrap_or(usize::MAX);
+    // What surrounds the records in memory takes some room too.
+    logs_bytes
+        .saturating_mul(2)
+        .clamp(IDLE_WRITE_BUFFER_BYTES, largest)
 }
 
 fn merge_deletions_soon(cf: &mut Options) {
@@ -163,7 +185,6 @@ fn merge_deletions_soon(cf: &mut Options) {
 fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Result<Options, StoreError> {
     let mut cf = Options::default();
     cf.set_disable_auto_compactions(!options.compaction);
-    cf.set_write_buffer_size(IDLE_WRITE_BUFFER_BYTES);
     cf.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
     cf.set_level_compaction_dynamic_level_bytes(true);
     cf.set_compression_type(options.compression.rocksdb());
@@ -217,4 +238,28 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
     }
     cf.set_block_based_table_factory(&table);
     Ok(cf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_logs_hold_fits_into_the_buffers_of_the_opening() {
+        let options = DatabaseOptions {
+            compression: Compression::None,
+            checkpoint_journal_bytes: 64 << 20,
+            cold_path: None,
+            max_open_files: 64,
+            wal_bytes_per_sync: 0,
+            background_jobs: 2,
+            compaction: true,
+        };
+        let bytes = |name, logs_bytes| write_buffer_bytes(name, &options, logs_bytes);
+        assert_eq!(bytes(layout::JOURNAL, 0), IDLE_WRITE_BUFFER_BYTES);
+        assert_eq!(bytes(layout::JOURNAL, 40 << 20), 80 << 20);
+        assert_eq!(bytes(layout::JOURNAL, u64::MAX), 128 << 20);
+        assert_eq!(bytes(layout::SERIES, 80 << 20), FAMILY_WRITE_BUFFER_BYTES);
+        assert_eq!(bytes(layout::SERIES, 1 << 20), 2 << 20);
+    }
 }

@@ -111,7 +111,7 @@ pub fn delete_samples(
 /// chunk is damaged.
 fn count_samples(partition: &Partition, (place, member): (usize, u32), bounds: Bounds) -> Result<u64, Stop> {
     let series = partition.series_at(member);
-    let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
+    let retention = series.sealed.retention().unwrap_or(partition.settings.retention);
     let newest = if retention > 0 || partition.has_rules(place) {
         partition.certain_newest(member)?
     } else {

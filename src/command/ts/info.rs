@@ -89,7 +89,7 @@ const EVERYTHING: RangeQuery = RangeQuery {
 fn known(partition: &Partition, place: usize, member: u32, debug: bool) -> Known {
     let series = partition.series_at(member);
     let sealed = &series.sealed;
-    let retention = sealed.retention.unwrap_or(partition.settings.retention);
+    let retention = sealed.retention().unwrap_or(partition.settings.retention);
     let is_counted = sealed.late_rows == 0
         && series.late.is_empty()
         && !series.has_deletions()
@@ -108,7 +108,7 @@ fn known(partition: &Partition, place: usize, member: u32, debug: bool) -> Known
         })
     };
     Known {
-        key: series.key.clone(),
+        key: (*series.key).into(),
         properties: match partition.properties(place) {
             Some(properties) => properties.clone(),
             None => partition.settings.series_defaults.load().properties(),

@@ -61,7 +61,10 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     }
     partition.settle_retention(member)?;
     let write = |range: &DecodedRange<'_>| write_sample(reply, range.newest());
-    if partition.with_decoded_range(member, &RangeQuery::NEWEST, write)?.is_some() {
+    if partition
+        .with_decoded_range(member, &RangeQuery::NEWEST, write)?
+        .is_some()
+    {
         return Ok(());
     }
     match partition.read_range(member, RangeQuery::NEWEST)? {

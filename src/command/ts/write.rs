@@ -284,7 +284,7 @@ fn decide(
     let series = partition.series_at(member);
     let properties = partition.properties(place);
     let ignore = properties.map(|properties| properties.ignore);
-    let retention = series.sealed.retention.unwrap_or(partition.settings.retention);
+    let retention = series.sealed.retention().unwrap_or(partition.settings.retention);
     // Without these it is enough that no sample is newer than that.
     let needs_newest =
         retention > 0 || partition.has_rules(place) || ignore.is_some_and(|it| it != Ignore::default());

@@ -89,6 +89,9 @@ fn digit(byte: u8) -> Option<u64> {
 /// to zero, as Redis refuses what `strtod` reports as `ERANGE`.
 #[inline]
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    if let Some(value) = parse_short_decimal(text) {
+        return Some(value);
+    }
     match Decimal::scan(text) {
         Some(decimal) => decimal
             .exact()
@@ -105,6 +108,9 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 /// Source: RedisTimeSeries, which uses `fast_double_parser`.
 #[inline]
 pub fn parse_sample_value(text: &[u8]) -> Option<f64> {
+    if let Some(value) = parse_short_decimal(text) {
+        return Some(value);
+    }
     match Decimal::scan(text) {
         Some(decimal) if decimal.is_json => decimal.exact().or_else(|| {
             let value = parse_std(text)?;
@@ -113,6 +119,46 @@ pub fn parse_sample_value(text: &[u8]) -> Option<f64> {
         Some(_) => None,
         None => parse_nan(text),
     }
+}
+
+/// Up to eight digits with a point between two of them, the first no 0 unless it is the only one in front of the point:
+/// what most samples look like. `None` for all other text, right or wrong.
+#[inline]
+fn parse_short_decimal(text: &[u8]) -> Option<f64> {
+    const WORD: usize = 8;
+    const POINTS: u64 = u64::from_le_bytes([b'.'; WORD]);
+    const ZEROS: u64 = u64::from_le_bytes([b'0'; WORD]);
+    const LOW_BITS: u64 = u64::from_le_bytes([0x01; WORD]);
+    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; WORD]);
+    let len = text.len();
+    if !(3..=WORD).contains(&len) {
+        return None;
+    }
+    let word = match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        // The two halves overlap in what is alike.
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4))
+        }
+        _ => text
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    let differing = word ^ POINTS;
+    let point = (differing.wrapping_sub(LOW_BITS) & !differing & HIGH_BITS).trailing_zeros() / 8;
+    let whole = point as usize;
+    // Without a point this is the length of the word.
+    if whole == 0 || whole + 1 >= len || (whole > 1 && text.first() == Some(&b'0')) {
+        return None;
+    }
+    let before = word & ((1 << (8 * point)) - 1);
+    let behind = (word >> (8 * point)) >> 8;
+    let digits = before | behind << (8 * point);
+    // The digits move to the end of the word, zeros in front of them.
+    let missing = 8 * (WORD + 1 - len);
+    let padded = digits << missing | ZEROS & ((1 << missing) - 1);
+    let mantissa = eight_digits(padded.to_le_bytes())?;
+    Some(mantissa as f64 / POWERS_OF_TEN.get(len - 1 - whole)?)
 }
 
 /// What a look over decimal text tells.

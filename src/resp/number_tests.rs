@@ -207,3 +207,36 @@ proptest! {
         parse_sample_value(&text);
     }
 }
+
+#[test]
+fn the_short_way_agrees_with_the_long_one() {
+    const LETTERS: &[u8] = b"0012345678.9.-+e/:";
+    let mut seed = 7_u64;
+    let mut draw = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    let mut short = 0;
+    for _ in 0..200_000 {
+        let text: Vec<u8> = (0..draw(10)).map(|_| LETTERS[draw(LETTERS.len())]).collect();
+        let Some(value) = parse_short_decimal(&text) else {
+            continue;
+        };
+        short += 1;
+        let long = Decimal::scan(&text).unwrap();
+        assert!(long.is_json, "{text:?}");
+        assert_eq!(long.exact().unwrap().to_bits(), value.to_bits(), "{text:?}");
+    }
+    assert!(short > 2_000, "{short}");
+    for (text, value) in [
+        ("0.5", 0.5),
+        ("100.25", 100.25),
+        ("1.234567", 1.234_567),
+        ("9.9", 9.9),
+    ] {
+        assert_eq!(parse_short_decimal(text.as_bytes()), Some(value));
+    }
+    for text in ["00.5", ".5", "5.", "5", "1.2.3", "1e.5", "12345678.5", ""] {
+        assert_eq!(parse_short_decimal(text.as_bytes()), None, "{text}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use crate::business::Home;
+use crate::business::{Home, Place};
 use crate::command::pubsub::admit_listener;
 use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
@@ -112,20 +112,20 @@ impl Section<'_> {
             if !input.has_ahead() && self.session.authenticated {
                 self.look_ahead(input, &limits);
             }
-            let consumed_bytes = match input.take_ahead() {
-                Some(consumed_bytes) => {
+            let (consumed_bytes, place) = match input.take_ahead() {
+                Some(taken) => {
                     input.inline = false;
-                    consumed_bytes
+                    taken
                 }
                 None => match self.parse(input, &limits) {
-                    Ok(consumed_bytes) => consumed_bytes,
+                    Ok(consumed_bytes) => (consumed_bytes, None),
                     Err(step) => return step,
                 },
             };
             let args = input.current_args();
             if !args.is_empty() {
                 let mark = self.turn.mark();
-                let step = self.one(args, client);
+                let step = self.one(args, place, client);
                 if self.session.reply_mode != ReplyMode::On && step.is_none() {
                     self.apply_reply_mode(mark);
                 }
@@ -173,11 +173,12 @@ impl Section<'_> {
         let (shell, lane) = (self.shell, &mut *self.lane);
         let mut sought = Sought::default();
         input.look_ahead(limits, |args| {
-            let Some(key) = args.try_get(1) else { return };
-            match shell.shared.directory.place(key) {
-                Some(place) if place.home.lane == shell.id() => sought.seek(lane, place.home.place, key),
-                _ => {}
+            let key = args.try_get(1)?;
+            let place = shell.shared.directory.place(key)?;
+            if place.home.lane == shell.id() {
+                sought.seek(lane, place.home.place, key);
             }
+            Some(place)
         });
         sought.fetch(lane);
     }
@@ -192,8 +193,8 @@ impl Section<'_> {
         }
     }
 
-    /// Runs one command; `None` if it is done.
-    fn one(&mut self, args: Args<'_>, client: &ClientHandle) -> Option<Step> {
+    /// Runs one command; `None` if it is done. `place` is that of its first argument, if it is known already.
+    fn one(&mut self, args: Args<'_>, place: Option<Place>, client: &ClientHandle) -> Option<Step> {
         let shell = self.shell;
         let table = &shell.shared.commands;
         let is_callable = |id: &CommandId| !table.get(*id).flags.has(Flags::INTERNAL);
@@ -232,8 +233,9 @@ impl Section<'_> {
 
         match command.run {
             Run::Owner { key, handler } => {
+                let known = place.filter(|_| key == 1);
                 let key = args.get(key);
-                let Some(place) = shell.shared.directory.place(key) else {
+                let Some(place) = known.or_else(|| shell.shared.directory.place(key)) else {
                     self.reject(id, &no_business());
                     return None;
                 };

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::business::Place;
 use crate::lane::FETCHED_KEYS_MAX;
 use crate::resp::{Args, RequestLimits, RequestParser, Span, complete_request};
 
@@ -15,6 +16,8 @@ struct Parsed {
     /// Its arguments among the spans.
     spans: Range<usize>,
     consumed_bytes: usize,
+    /// Where its first argument lives, if it is a key and that was looked up.
+    place: Option<Place>,
 }
 
 /// Bytes received and not yet run.
@@ -73,7 +76,11 @@ impl Input {
     /// Parses the complete requests that come next, as far as it is worth while, and shows them to `see`, unless there is
     /// only one. What is wrong or incomplete is left to [`RequestParser::parse`].
     #[inline]
-    pub(super) fn look_ahead(&mut self, limits: &RequestLimits, mut see: impl FnMut(Args<'_>)) {
+    pub(super) fn look_ahead(
+        &mut self,
+        limits: &RequestLimits,
+        mut see: impl FnMut(Args<'_>) -> Option<Place>,
+    ) {
         self.forget_ahead();
         if self.parser.is_midway() {
             return;
@@ -91,27 +98,28 @@ impl Input {
             self.ahead.push(Parsed {
                 spans: first_span..self.spans.len(),
                 consumed_bytes,
+                place: None,
             });
         }
         if self.ahead.len() < 2 {
             return;
         }
         start = self.position;
-        for parsed in &self.ahead {
+        for parsed in &mut self.ahead {
             let bytes = self.bytes.get(start..).unwrap_or(&[]);
             let spans = self.spans.get(parsed.spans.clone()).unwrap_or(&[]);
-            see(Args::new(bytes, spans));
+            parsed.place = see(Args::new(bytes, spans));
             start += parsed.consumed_bytes;
         }
     }
 
-    /// Makes the next request that was parsed ahead the current one, and returns its length.
+    /// Makes the next request that was parsed ahead the current one, and returns its length and what `see` said of it.
     #[inline]
-    pub(super) fn take_ahead(&mut self) -> Option<usize> {
+    pub(super) fn take_ahead(&mut self) -> Option<(usize, Option<Place>)> {
         let parsed = self.ahead.get(self.next_ahead)?;
         self.next_ahead += 1;
         self.current = parsed.spans.clone();
-        Some(parsed.consumed_bytes)
+        Some((parsed.consumed_bytes, parsed.place))
     }
 
     /// What was parsed ahead will be parsed again; the current request stays.

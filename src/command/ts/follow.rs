@@ -13,8 +13,9 @@ use crate::series::Columns;
 use super::facts;
 use super::multi::internal;
 use super::parts;
-use super::query::{SeriesRows, write_rows};
+use super::query::SeriesRows;
 use super::read_options::{ReadCursor, parse_read};
+use super::rows_reply::write_rows;
 use crate::aggregate::Rows;
 
 /// The table of these commands.

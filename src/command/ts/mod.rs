@@ -19,6 +19,7 @@ pub mod query;
 pub mod range_options;
 pub mod read;
 pub mod read_options;
+pub mod rows_reply;
 pub mod rules;
 pub mod several;
 #[cfg(test)]

@@ -18,10 +18,11 @@ use super::facts;
 use super::label_choice::LabelChoice;
 use super::matching::{Matched, matches_of, rows_of_matches, write_listed};
 use super::parts::{self, OWN_ARGS};
-use super::query::{RowsFound, RowsQuery, SeriesRows, series_rows, write_decoded, write_rows, write_sample};
+use super::query::{RowsFound, RowsQuery, SeriesRows, series_rows, write_decoded};
 use super::range_options::{Group, MultiRange, RangeCommand, RangeOptions, parse_multi_range};
 use super::read::{closer, reads_at};
 use super::read_options::{parse_mget, parse_mget_at};
+use super::rows_reply::{write_rows, write_sample};
 use super::timestamp::{Bound, Bounds, Now};
 
 /// The table of these commands.

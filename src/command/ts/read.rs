@@ -9,9 +9,10 @@ use crate::resp::Reply;
 use crate::series::{Columns, Sample};
 use crate::store::StoreError;
 
-use super::query::{RowsFound, RowsQuery, series_rows, write_decoded, write_rows, write_sample};
+use super::query::{RowsFound, RowsQuery, series_rows, write_decoded};
 use super::range_options::{RangeCommand, parse_range};
 use super::read_options::{Nearness, ValueAt, parse_get, parse_get_at};
+use super::rows_reply::{write_rows, write_sample};
 use super::rules::latest;
 use super::timestamp::Now;
 use super::{facts, texts};

@@ -69,6 +69,8 @@ impl KeyFilter {
 
 /// Places visited per key asked for, so that a nearly empty table does not hold the lane.
 const PLACES_PER_KEY_MAX: usize = 16;
+/// A table of so few places is visited in one call: microseconds.
+const PLACES_PER_CALL_MIN: usize = 1_024;
 
 impl Partition {
     /// The position at which a walk of this partition begins.
@@ -87,7 +89,8 @@ impl Partition {
     ) -> Option<ScanPosition> {
         let places = self.keys.places();
         let mut visited = 0;
-        let last = places.min(place.saturating_add(count.saturating_mul(PLACES_PER_KEY_MAX)));
+        let step = count.saturating_mul(PLACES_PER_KEY_MAX).max(PLACES_PER_CALL_MIN);
+        let last = places.min(place.saturating_add(step));
         while place < last && visited < count {
             if let Some(entry) = self.keys.get(place) {
                 visited += 1;

@@ -1,14 +1,11 @@
 //! Running commands on the lane that owns their keys: shared by local turns, hops and batches.
 
 use crate::lane::journal::BatchId;
-use crate::lane::{Handled, Partition, Stop, Wait};
+use crate::lane::{Handled, Partition, SOUGHT_KEYS_MAX, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
 use super::{Call, Command, KeyCheck, KeyHandler, Merge, Run};
-
-/// Groups of a split command whose keys come into the cache together, before the first of them runs.
-const FETCHED_GROUPS_MAX: usize = 1_024;
 
 /// True if a batch other than `batch` holds a key of this command: it has to wait.
 #[inline]
@@ -87,7 +84,7 @@ pub fn execute_split(
             }
         }
     }
-    let starts = (0..groups.len()).step_by(step).take(FETCHED_GROUPS_MAX);
+    let starts = (0..groups.len()).step_by(step).take(SOUGHT_KEYS_MAX);
     partition.fetch_keys(starts.map(|start| groups.get(start)));
     let all = Call {
         args: groups,

@@ -4,6 +4,7 @@
 //! Epochs count checkpoints: an entry is clean when its epoch is not newer than the last completed one, so a
 //! checkpoint never has to visit an entry twice.
 
+use std::cell::Cell;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -102,10 +103,21 @@ const CLOCK_WORTHWHILE_ONE_IN: usize = 16;
 
 /// Fewer keys than this stay in the processor's cache.
 const SOUGHT_KEYS_MIN: usize = 512;
+/// Sought keys that are remembered.
+pub const SOUGHT_KEYS_MAX: usize = 1_024;
 
-/// Hash of a key in a [`KeyTable`].
+/// Where a key that is looked up soon seems to be in a [`KeyTable`].
 #[derive(Clone, Copy, Default)]
-pub struct KeyHash(u64);
+pub struct SoughtKey(u32);
+
+/// Keys that are looked up soon, in that order: who looks them up need not hash them again.
+#[derive(Default)]
+struct SoughtKeys {
+    /// At most [`SOUGHT_KEYS_MAX`].
+    places: Vec<u32>,
+    /// The one that was looked up last.
+    current: Cell<usize>,
+}
 
 /// Entries, which stay where they are, and a hash table of their places; see the head of the file.
 pub struct KeyTable {
@@ -117,6 +129,7 @@ pub struct KeyTable {
     series_memory_bytes: usize,
     clock_hand: usize,
     clock_steps: usize,
+    sought: SoughtKeys,
 }
 
 impl Default for KeyTable {
@@ -129,6 +142,7 @@ impl Default for KeyTable {
             series_memory_bytes: 0,
             clock_hand: 0,
             clock_steps: CLOCK_STEPS_MIN,
+            sought: SoughtKeys::default(),
         }
     }
 }
@@ -152,6 +166,9 @@ impl KeyTable {
     /// Place of `key`, valid until it is removed.
     #[inline]
     pub fn find(&self, key: &[u8]) -> Option<usize> {
+        if let Some(place) = self.find_sought(key) {
+            return Some(place);
+        }
         let hash = self.hasher.hash_one(key);
         let is_it = |place: &u32| {
             let entry = self.entries.get(*place as usize);
@@ -160,32 +177,59 @@ impl KeyTable {
         self.by_key.find(hash, is_it).map(|place| *place as usize)
     }
 
-    /// Starts fetching the entry of `key`, to be gone on with by [`KeyTable::fetch`]; `None` if the table is so small that
-    /// it is in the cache anyway.
+    /// The place of `key` if it is the sought one whose turn it is.
     #[inline]
-    pub fn seek(&self, key: &[u8]) -> Option<KeyHash> {
+    fn find_sought(&self, key: &[u8]) -> Option<usize> {
+        let current = self.sought.current.get();
+        for turn in [current, current + 1] {
+            let place = *self.sought.places.get(turn)? as usize;
+            // Whatever has happened to the table since: no two entries have the same key.
+            if self
+                .entries
+                .get(place)
+                .is_some_and(|entry| is_same(&entry.key, key))
+            {
+                self.sought.current.set(turn);
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Forgets what was sought before.
+    #[inline]
+    pub fn begin_seeking(&mut self) {
+        self.sought.places.clear();
+        self.sought.current.set(0);
+    }
+
+    /// Starts fetching the entry of `key`, to be gone on with by [`KeyTable::fetched`]; `None` if there is none, or the table
+    /// is so small that it is in the cache anyway.
+    #[inline]
+    pub fn seek(&mut self, key: &[u8]) -> Option<SoughtKey> {
         if self.entries.len() < SOUGHT_KEYS_MIN {
             return None;
         }
-        let hash = self.hasher.hash_one(key);
-        self.by_key.find(hash, |place| {
-            if let Some(place) = self.entries.place(*place as usize) {
-                prefetch(place);
+        let mut found = None;
+        self.by_key.find(self.hasher.hash_one(key), |place| {
+            if let Some(entry) = self.entries.place(*place as usize) {
+                prefetch(entry);
             }
+            // Nearly always the right one: few others share the part of the hash that is compared here.
+            found.get_or_insert(*place);
             false
         });
-        Some(KeyHash(hash))
+        let place = found?;
+        if self.sought.places.len() < SOUGHT_KEYS_MAX {
+            self.sought.places.push(place);
+        }
+        Some(SoughtKey(place))
     }
 
-    /// Shows keys and values of the entries that may have this hash: few others share what is compared.
+    /// The entry that was sought, or another one in its place.
     #[inline]
-    pub fn fetch(&self, hash: KeyHash, mut see: impl FnMut(&[u8], &Value)) {
-        self.by_key.find(hash.0, |place| {
-            if let Some(entry) = self.entries.get(*place as usize) {
-                see(&entry.key, &entry.value);
-            }
-            false
-        });
+    pub fn fetched(&self, sought: SoughtKey) -> Option<&Entry> {
+        self.entries.get(sought.0 as usize)
     }
 
     /// The entry at `place`.
@@ -385,6 +429,43 @@ mod tests {
         assert_eq!(table.find(b"key"), Some(place));
         assert!(matches!(&table.remove(place).unwrap().value, Value::String(v) if &**v == b"longer"));
         assert_eq!((table.memory_bytes(), table.len()), (0, 0));
+    }
+
+    #[test]
+    fn sought_keys_are_found_in_any_order_and_after_changes() {
+        let mut table = KeyTable::default();
+        let keys: Vec<String> = (0..SOUGHT_KEYS_MIN)
+            .map(|number| format!("key:{number}"))
+            .collect();
+        for key in &keys {
+            table.insert(key.as_bytes(), Value::Absent, 0, StoredKey::default());
+        }
+        let place_of = |table: &KeyTable, key: &str| {
+            let found = table.find(key.as_bytes());
+            found.inspect(|place| assert_eq!(table.at(*place).key(), key.as_bytes()))
+        };
+        table.begin_seeking();
+        for key in keys.iter().take(16) {
+            let sought = table.seek(key.as_bytes()).expect("it is there");
+            assert_eq!(table.fetched(sought).map(Entry::key), Some(key.as_bytes()));
+        }
+        assert!(
+            table
+                .seek(b"nowhere")
+                .is_none_or(|sought| table.fetched(sought).is_some())
+        );
+        for turn in [0, 0, 1, 3, 2, 4, 18, 5, 400, 6, 6] {
+            assert!(place_of(&table, &keys[turn]).is_some(), "{turn}");
+        }
+        let removed = place_of(&table, "key:7").unwrap();
+        table.remove(removed);
+        assert_eq!(place_of(&table, "key:7"), None);
+        table.insert(b"another", Value::Absent, 0, StoredKey::default());
+        assert_eq!(place_of(&table, "key:7"), None);
+        table.insert(b"key:7", Value::Absent, 0, StoredKey::default());
+        for key in &keys {
+            assert!(place_of(&table, key).is_some());
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub use events::{EventClasses, KeyEvent};
 pub use eviction::MemoryBudget;
 pub use evidence::{Evidence, void_batches};
 pub use housekeeping::SeriesSweep;
-pub use keys::KeyHash;
+pub use keys::{SOUGHT_KEYS_MAX, SoughtKey};
 pub use label_query::{LabelMatch, LabelQuery, LabelTest, LabelWords, StoredMatch};
 pub use loading::LoadedKey;
 pub use open_buckets::RuleEnds;

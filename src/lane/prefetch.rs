@@ -1,7 +1,7 @@
 //! Asking the processor for memory that is looked at soon, of many keys at once: waiting for each in turn is what most
 //! of a look-up costs.
 
-use super::keys::{KeyHash, Value};
+use super::keys::{SoughtKey, Value};
 use super::partition::Partition;
 use super::series_state::Series;
 
@@ -47,69 +47,83 @@ impl Series {
 }
 
 impl Partition {
-    /// Starts fetching the entry of a key that is looked up soon; [`Partition::fetch_key`] goes on. `None` if there are so
-    /// few keys that it is in the cache anyway.
+    /// Forgets which keys were to be looked up.
     #[inline]
-    pub fn seek_key(&self, key: &[u8]) -> Option<KeyHash> {
+    pub fn begin_seeking(&mut self) {
+        self.keys.begin_seeking();
+    }
+
+    /// Starts fetching the entry of a key that is looked up soon; [`Partition::fetch_key`] goes on. `None` if there is
+    /// none, or so few keys that it is in the cache anyway.
+    #[inline]
+    pub fn seek_key(&mut self, key: &[u8]) -> Option<SoughtKey> {
         self.keys.seek(key)
     }
 
-    /// Starts fetching what the entries with this hash point to. True if [`Partition::fetch_heads`] can go on.
+    /// Starts fetching what the entry points to. True if [`Partition::fetch_heads`] can go on.
     #[inline]
-    pub fn fetch_key(&self, hash: KeyHash) -> bool {
-        let mut has_series = false;
-        self.keys.fetch(hash, |key, value| {
-            prefetch(key);
-            match value {
-                Value::Absent => {}
-                Value::String(bytes) => prefetch(&**bytes),
-                Value::Series(members) => {
-                    has_series = true;
-                    let decoded = self.decoded.borrow();
-                    for (_, member) in members.iter() {
-                        decoded.fetch(*member);
-                        // The place alone: whether a series is in it would have to be read.
-                        if let Some(place) = self.series.place(*member) {
-                            prefetch(place);
-                        }
+    pub fn fetch_key(&self, sought: SoughtKey) -> bool {
+        let Some(entry) = self.keys.fetched(sought) else {
+            return false;
+        };
+        // A short key is in the entry.
+        prefetch(entry.key());
+        match &entry.value {
+            Value::Absent => false,
+            Value::String(bytes) => {
+                prefetch(&**bytes);
+                false
+            }
+            Value::Series(members) => {
+                let decoded = self.decoded.borrow();
+                for (_, member) in members.iter() {
+                    decoded.fetch(*member);
+                    // The place alone: whether a series is in it would have to be read.
+                    if let Some(place) = self.series.place(*member) {
+                        prefetch(place);
                     }
                 }
+                true
             }
-        });
-        has_series
+        }
     }
 
-    /// Starts fetching the ends of the heads of the entries with this hash.
+    /// Starts fetching the ends of the heads of the entry's series.
     #[inline]
-    pub fn fetch_heads(&self, hash: KeyHash) {
-        self.keys.fetch(hash, |_, value| {
-            let Value::Series(members) = value else { return };
+    pub fn fetch_heads(&self, sought: SoughtKey) {
+        if let Some(Value::Series(members)) = self.keys.fetched(sought).map(|entry| &entry.value) {
             for (_, member) in members.iter() {
                 if let Some(series) = self.series.get(*member) {
                     series.fetch_head();
                 }
             }
-        });
+        }
     }
 
     /// Starts fetching all that looking these keys up will touch.
     #[inline]
-    pub fn fetch_keys<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) {
-        let mut hashes = [KeyHash::default(); FETCHED_KEYS_MAX];
+    pub fn fetch_keys<'k>(&mut self, mut keys: impl Iterator<Item = &'k [u8]>) {
+        let mut window = [SoughtKey::default(); FETCHED_KEYS_MAX];
+        self.begin_seeking();
         loop {
+            let mut looked_at = 0;
             let mut sought = 0;
-            for (hash, key) in hashes.iter_mut().zip(keys.by_ref()) {
-                let Some(found) = self.seek_key(key) else { return };
-                *hash = found;
-                sought += 1;
+            for key in keys.by_ref().take(FETCHED_KEYS_MAX) {
+                looked_at += 1;
+                if let Some(found) = self.seek_key(key)
+                    && let Some(room) = window.get_mut(sought)
+                {
+                    *room = found;
+                    sought += 1;
+                }
             }
-            if sought == 0 {
-                return;
-            }
-            let sought = hashes.get(..sought).unwrap_or(&[]);
-            let has_series = sought.iter().fold(false, |has, hash| self.fetch_key(*hash) | has);
+            let window = window.get(..sought).unwrap_or(&[]);
+            let has_series = window.iter().fold(false, |has, key| self.fetch_key(*key) | has);
             if has_series {
-                sought.iter().for_each(|hash| self.fetch_heads(*hash));
+                window.iter().for_each(|key| self.fetch_heads(*key));
+            }
+            if looked_at < FETCHED_KEYS_MAX {
+                return;
             }
         }
     }

@@ -73,6 +73,7 @@ fn ingest(samples: usize) {
     let mut now_ms = engine.end_turn();
     for round in 0..(samples / SERIES) as i64 {
         for (series, key) in keys.iter().enumerate() {
+            engine.look_ahead(&keys, series);
             engine.add(key, walk.sample(series, round), now_ms);
         }
         now_ms = engine.end_turn();
@@ -137,6 +138,7 @@ fn late_rate(samples: usize, percent: u64) -> (f64, f64, f64) {
     let mut draw = 0;
     for _ in 0..samples / SERIES {
         for (series, key) in keys.iter().enumerate() {
+            engine.look_ahead(&keys, series);
             draw += 1;
             let sample = match draws[(draw + draw / DRAWS) % DRAWS] {
                 // Half a second off, so that it is a sample of its own.

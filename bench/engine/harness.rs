@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use ticklane::config::TimeUnit;
 use ticklane::lane::journal::PartitionName;
 use ticklane::lane::{
-    CheckpointStep, Committed, MemoryBudget, OpenedPartition, Partition, PartitionSettings, Rewritten,
-    SeriesSweep, Stop, Wait,
+    CheckpointStep, Committed, FETCHED_KEYS_MAX, MemoryBudget, OpenedPartition, Partition, PartitionSettings,
+    Rewritten, SeriesSweep, Stop, Wait,
 };
 use ticklane::series::{EncodeScratch, Sample};
 use ticklane::store::{
@@ -171,6 +171,16 @@ impl Engine {
 
     fn help(&self, job: impl FnOnce() -> Done + Send + 'static) {
         self.jobs.send(Box::new(job)).expect("the helper lives");
+    }
+
+    /// What a lane does with the keys of a pipeline before it runs, every time that the next piece of `keys` begins.
+    #[inline]
+    pub fn look_ahead(&mut self, keys: &[Vec<u8>], next: usize) {
+        if next.is_multiple_of(FETCHED_KEYS_MAX) {
+            let end = keys.len().min(next + FETCHED_KEYS_MAX);
+            self.partition
+                .fetch_keys(keys[next..end].iter().map(Vec::as_slice));
+        }
     }
 
     /// Adds a sample; what has to be read first is read on the spot.

@@ -426,8 +426,10 @@ struct Added {
 impl Added {
     #[inline]
     fn to(series: &mut Series, sample: Sample, sequence: u64, head_samples_max: usize) -> Added {
-        series.add(sample, sequence);
-        let (len, late_len) = (series.head.len(), series.late.len());
+        let is_late = series.add(sample, sequence);
+        let len = series.head.len();
+        // Their number is not in the series itself: samples in order need not fetch it.
+        let late_len = if is_late { series.late.len() } else { 0 };
         Added {
             is_full: (len >= head_samples_max && len >= series.head_samples_max(head_samples_max))
                 || late_len >= LATE_SAMPLES_MAX,

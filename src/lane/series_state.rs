@@ -229,16 +229,17 @@ impl Series {
         }
     }
 
-    /// Adds a sample; an equal timestamp is replaced. O(1) in order, O(head) inside the head, O(1) when late.
+    /// Adds a sample; an equal timestamp is replaced. O(1) in order, O(head) inside the head, O(1) when late. True if it
+    /// went to the late ones.
     #[inline]
-    pub fn add(&mut self, sample: Sample, sequence: u64) {
+    pub fn add(&mut self, sample: Sample, sequence: u64) -> bool {
         if self.first_unsealed_sequence == 0 {
             self.first_unsealed_sequence = sequence;
         }
         if sample.timestamp > self.newest {
             self.newest = sample.timestamp;
             self.head.push(sample);
-            return;
+            return false;
         }
         match self.head.timestamps.last() {
             None if self.is_newer_than_sealed(sample.timestamp) => self.head.push(sample),
@@ -248,8 +249,10 @@ impl Series {
             _ => {
                 self.note_late(sample.timestamp);
                 self.late.push(sample);
+                return true;
             }
         }
+        false
     }
 
     /// The highest timestamp so far, `None` before the first sample. The sample there may be deleted by now.

@@ -177,6 +177,7 @@ fn storage(mut section: Section) -> Result<StorageConfig, ConfigError> {
         read_cache_bytes: section.bytes("read_cache", 0..=TIB)?,
         decoded_cache_bytes: section.bytes("decoded_cache", 0..=TIB)?,
         background_threads: section.integer("background_threads", 1..=256)?,
+        background_nice: section.integer("background_nice", 0..=19)?,
         max_open_files: section.integer("max_open_files", 16..=1_000_000)?,
         checkpoint_journal_bytes: section.bytes("checkpoint_journal", 64 * KIB..=64 * GIB)?,
         checkpoint_interval: section.duration("checkpoint_interval", 10 * MILLISECOND..=DAY)?,

@@ -119,6 +119,8 @@ pub struct StorageConfig {
     /// Chunks decoded for reads, per lane; 0 = off.
     pub decoded_cache_bytes: usize,
     pub background_threads: usize,
+    /// Niceness of those threads, 0 to 19.
+    pub background_nice: i32,
     /// Per database.
     pub max_open_files: usize,
     /// Per partition.

@@ -1,5 +1,6 @@
 //! Work that blocks, on the executor's own pool of threads.
 
+use super::priority;
 use super::waking::Awake;
 
 /// Runs `work` on the blocking pool of this executor and waits for its result.
@@ -8,5 +9,9 @@ use super::waking::Awake;
 /// waiting for ever.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let _awake = Awake::begin();
+    let work = move || {
+        priority::be_background_once();
+        work()
+    };
     glommio::executor().spawn_blocking(work).await
 }

@@ -28,6 +28,7 @@ mod orders;
 mod parcels;
 mod plans;
 mod prefetch;
+mod priority;
 mod rates;
 mod reports;
 mod requests;

@@ -19,7 +19,7 @@ use super::mesh::Mesh;
 use super::notices::{self, Notices};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
-use super::{checkpoints, deliveries, dumps, lifecycle, listener, rewrites, timers};
+use super::{checkpoints, deliveries, dumps, lifecycle, listener, priority, rewrites, timers};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -54,6 +54,7 @@ pub async fn run_lane(start: LaneStart) {
         ready,
     } = start;
     let id = lane.id;
+    priority::be_lane();
     let listeners = match bind_all(&shared, id) {
         Ok(listeners) => listeners,
         Err(error) => {

@@ -13,7 +13,7 @@ use crate::cli::ServeOptions;
 use crate::clock::Clock;
 use crate::command::shared::ConnectionCounts;
 use crate::command::{CommandTable, Settings, Shared};
-use crate::config::{self, Config};
+use crate::config::{self, Config, StorageConfig};
 use crate::lane::{
     Evidence, Lane, OpenedPartition, Partition, PartitionSettings, PartitionSlot, void_batches,
 };
@@ -29,7 +29,7 @@ use super::banner::print_banner;
 use super::lane_shell::PartitionOpening;
 use super::run_lane::{LaneStart, run_lane, scratch};
 use super::waking::LaneWakers;
-use super::{lifecycle, mesh};
+use super::{lifecycle, mesh, priority};
 
 /// File descriptors beside those of clients and tables: logs, rings, event descriptors.
 const OTHER_FILES: u64 = 256;
@@ -64,12 +64,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
         reason: error.to_string(),
     };
     leave_lanes_cores(&cores);
-    let resources = SharedResources::new(
-        config.storage.block_cache_bytes,
-        config.storage.write_buffers_bytes,
-        config.storage.background_threads,
-    )
-    .map_err(storage_error)?;
+    let resources = shared_resources(&config.storage).map_err(storage_error)?;
     let shared = Arc::new(shared(config.clone(), options, directory.clone(), port));
     let openings: Vec<Vec<PartitionOpening>> = (0..lanes)
         .map(|lane| openings(&shared, lane, tables_per_database))
@@ -411,6 +406,22 @@ fn blocking_placement(threads: usize, cores: &CoreChoice) -> PoolPlacement {
     };
     let set = online.filter(|location| allowed.contains(&location.cpu));
     PoolPlacement::Fenced(threads, set)
+}
+
+/// Block cache, write buffers and RocksDB's threads, which yield to the lanes: they are started by a thread that does.
+fn shared_resources(storage: &StorageConfig) -> Result<SharedResources, StoreError> {
+    let create = || {
+        priority::be_background(storage.background_nice);
+        SharedResources::new(
+            storage.block_cache_bytes,
+            storage.write_buffers_bytes,
+            storage.background_threads,
+        )
+    };
+    std::thread::scope(|scope| match scope.spawn(create).join() {
+        Ok(created) => created,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 /// Restricts this thread, and with it the threads that RocksDB starts from it, to the spare cores.

@@ -67,18 +67,30 @@ fn put_text(line: &mut Line, at: usize, text: &[u8]) -> usize {
     at + text.len()
 }
 
-/// The digits of a number below 10^8, leading zeros included, the first one in the lowest byte: halves are split into
-/// quarters and these into digits, each step for all of them in one multiplication.
-///
-/// Source: Mula, "SSE: conversion integers to decimal representation", 2011, in a word as wide as ours.
+/// Of each number below 10^4 its four digits, leading zeros included, the first one in the lowest byte.
+static FOUR_DIGITS: [u32; 10_000] = {
+    let mut digits = [0; 10_000];
+    let mut number = 0;
+    while number < 10_000 {
+        let (thousands, hundreds) = (number / 1_000, number / 100 % 10);
+        digits[number] = u32::from_le_bytes([
+            thousands as u8,
+            hundreds as u8,
+            (number / 10 % 10) as u8,
+            (number % 10) as u8,
+        ]);
+        number += 1;
+    }
+    digits
+};
+
+/// The digits of a number below 10^8, leading zeros included, the first one in the lowest byte. Samples that follow each
+/// other have few different quarters: what is looked up is in the first cache.
 #[inline(always)]
 fn eight_digits(number: u32) -> u64 {
-    let fours = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;
-    // n * 10486 >> 20 is n / 100 for all n below 10^4, n * 103 >> 10 is n / 10 for all n below 100.
-    let upper_pairs = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let pairs = upper_pairs | (fours - 100 * upper_pairs) << 16;
-    let upper_digits = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
-    upper_digits | (pairs - 10 * upper_digits) << 8
+    let (upper, lower) = ((number / 10_000) as usize, (number % 10_000) as usize);
+    let upper = FOUR_DIGITS.get(upper).copied().unwrap_or(0);
+    u64::from(upper) | u64::from(FOUR_DIGITS[lower]) << 32
 }
 
 /// How values look in RESP2; in RESP3 they are doubles.
@@ -99,8 +111,8 @@ const DOUBLE: u8 = b',';
 pub struct SampleWriter {
     text: ValueText,
     with_quality: bool,
-    /// Leading digits that `prefix` ends with; negative = none yet.
-    high: i64,
+    /// The first timestamp with the leading digits that `prefix` ends with; negative = none yet.
+    base: i64,
     prefix: [u8; PREFIX_BYTES],
     prefix_bytes: usize,
 }
@@ -111,7 +123,7 @@ impl SampleWriter {
         SampleWriter {
             text,
             with_quality,
-            high: -1,
+            base: -LOW_RANGE,
             prefix: [0; PREFIX_BYTES],
             prefix_bytes: 0,
         }
@@ -190,10 +202,10 @@ impl SampleWriter {
         if timestamp < LOW_RANGE {
             return self.early_timestamp(line, timestamp);
         }
-        let (high, low) = (timestamp / LOW_RANGE, (timestamp % LOW_RANGE) as u32);
-        if high != self.high {
-            self.set_high(high);
+        if timestamp.wrapping_sub(self.base) as u64 >= LOW_RANGE as u64 {
+            self.set_high(timestamp / LOW_RANGE);
         }
+        let low = (timestamp - self.base) as u32;
         // All of it, as that costs less than just what is needed; the rest is written over.
         put(line, 0, self.prefix);
         let at = self.prefix_bytes.min(PREFIX_BYTES);
@@ -223,7 +235,7 @@ impl SampleWriter {
         self.prefix_bytes = head.len() + digits.len();
         self.prefix[..head.len()].copy_from_slice(&head);
         self.prefix[head.len()..self.prefix_bytes].copy_from_slice(digits);
-        self.high = high;
+        self.base = high * LOW_RANGE;
     }
 
     /// Writes any value.

@@ -201,7 +201,7 @@ impl Connection {
     fn begin_turn(&mut self) {
         let proto = self.client.session.borrow().proto;
         if self.turn.reply.is_empty() {
-            self.turn.reply = Reply::with_buffer(self.shell.take_buffer(), proto);
+            self.turn.reply = Reply::with_buffer(self.shell.take_reply_buffer(), proto);
         }
         self.turn.reply.set_proto(proto);
         self.turn.read_at_ns = 0;
@@ -364,7 +364,7 @@ impl Connection {
         }
         if self.turn.needs_assembly() {
             if self.output.capacity() == 0 {
-                self.output = self.shell.take_buffer();
+                self.output = self.shell.take_reply_buffer();
             }
             self.turn.assemble(&mut self.output);
         } else if self.output.is_empty() {

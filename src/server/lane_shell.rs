@@ -11,6 +11,7 @@ use crate::lane::{ClientId, Lane, PartitionSettings};
 use crate::resp::{Args, Proto};
 use crate::store::{DatabaseOptions, SharedResources};
 
+use super::buffers::Buffers;
 use super::client::ClientHandle;
 use super::commit::CommitQueue;
 use super::event::Event;
@@ -86,8 +87,8 @@ pub struct LaneShell {
     /// Hops that have come back, reused.
     #[expect(clippy::vec_box, reason = "hops are sent to other lanes as they are")]
     pub hops: RefCell<Vec<Box<Hop>>>,
-    /// Buffers for replies, reused.
-    pub buffers: RefCell<Vec<Vec<u8>>>,
+    /// Buffers for replies and requests, reused.
+    pub buffers: RefCell<Buffers>,
     /// Bytes just read, parsed before anything else runs.
     pub read_buffer: RefCell<Vec<u8>>,
 }
@@ -104,10 +105,8 @@ pub struct Deferred {
 
 /// Hops kept for reuse.
 const HOPS_KEPT_MAX: usize = 256;
-/// Reply buffers kept for reuse.
-const BUFFERS_KEPT_MAX: usize = 256;
-/// A buffer that grew beyond this is not kept.
-const BUFFER_KEPT_MAX_BYTES: usize = 64 << 10;
+/// A hop that grew beyond this is not kept.
+const HOP_KEPT_MAX_BYTES: usize = 64 << 10;
 
 impl LaneShell {
     /// This lane's number.
@@ -117,19 +116,17 @@ impl LaneShell {
 
     /// An empty buffer.
     pub fn take_buffer(&self) -> Vec<u8> {
-        self.buffers.borrow_mut().pop().unwrap_or_default()
+        self.buffers.borrow_mut().take()
     }
 
-    /// Gives a buffer back; one that never held anything is not worth keeping.
-    pub fn give_buffer(&self, mut buffer: Vec<u8>) {
-        let mut buffers = self.buffers.borrow_mut();
-        if buffer.capacity() > 0
-            && buffer.capacity() <= BUFFER_KEPT_MAX_BYTES
-            && buffers.len() < BUFFERS_KEPT_MAX
-        {
-            buffer.clear();
-            buffers.push(buffer);
-        }
+    /// An empty buffer for the replies of a turn.
+    pub fn take_reply_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().take_large()
+    }
+
+    /// Gives a buffer back.
+    pub fn give_buffer(&self, buffer: Vec<u8>) {
+        self.buffers.borrow_mut().give(buffer);
     }
 
     /// A hop without commands.
@@ -148,7 +145,7 @@ impl LaneShell {
     #[inline]
     pub fn give_hop(&self, hop: Box<Hop>) {
         let mut hops = self.hops.borrow_mut();
-        if hop.kept_bytes() <= BUFFER_KEPT_MAX_BYTES && hops.len() < HOPS_KEPT_MAX {
+        if hop.kept_bytes() <= HOP_KEPT_MAX_BYTES && hops.len() < HOPS_KEPT_MAX {
             hops.push(hop);
         }
     }

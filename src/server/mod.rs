@@ -3,6 +3,7 @@
 mod banner;
 mod batch_steps;
 mod blocking;
+mod buffers;
 mod chains;
 mod checkpoints;
 mod client;

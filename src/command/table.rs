@@ -19,6 +19,7 @@ const FAMILIES: &[&[Command]] = &[
     super::ts::read::COMMANDS,
     super::ts::info::COMMANDS,
     super::ts::label_index::COMMANDS,
+    super::ts::mget::COMMANDS,
     super::ts::multi::COMMANDS,
     super::ts::several::COMMANDS,
     super::ts::follow::COMMANDS,

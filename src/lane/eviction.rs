@@ -157,6 +157,7 @@ impl Partition {
         let Some(entry) = self.keys.remove(place) else {
             return;
         };
+        self.unlisted_stored_keys += u64::from(entry.stored.exists);
         if let Some(listed) = entry.properties() {
             self.labels.remove(listed.id, &listed.properties.labels);
         }
@@ -316,6 +317,7 @@ mod tests {
     #[test]
     fn as_many_series_go_as_there_are_too_many() {
         let (mut partition, budget) = half_too_many();
+        assert_eq!(partition.unlisted_stored_keys, 0);
         let mut calls = 0;
         while calls == 0 || partition.is_short_of_memory() {
             let before = partition.loaded_series();
@@ -326,7 +328,14 @@ mod tests {
         assert!((3..30).contains(&calls), "{calls} calls");
         let left = partition.loaded_series();
         assert!((SERIES * 4 / 10..=SERIES / 2).contains(&left), "{left} series");
+        assert_eq!(partition.unlisted_stored_keys, (SERIES - left) as u64);
         assert_eq!(partition.excess.pressure, Pressure::None);
+        for number in 0..SERIES {
+            add(&mut partition, format!("series{number}").as_bytes(), 2, 0);
+        }
+        assert_eq!(partition.unlisted_stored_keys, 0, "all have come back");
+        partition.apply_flush();
+        assert_eq!(partition.unlisted_stored_keys, 0);
     }
 
     #[test]

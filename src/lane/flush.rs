@@ -61,7 +61,7 @@ impl Partition {
         self.tier_totals = TierTotals::default();
         self.deadlines.clear();
         self.next_stored_deadline_ms = i64::MAX;
-        (self.key_count, self.stored_keys) = (0, 0);
+        (self.key_count, self.stored_keys, self.unlisted_stored_keys) = (0, 0, 0);
         // What is being read from the disk for commands that wait was read before: it is not taken in.
         self.completed_epoch = self.epoch;
         self.epoch += 1;

@@ -1,17 +1,18 @@
 //! Finding series keys by their labels, in the key table and in `kv`.
 //!
-//! Of the values that a filter names, the rarest decides the work: postings are sorted by key, and where one list stands
-//! the others jump to. What stands in all of them is then judged by its own labels. The table is right about every
-//! key that it has; `kv` is right about all others, as long as no checkpoint completes between the look at the one and
-//! at the other: then the query is repeated.
+//! Of the values that a filter names, the rarest decides the work, see `label_rows`. What stands in all lists is then
+//! judged by its own labels. The table is right about every key that it has, and `kv` is not asked at all while the table
+//! has all; `kv` is right about all others, as long as no checkpoint completes between the look at the one and at the
+//! other: then the query is repeated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::series::{Label, SeriesProperties};
 use crate::store::layout::{self, KvRow};
-use crate::store::{Database, Reach, Read, RowCursor, StoreError};
+use crate::store::{Database, Reach, Read, StoreError};
 
+use super::label_rows::{StepsLeft, candidates};
 use super::loading::split_series_payload;
 use super::partition::Partition;
 use super::stop::{Stop, Wait};
@@ -27,8 +28,9 @@ const WARMED_QUERIES_MAX: usize = 64;
 /// Keys looked at before a label that only `kv` knows is taken to be in use.
 const SAMPLE_KEYS_PER_LABEL: usize = 64;
 
-/// Steps to the next row of a list before it is searched: a search costs about as much as so many steps.
-const STEPS_BEFORE_SEEK: usize = 8;
+/// Steps along lists of `kv`, and rows of keys, on the lane itself: some hundred microseconds.
+const IN_PLACE_STEPS_MAX: usize = 1_024;
+const IN_PLACE_KEYS_MAX: usize = 64;
 
 /// Which keys are wanted.
 #[derive(Clone)]
@@ -74,6 +76,8 @@ pub struct StoredMatch {
 pub struct LabelJob {
     store: Database,
     query: LabelQuery,
+    /// Those to look at, if memory had the lists.
+    keys: Option<Vec<Box<[u8]>>>,
     now_ms: i64,
     epoch: u32,
 }
@@ -97,9 +101,21 @@ impl LabelJob {
     /// # Errors
     /// If a row cannot be read or is damaged.
     pub fn run(self) -> Result<WarmedLabels, StoreError> {
-        let found = match stored_matches(&self.store, &self.query, self.now_ms, Reach::Disk)? {
+        let keys = match self.keys {
+            Some(keys) => keys,
+            None => match candidates(
+                &self.store,
+                &self.query.equalities,
+                Reach::Disk,
+                &mut StepsLeft(usize::MAX),
+            )? {
+                Read::Known(keys) => keys,
+                Read::Cold => return Err(self.store.unreached()),
+            },
+        };
+        let found = match stored_matches(&self.store, &self.query, self.now_ms, Reach::Disk, keys)? {
             Read::Known(found) => found,
-            Read::Cold => Vec::new(),
+            Read::Cold => return Err(self.store.unreached()),
         };
         Ok(WarmedLabels {
             words: self.query.words,
@@ -109,114 +125,43 @@ impl LabelJob {
     }
 }
 
+/// What `kv` knows: keys that pass, ascending, of those that [`candidates`] has found.
 fn stored_matches(
     store: &Database,
     query: &LabelQuery,
     now_ms: i64,
     reach: Reach,
+    mut keys: Vec<Box<[u8]>>,
 ) -> Result<Read<Vec<StoredMatch>>, StoreError> {
-    let Read::Known(candidates) = candidates(store, query, reach)? else {
+    let mut passing = Vec::with_capacity(keys.len());
+    let read = store.kv_many(&keys, reach, |number, row| {
+        let found = row.and_then(|row| passing_row(row, query, now_ms));
+        passing.extend(found.map(|(members, properties)| (number, members, properties)));
+    })?;
+    let Read::Known(()) = read else {
         return Ok(Read::Cold);
     };
-    let mut found = Vec::new();
-    for key in candidates {
-        let row = store.kv(&key, reach, |row| {
-            let KvRow {
-                type_byte,
-                expire_at_ms,
-                payload,
-            } = row?;
-            let lives = expire_at_ms == 0 || expire_at_ms > now_ms;
-            let (members, properties) = split_series_payload(type_byte, payload).filter(|_| lives)?;
-            Some((members, properties?))
-        })?;
-        match row {
-            Read::Cold => return Ok(Read::Cold),
-            Read::Known(Some((members, properties))) if (query.test)(&properties.labels) => {
-                found.push(StoredMatch {
-                    key,
-                    properties,
-                    members,
-                });
-            }
-            Read::Known(_) => {}
-        }
-    }
-    Ok(Read::Known(found))
-}
-
-/// The keys that `kv` lists under one value of a label, ascending.
-struct ValueRows<'a> {
-    prefix: Vec<u8>,
-    rows: RowCursor<'a>,
-}
-
-impl ValueRows<'_> {
-    /// The first key that is not below `target`, which never goes back; `None` if there is none.
-    fn at_least(&mut self, target: &[u8]) -> Result<Read<Option<&[u8]>>, StoreError> {
-        let mut steps = 0;
-        while let Read::Known(Some((row, _))) = self.rows.current()?
-            && row.get(self.prefix.len()..).unwrap_or(b"") < target
-        {
-            if steps == STEPS_BEFORE_SEEK {
-                self.rows.seek(&[&self.prefix, target].concat());
-                break;
-            }
-            self.rows.advance();
-            steps += 1;
-        }
-        Ok(match self.rows.current()? {
-            Read::Cold => Read::Cold,
-            Read::Known(row) => Read::Known(row.map(|(row, _)| row.get(self.prefix.len()..).unwrap_or(b""))),
+    let matches = passing.into_iter().filter_map(|(number, members, properties)| {
+        let key = std::mem::take(keys.get_mut(number)?);
+        Some(StoredMatch {
+            key,
+            properties,
+            members,
         })
-    }
+    });
+    Ok(Read::Known(matches.collect()))
 }
 
-/// The least key of any of the values that is not below `target`.
-fn least(values: &mut [ValueRows<'_>], target: &[u8]) -> Result<Read<Option<Vec<u8>>>, StoreError> {
-    let mut least: Option<&[u8]> = None;
-    for value in values {
-        match value.at_least(target)? {
-            Read::Cold => return Ok(Read::Cold),
-            Read::Known(Some(key)) if least.is_none_or(|least| key < least) => least = Some(key),
-            Read::Known(_) => {}
-        }
-    }
-    Ok(Read::Known(least.map(<[u8]>::to_vec)))
-}
-
-/// Keys that stand in all of the lists that the filter names: each list in turn jumps to where the one before stands.
-fn candidates(
-    store: &Database,
+/// What the row of a key holds if it lives and its labels pass.
+fn passing_row(
+    row: KvRow<'_>,
     query: &LabelQuery,
-    reach: Reach,
-) -> Result<Read<Vec<Box<[u8]>>>, StoreError> {
-    let rows = |(name, values): &NamedValues| -> Vec<ValueRows<'_>> {
-        let of_value = |value: &[u8]| ValueRows {
-            prefix: layout::label_prefix(name, Some(value)),
-            rows: store.label_rows(name, Some(value), reach),
-        };
-        values.iter().map(|value| of_value(value)).collect()
-    };
-    let mut lists: Vec<Vec<ValueRows<'_>>> = query.equalities.iter().map(rows).collect();
-    let (mut found, mut target) = (Vec::new(), Vec::new());
-    'target: while !lists.is_empty() {
-        for list in &mut lists {
-            match least(list, &target)? {
-                Read::Cold => return Ok(Read::Cold),
-                Read::Known(None) => break 'target,
-                Read::Known(Some(key)) if key > target => {
-                    target = key;
-                    continue 'target;
-                }
-                Read::Known(Some(_)) => {}
-            }
-        }
-        found.push(Box::from(target.as_slice()));
-        // The least key above this one.
-        target.push(0);
-    }
-    Ok(Read::Known(found))
+    now_ms: i64,
+) -> Option<(Vec<(u8, u64)>, SeriesProperties)> {
+    let lives = row.expire_at_ms == 0 || row.expire_at_ms > now_ms;
+    let (members, properties) = split_series_payload(row.type_byte, row.payload).filter(|_| lives)?;
+    let properties = properties.filter(|properties| (query.test)(&properties.labels))?;
+    Some((members, properties))
 }
 
 impl Partition {
@@ -225,8 +170,12 @@ impl Partition {
     /// # Errors
     /// `Wait::Labels` if the disk has to be asked, `Wait::Held` if a batch holds one of the keys.
     pub fn find_labelled(&mut self, query: &LabelQuery, now_ms: i64) -> Result<Vec<LabelMatch>, Stop> {
-        let stored = self.find_stored(query, now_ms)?;
-        let mut found = BTreeMap::new();
+        let mut found: Vec<LabelMatch> = Vec::new();
+        for row in self.find_stored(query, now_ms)? {
+            if self.keys.find(&row.key).is_none() {
+                found.push(LabelMatch::Stored(row));
+            }
+        }
         for key in self.labels.find(&query.equalities) {
             let Some(place) = self.keys.find(key) else {
                 continue;
@@ -235,25 +184,24 @@ impl Partition {
             let matches =
                 |listed: &super::properties::ListedProperties| (query.test)(&listed.properties.labels);
             if !entry.is_expired(now_ms) && entry.properties().is_some_and(matches) {
-                found.insert(Box::from(key), LabelMatch::Listed(key.into(), place));
+                found.push(LabelMatch::Listed(key.into(), place));
             }
         }
-        for row in stored {
-            if self.keys.find(&row.key).is_none() {
-                found.insert(row.key.clone(), LabelMatch::Stored(row));
-            }
-        }
+        found.sort_unstable_by(|left, right| left.key().cmp(right.key()));
         if !self.batches.holds_nothing() {
             let running = self.batches.running();
-            if found.keys().any(|key| self.batches.is_held(key, running)) {
+            if found
+                .iter()
+                .any(|found| self.batches.is_held(found.key(), running))
+            {
                 return Err(Stop::Wait(Wait::Held));
             }
         }
-        Ok(found.into_values().collect())
+        Ok(found)
     }
 
     fn find_stored(&mut self, query: &LabelQuery, now_ms: i64) -> Result<Vec<StoredMatch>, Stop> {
-        if self.stored_keys == 0 {
+        if self.unlisted_stored_keys == 0 {
             return Ok(Vec::new());
         }
         let is_this = |warmed: &WarmedLabels| warmed.words == query.words;
@@ -263,15 +211,27 @@ impl Partition {
                 return Ok(warmed.found);
             }
         }
-        match stored_matches(&self.store, query, now_ms, Reach::Memory)? {
-            Read::Known(found) => Ok(found),
-            Read::Cold => Err(Stop::Wait(Wait::Labels(Box::new(LabelJob {
-                store: self.store.clone(),
-                query: query.clone(),
-                now_ms,
-                epoch: self.completed_epoch,
-            })))),
+        let mut steps_left = StepsLeft(IN_PLACE_STEPS_MAX);
+        let keys = match candidates(&self.store, &query.equalities, Reach::Memory, &mut steps_left)? {
+            Read::Cold => None,
+            Read::Known(mut keys) => {
+                keys.retain(|key| self.keys.find(key).is_none());
+                Some(keys)
+            }
+        };
+        if let Some(keys) = keys.as_ref().filter(|keys| keys.len() <= IN_PLACE_KEYS_MAX)
+            && let Read::Known(found) =
+                stored_matches(&self.store, query, now_ms, Reach::Memory, keys.clone())?
+        {
+            return Ok(found);
         }
+        Err(Stop::Wait(Wait::Labels(Box::new(LabelJob {
+            store: self.store.clone(),
+            query: query.clone(),
+            keys,
+            now_ms,
+            epoch: self.completed_epoch,
+        }))))
     }
 
     /// Takes in what a job has found, for the query that is run again now.
@@ -298,7 +258,7 @@ impl Partition {
             }
         }
         LabelWords {
-            store: (self.stored_keys > 0).then(|| self.store.clone()),
+            store: (self.unlisted_stored_keys > 0).then(|| self.store.clone()),
             of: of.map(Box::from),
             listed: self
                 .keys

@@ -3,6 +3,7 @@
 //! The rest is in `kv`, written by checkpoints together with the rows of the keys. Where both speak of a key, the key
 //! table is right: an entry is never older than its row.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
@@ -105,23 +106,25 @@ impl LabelTable {
 
     /// Keys that have one of the values of each of the labels.
     pub fn find<'a>(&'a self, equalities: &[NamedValues]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut found: Option<RoaringBitmap> = None;
-        for (name, values) in equalities {
-            let mut any = RoaringBitmap::new();
-            if let Some(known) = self.postings.get(name) {
-                values
-                    .iter()
-                    .filter_map(|value| known.get(value))
-                    .for_each(|ids| any |= ids);
-            }
-            found = Some(match found {
-                Some(found) => found & any,
-                None => any,
-            });
-        }
+        let mut lists: Vec<Cow<'_, RoaringBitmap>> = equalities
+            .iter()
+            .map(|(name, values)| self.with_any(name, values))
+            .collect();
+        lists.sort_unstable_by_key(|ids| ids.len());
+        let found = lists.into_iter().reduce(|found, ids| Cow::Owned(&*found & &*ids));
         let keys = &self.keys;
-        let ids = found.unwrap_or_default().into_iter();
+        let ids = found.unwrap_or_default().into_owned().into_iter();
         ids.filter_map(move |id| keys.get(id as usize)?.as_deref())
+    }
+
+    /// Keys that have one of the values of a label.
+    fn with_any(&self, name: &[u8], values: &[Box<[u8]>]) -> Cow<'_, RoaringBitmap> {
+        let known = self.postings.get(name);
+        let lists = values.iter().filter_map(|value| known?.get(value));
+        let union = lists
+            .map(Cow::Borrowed)
+            .reduce(|any, ids| Cow::Owned(&*any | &*ids));
+        union.unwrap_or_default()
     }
 
     /// Names of labels and their values.

@@ -129,6 +129,8 @@ pub struct Partition {
     pub(super) key_count: u64,
     /// Keys in the `kv` family.
     pub(super) stored_keys: u64,
+    /// Those that are not in the key table.
+    pub(super) unlisted_stored_keys: u64,
     pub(super) next_series_id: u64,
     /// Series whose row is to be written with the open record. A new one gets its row with its first seal, at the
     /// latest when a checkpoint takes its record away.
@@ -346,6 +348,7 @@ impl Partition {
             ),
         };
         let place = self.keys.insert(key, value, expire_at_ms, stored);
+        self.unlisted_stored_keys = self.unlisted_stored_keys.saturating_sub(1);
         let entry = self.keys.at_mut(place);
         entry.dirty_epoch = self.completed_epoch;
         if let Some(properties) = properties {

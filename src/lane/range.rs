@@ -114,7 +114,7 @@ impl Partition {
     }
 
     /// As [`Partition::read_range`], retention or not.
-    fn read_whole_range(&self, member: u32, query: RangeQuery) -> Result<RangeRead, StoreError> {
+    pub(super) fn read_whole_range(&self, member: u32, query: RangeQuery) -> Result<RangeRead, StoreError> {
         let series = self.series_at(member);
         if let Some(columns) = self.with_decoded(member, series, &query, |range| range.to_columns())? {
             return Ok(RangeRead::Ready(columns));
@@ -128,7 +128,7 @@ impl Partition {
         }
         let job = self.range_job(member, query);
         let view = job.store.view(Reach::Memory);
-        let gathered = match job.gather(&view, &job.stored, Reach::Memory, IN_PLACE_CHUNKS_MAX)? {
+        let gathered = match job.gather(&view, &job.stored, IN_PLACE_CHUNKS_MAX)? {
             Read::Known(sealed) => Some(sealed),
             Read::Cold => self.warmed.find(series, &job.query),
         };
@@ -229,18 +229,39 @@ struct GatheredChunks {
 }
 
 impl RangeJob {
-    /// A read of a series none of whose samples are in memory; `default_retention` is that of the business. Blocks.
+    /// A read, by [`RangeJob::run_in`], of a series none of whose samples are in memory; `view` shows it as `sealed`, and
+    /// `default_retention` is that of the business. Blocks.
     ///
     /// # Errors
     /// If what retention hides depends on a row that cannot be read, or on a chunk that is damaged.
     pub fn of_stored(
-        store: &Database,
+        (store, view): (&Database, &View<'_>),
         series_id: u64,
         sealed: &SealedState,
         default_retention: i64,
         mut query: RangeQuery,
     ) -> Result<RangeJob, StoreError> {
-        let job = |query| RangeJob {
+        let job = |query| RangeJob::of_stored_whole(store, series_id, sealed, query);
+        let retention = sealed.retention().unwrap_or(default_retention);
+        if retention > 0 {
+            let newest = match Series::new(series_id, 0, b"", sealed.clone()).known_newest() {
+                Some(newest) => newest,
+                None => job(RangeQuery::NEWEST).run_in(view)?.timestamps.last().copied(),
+            };
+            let oldest = newest.map_or(i64::MIN, |newest| newest.saturating_sub(retention));
+            query.from = query.from.max(oldest);
+        }
+        Ok(job(query))
+    }
+
+    /// As [`RangeJob::of_stored`], retention or not.
+    pub(super) fn of_stored_whole(
+        store: &Database,
+        series_id: u64,
+        sealed: &SealedState,
+        query: RangeQuery,
+    ) -> RangeJob {
+        RangeJob {
             store: store.clone(),
             series_id,
             stored: Stored::of(sealed),
@@ -248,17 +269,16 @@ impl RangeJob {
             head: Columns::default(),
             late: Columns::default(),
             query,
-        };
-        let retention = sealed.retention().unwrap_or(default_retention);
-        if retention > 0 {
-            let newest = match Series::new(series_id, 0, b"", sealed.clone()).known_newest() {
-                Some(newest) => newest,
-                None => job(RangeQuery::NEWEST).run()?.timestamps.last().copied(),
-            };
-            let oldest = newest.map_or(i64::MIN, |newest| newest.saturating_sub(retention));
-            query.from = query.from.max(oldest);
         }
-        Ok(job(query))
+    }
+
+    /// As [`RangeJob::run`], in the view that the job was made for.
+    ///
+    /// # Errors
+    /// As [`RangeJob::run`].
+    pub fn run_in(self, view: &View<'_>) -> Result<Columns, StoreError> {
+        let sealed = self.gather_all(view, &self.stored)?;
+        Ok(self.finish(sealed))
     }
 
     /// Reads from the disk what memory does not hold. Blocks.
@@ -289,13 +309,14 @@ impl RangeJob {
     fn gather_from_disk(&self) -> Result<(u64, Columns), StoreError> {
         let view = self.store.view(Reach::Disk);
         let stored = self.stored_in(&view)?;
-        match self.gather(&view, &stored, Reach::Disk, usize::MAX)? {
-            Read::Known(sealed) => Ok((stored.sequence, sealed)),
-            Read::Cold => Err(StoreError::new(
-                StoreOperation::Read,
-                self.store.name(),
-                "the disk was not reached",
-            )),
+        let sealed = self.gather_all(&view, &stored)?;
+        Ok((stored.sequence, sealed))
+    }
+
+    fn gather_all(&self, view: &View<'_>, stored: &Stored) -> Result<Columns, StoreError> {
+        match self.gather(view, stored, usize::MAX)? {
+            Read::Known(sealed) => Ok(sealed),
+            Read::Cold => Err(self.store.unreached()),
         }
     }
 
@@ -327,10 +348,9 @@ impl RangeJob {
         &self,
         view: &View<'_>,
         stored: &Stored,
-        reach: Reach,
         chunks_max: usize,
     ) -> Result<Read<Columns>, StoreError> {
-        let Read::Known(chunks) = self.gather_chunks(view, stored, reach, chunks_max)? else {
+        let Read::Known(chunks) = self.gather_chunks(view, stored, chunks_max)? else {
             return Ok(Read::Cold);
         };
         if !stored.has_late_rows {
@@ -388,12 +408,9 @@ impl RangeJob {
         &self,
         view: &View<'_>,
         stored: &Stored,
-        reach: Reach,
         chunks_max: usize,
     ) -> Result<Read<Columns>, StoreError> {
-        // Chunks may have become cold since the query came; the lane itself knows when there are none.
-        let has_cold = stored.has_cold_chunks || reach == Reach::Disk;
-        let tiers: &[Tier] = match (has_cold, self.query.reverse) {
+        let tiers: &[Tier] = match (stored.has_cold_chunks, self.query.reverse) {
             (false, _) => &[Tier::Hot],
             (true, false) => &[Tier::Cold, Tier::Hot],
             (true, true) => &[Tier::Hot, Tier::Cold],

@@ -173,6 +173,7 @@ impl OpenedPartition {
             completed_epoch: 0,
             key_count: stored_keys,
             stored_keys,
+            unlisted_stored_keys: stored_keys,
             next_series_id: self.store.meta_u64(layout::META_NEXT_SERIES_ID)?.max(1),
             changed_series: Vec::new(),
             rewrites: Rewrites::default(),
@@ -347,6 +348,7 @@ impl Partition {
                 self.apply_flush();
                 self.tier_totals = totals;
                 (self.key_count, self.stored_keys, self.next_stored_deadline_ms) = (stored, stored, deadline);
+                self.unlisted_stored_keys = stored;
                 self.flushed = false;
             }
             Operation::BatchBegin { .. } | Operation::BatchEnd | Operation::BatchOutcome { .. } => {}

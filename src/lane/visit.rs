@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::series::{self, ChunkSummary, Columns};
-use crate::store::{Reach, Read, StoreError, StoreOperation, Tier, View};
+use crate::store::{Reach, Read, StoreError, Tier, View};
 
 use super::partition::Partition;
 use super::range::{RangeJob, RangeQuery, Stored};
@@ -95,7 +95,7 @@ impl Partition {
         }
         let job = self.range_job(member, query);
         let view = job.store.view(Reach::Memory);
-        let visited = job.visit_in(&view, &job.stored, Reach::Memory, visitor)?;
+        let visited = job.visit_reached(&view, &job.stored, Reach::Memory, visitor)?;
         drop(view);
         Ok(match visited {
             Read::Known(()) => None,
@@ -112,17 +112,30 @@ impl RangeJob {
     pub fn visit(self, visitor: &mut impl RangeVisitor) -> Result<(), StoreError> {
         let view = self.store.view(Reach::Disk);
         let stored = self.stored_in(&view)?;
-        match self.visit_in(&view, &stored, Reach::Disk, visitor)? {
+        self.visit_all(&view, &stored, visitor)
+    }
+
+    /// As [`RangeJob::visit`], in the view that the job was made for.
+    ///
+    /// # Errors
+    /// As [`RangeJob::visit`].
+    pub fn visit_in(&self, view: &View<'_>, visitor: &mut impl RangeVisitor) -> Result<(), StoreError> {
+        self.visit_all(view, &self.stored, visitor)
+    }
+
+    fn visit_all(
+        &self,
+        view: &View<'_>,
+        stored: &Stored,
+        visitor: &mut impl RangeVisitor,
+    ) -> Result<(), StoreError> {
+        match self.visit_reached(view, stored, Reach::Disk, visitor)? {
             Read::Known(()) => Ok(()),
-            Read::Cold => Err(StoreError::new(
-                StoreOperation::Read,
-                self.store.name(),
-                "the disk was not reached",
-            )),
+            Read::Cold => Err(self.store.unreached()),
         }
     }
 
-    fn visit_in(
+    fn visit_reached(
         &self,
         view: &View<'_>,
         stored: &Stored,
@@ -134,7 +147,7 @@ impl RangeJob {
                 Reach::Memory => IN_PLACE_CHUNKS_MAX,
                 Reach::Disk => usize::MAX,
             };
-            let Read::Known(sealed) = self.gather(view, stored, reach, chunks_max)? else {
+            let Read::Known(sealed) = self.gather(view, stored, chunks_max)? else {
                 return Ok(Read::Cold);
             };
             let all = self.finish(sealed);
@@ -147,7 +160,7 @@ impl RangeJob {
             None => self.query.to,
         };
         for tier in [Tier::Cold, Tier::Hot] {
-            let is_wanted = tier == Tier::Hot || stored.has_cold_chunks || reach == Reach::Disk;
+            let is_wanted = tier == Tier::Hot || stored.has_cold_chunks;
             if is_wanted && let Read::Cold = self.visit_tier(view, tier, to, reach, visitor)? {
                 return Ok(Read::Cold);
             }

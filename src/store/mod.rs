@@ -19,4 +19,4 @@ pub use database::{Database, JournalRecord};
 pub use error::{StoreError, StoreOperation};
 pub use log_check::{check_logs, logs_bytes};
 pub use options::{Compression, DatabaseOptions, FAMILY_WRITE_BUFFER_BYTES, SharedResources};
-pub use read::{ChunkCursor, Reach, Read, RowCursor, Tier, View};
+pub use read::{ChunkCursor, NewestChunks, Reach, Read, RowCursor, Tier, View};

@@ -9,6 +9,9 @@ use super::layout;
 /// A row: its key and its value.
 type Row<'a> = (&'a [u8], &'a [u8]);
 
+/// Rows looked up at a time: so many blocks at most are held in memory for it.
+const ROWS_PER_LOOKUP: usize = 128;
+
 /// How far a read may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -36,6 +39,11 @@ fn options(reach: Reach) -> ReadOptions {
 }
 
 impl Database {
+    /// A read that may reach the disk has said that it cannot say.
+    pub fn unreached(&self) -> StoreError {
+        self.error(StoreOperation::Read, "the disk was not reached")
+    }
+
     /// Looks up a row by its whole key and hands its bytes to `decode`.
     fn row<T>(
         &self,
@@ -52,6 +60,57 @@ impl Database {
             Err(e) if e.kind() == ErrorKind::Incomplete => Ok(Read::Cold),
             Err(e) => Err(self.error(StoreOperation::Read, e)),
         }
+    }
+
+    /// Looks up rows by their whole keys, which ascend, and hands `each` its number and its bytes; one look into the index
+    /// serves all keys beside each other.
+    fn rows(
+        &self,
+        family: &'static str,
+        keys: &[impl AsRef<[u8]>],
+        options: &ReadOptions,
+        mut each: impl FnMut(usize, Option<&[u8]>) -> Result<(), StoreError>,
+    ) -> Result<Read<()>, StoreError> {
+        let handle = self.family(family);
+        for (part, keys) in keys.chunks(ROWS_PER_LOOKUP).enumerate() {
+            let keys = keys.iter().map(AsRef::as_ref);
+            let rows = self
+                .db()
+                .batched_multi_get_cf_opt::<[u8], _>(handle, keys, true, options);
+            for (number, row) in rows.into_iter().enumerate() {
+                match row {
+                    Ok(row) => each(part * ROWS_PER_LOOKUP + number, row.as_deref())?,
+                    Err(e) if e.kind() == ErrorKind::Incomplete => return Ok(Read::Cold),
+                    Err(e) => return Err(self.error(StoreOperation::Read, e)),
+                }
+            }
+        }
+        Ok(Read::Known(()))
+    }
+
+    /// Looks up in `kv` what [`Database::kv`] finds of each of these keys, which ascend; `each` gets their numbers.
+    ///
+    /// # Errors
+    /// If a row cannot be read, or is damaged.
+    pub fn kv_many(
+        &self,
+        keys: &[impl AsRef<[u8]>],
+        reach: Reach,
+        mut each: impl FnMut(usize, Option<layout::KvRow<'_>>),
+    ) -> Result<Read<()>, StoreError> {
+        let rows: Vec<Vec<u8>> = keys.iter().map(|key| layout::kv_key(key.as_ref())).collect();
+        self.rows(layout::KV, &rows, &options(reach), |number, row| {
+            let found = match row {
+                None => None,
+                Some(row) => Some(layout::KvRow::decode(row).ok_or_else(|| {
+                    let key = keys.get(number).map_or(&b""[..], AsRef::as_ref);
+                    let what = format!("damaged kv row of key {:?}", String::from_utf8_lossy(key));
+                    self.error(StoreOperation::Decode, what)
+                })?),
+            };
+            each(number, found);
+            Ok(())
+        })
     }
 
     /// Looks up `key` in `kv`.
@@ -194,20 +253,49 @@ impl View<'_> {
         self.series_rows(layout::LATE, series_id, (i64::MIN, i64::MAX), false, false)
     }
 
+    fn options(&self) -> ReadOptions {
+        let mut options = options(self.reach);
+        if let Some(snapshot) = &self.snapshot {
+            options.set_snapshot(snapshot);
+        }
+        options
+    }
+
+    /// Hands `each` the state rows of these series, whose ids ascend, with their numbers.
+    ///
+    /// # Errors
+    /// If a row cannot be read; those of `each`.
+    pub fn series_many(
+        &self,
+        series_ids: &[u64],
+        each: impl FnMut(usize, Option<&[u8]>) -> Result<(), StoreError>,
+    ) -> Result<Read<()>, StoreError> {
+        let keys: Vec<[u8; 8]> = series_ids.iter().map(|id| id.to_be_bytes()).collect();
+        self.database.rows(layout::SERIES, &keys, &self.options(), each)
+    }
+
+    /// For the newest chunks of several series.
+    pub fn newest_chunks(&self, tier: Tier) -> NewestChunks<'_> {
+        let mut options = self.options();
+        options.set_total_order_seek(true);
+        let database = self.database;
+        let family = database.family(tier.family());
+        NewestChunks {
+            database,
+            rows: database.db().raw_iterator_cf_opt(family, options),
+        }
+    }
+
     /// The state row of a series.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn series(&self, series_id: u64) -> Result<Read<Option<Vec<u8>>>, StoreError> {
-        let mut options = options(self.reach);
-        if let Some(snapshot) = &self.snapshot {
-            options.set_snapshot(snapshot);
-        }
         let database = self.database;
         let family = database.family(layout::SERIES);
         match database
             .db()
-            .get_cf_opt(family, series_id.to_be_bytes(), &options)
+            .get_cf_opt(family, series_id.to_be_bytes(), &self.options())
         {
             Ok(row) => Ok(Read::Known(row)),
             Err(e) if e.kind() == ErrorKind::Incomplete => Ok(Read::Cold),
@@ -223,10 +311,7 @@ impl View<'_> {
         step_back: bool,
         reverse: bool,
     ) -> ChunkCursor<'_> {
-        let mut options = options(self.reach);
-        if let Some(snapshot) = &self.snapshot {
-            options.set_snapshot(snapshot);
-        }
+        let mut options = self.options();
         options.set_iterate_lower_bound(series_id.to_be_bytes());
         options.set_iterate_upper_bound(layout::end_of_rows(series_id, to));
         let database = self.database;
@@ -309,9 +394,7 @@ impl ChunkCursor<'_> {
             Read::Known(None) => Ok(Read::Known(None)),
             Read::Known(Some((key, value))) => match layout::key_timestamp(key) {
                 Some(timestamp) => Ok(Read::Known(Some((timestamp, value)))),
-                None => Err(self
-                    .database
-                    .error(StoreOperation::Decode, "a series row's key is too short")),
+                None => Err(too_short(self.database)),
             },
         }
     }
@@ -324,6 +407,34 @@ impl ChunkCursor<'_> {
             self.rows.next()
         }
     }
+}
+
+/// Finds the newest chunk of one series after the other.
+pub struct NewestChunks<'a> {
+    database: &'a Database,
+    rows: DBRawIterator<'a>,
+}
+
+impl NewestChunks<'_> {
+    /// First timestamp and bytes of the newest chunk of the series; `None` if it has none. Cheapest if ids ascend.
+    ///
+    /// # Errors
+    /// If reading failed or the key is damaged.
+    pub fn of(&mut self, series_id: u64) -> Result<Read<Option<SeriesRow<'_>>>, StoreError> {
+        self.rows.seek_for_prev(layout::chunk_key(series_id, i64::MAX));
+        match current(self.database, &self.rows)? {
+            Read::Cold => Ok(Read::Cold),
+            Read::Known(Some((key, value))) if key.starts_with(&series_id.to_be_bytes()) => {
+                let first = layout::key_timestamp(key).ok_or_else(|| too_short(self.database))?;
+                Ok(Read::Known(Some((first, value))))
+            }
+            Read::Known(_) => Ok(Read::Known(None)),
+        }
+    }
+}
+
+fn too_short(database: &Database) -> StoreError {
+    database.error(StoreOperation::Decode, "a series row's key is too short")
 }
 
 fn current<'a>(

@@ -168,6 +168,73 @@ def test_ranges_from_the_disk(own_server):
             assert "+totalSamples :109 +" in wire(f"TS.INFO {name}")
 
 
+def fill_newest(wire):
+    """Series whose newest samples are in chunks, late, deleted, renamed or nowhere; returns their keys."""
+    names = [f"{'iot_' if number % 2 else ''}newest:{number:03}" for number in range(150)]
+    for number, name in enumerate(names):
+        wire("TS.CREATE", name, "RETENTION", 500 if number % 3 else 0, "LABELS", "kind", "newest", "rest", number % 7)
+        samples = 0 if number % 10 == 9 else 20 + number
+        line = [word for at in range(samples) for word in (name, at * 10, number + at)]
+        if line:
+            wire("TS.MADD", *line)
+    assert wire("SAVE") == "+OK"
+    for number, name in enumerate(names[:140]):
+        last = (19 + number) * 10
+        if number % 10 == 1:
+            assert wire("TS.DEL", name, last - 30, last) == ":4"
+        elif number % 10 == 2:
+            wire("TS.DEL", name, 0, 10_000_000)
+        elif number % 10 == 3:
+            assert wire("TS.ADD", name, last, -5, "ON_DUPLICATE", "LAST") == f":{last}"
+        elif number % 10 == 4:
+            assert wire("TS.ADD", name, last - 5, -6) == f":{last - 5}"
+        elif number % 10 == 5:
+            assert wire("TS.ADD", name, last + 5, -7) == f":{last + 5}"
+        elif number % 10 == 6:
+            names[number] = f"stock_renamed:{number:03}"
+            assert wire("RENAME", name, names[number]) == "+OK"
+    return sorted(names)
+
+
+def test_newest_samples_from_anywhere(own_server):
+    """TS.MGET finds what TS.GET does, whatever of the series is in memory."""
+
+    def check_newest(wire):
+        for rest in ("", " rest=(0,3,6)"):
+            found = wire(f"TS.MGET FILTER kind=newest{rest}")
+            listed = [name for name in names if not rest or int(name[-3:]) % 7 in (0, 3, 6)]
+            assert found == " ".join([f"*{len(listed)}", *(f'*3 "{name}" *0 {newest[name]}' for name in listed)])
+
+    with Wire(own_server.port) as wire:
+        names = fill_newest(wire)
+        newest = {name: wire(f"TS.GET {name}") for name in names}
+        assert "*0" in newest.values() and len(set(newest.values())) > 100
+        check_newest(wire)
+        assert wire("SAVE") == "+OK"
+        check_newest(wire)
+        # More series than there is memory for: the first ones leave it.
+        for start in range(0, 4000, 500):
+            for number in range(start, start + 500):
+                wire.send("TS.ADD", f"other:{number}", 1, 1)
+            assert [wire.read() for _ in range(500)] == [":1"] * 500
+        assert wire("SAVE") == "+OK"
+        check_newest(wire)
+    for at, how in ((90_000, signal.SIGTERM), (91_000, signal.SIGKILL)):
+        own_server.restart(how)
+        with Wire(own_server.port) as wire:
+            check_newest(wire)
+            # Some of them are in memory again.
+            for name in names[::4]:
+                assert wire(f"TS.GET {name}") == newest[name]
+            check_newest(wire)
+            assert wire(f"TS.ADD {names[0]} {at} 1.5") == f":{at}"
+            newest[names[0]] = f"*2 :{at} +1.5"
+            check_newest(wire)
+            assert wire(f"DEL {names[1]}") == ":1"
+            del newest[names.pop(1)]
+            check_newest(wire)
+
+
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_a_stop_does_not_wait_for_the_last_batch(lanes):
     """RENAME, TS.CREATERULE and MSET across lanes are batches; their last step waits for the disk."""

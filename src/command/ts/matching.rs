@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::lane::{Handled, LabelMatch, LabelQuery, PLAIN_DATA_TYPE, Partition, RuleEnds, SealedState, Stop};
+use crate::lane::{
+    Handled, LabelMatch, LabelQuery, PLAIN_DATA_TYPE, Partition, RuleEnds, Stop, StoredMatch, stored_states,
+};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 use crate::series::{Sample, SeriesProperties};
+use crate::store::{Database, Reach};
 
 use super::labels::LabelFilter;
-use super::query::{RowsFound, RowsJob, RowsQuery, SeriesRows, series_rows, stored_rows};
+use super::query::{RowsFound, RowsJob, RowsQuery, SeriesRows, refuse, series_rows, stored_rows};
 
 /// A series that was found.
 pub struct Matched {
@@ -117,7 +120,7 @@ pub fn rows_of_matches(
     } else {
         Vec::new()
     };
-    let (mut ready, mut pending): (Vec<Matched>, Vec<(usize, usize, RowsJob)>) = Default::default();
+    let (mut ready, mut pending): (Vec<Matched>, Vec<PendingRows>) = Default::default();
     for (number, found) in matches.into_iter().enumerate() {
         let open_bucket = open_buckets.get(number).copied().flatten();
         let (target, key, properties) = match found {
@@ -131,25 +134,30 @@ pub fn rows_of_matches(
                 (Target::Listed(member), key, properties)
             }
             LabelMatch::Stored(stored) => {
-                let plain = stored.members.iter().find(|member| member.0 == PLAIN_DATA_TYPE);
-                let Some((_, series_id)) = plain else { continue };
-                (Target::Stored(*series_id), stored.key, stored.properties)
+                let Some(series_id) = plain_series_of(&stored) else {
+                    continue;
+                };
+                (Target::Stored(series_id), stored.key, stored.properties)
             }
         };
         let mut found = Vec::with_capacity(queries.len());
         for (index, query) in queries.iter().enumerate() {
             let query = query.with_open_bucket(open_bucket);
             let rows = match target {
-                Target::Listed(member) => series_rows(partition, member, &query)?,
-                Target::Stored(series_id) => RowsFound::Offload(stored_job(partition, series_id, query)),
+                Target::Listed(member) => match series_rows(partition, member, &query)? {
+                    RowsFound::Ready(found) => Ok(found),
+                    RowsFound::Offload(job) => Err(RowsSource::Job(job)),
+                },
+                Target::Stored(series_id) => Err(RowsSource::Stored(series_id, query)),
             };
-            found.push(match rows {
-                RowsFound::Ready(found) => found,
-                RowsFound::Offload(job) => {
-                    pending.push((ready.len(), index, job));
-                    SeriesRows::default()
-                }
-            });
+            found.push(rows.unwrap_or_else(|source| {
+                pending.push(PendingRows {
+                    number: ready.len(),
+                    index,
+                    source,
+                });
+                SeriesRows::default()
+            }));
         }
         ready.push(Matched {
             key,
@@ -160,25 +168,79 @@ pub fn rows_of_matches(
     if pending.is_empty() {
         return write(ready, reply).map_err(Stop::Refused);
     }
-    Err(Stop::Offload(Box::new(move |reply| {
+    let (store, retention) = (partition.database().clone(), partition.settings.retention);
+    Err(offload(move |reply| {
+        read_pending(&store, retention, pending, &mut ready)?;
+        write(ready, reply)
+    }))
+}
+
+/// Work for the blocking pool; if it fails, the refusal is all that it leaves written.
+pub fn offload(work: impl FnOnce(&mut Reply) -> Result<(), Refusal> + Send + 'static) -> Stop {
+    Stop::Offload(Box::new(move |reply| {
         let start = reply.len();
-        let finish = || {
-            for (number, index, job) in pending {
-                let rows = job()?;
-                let place = ready
-                    .get_mut(number)
-                    .and_then(|matched| matched.found.get_mut(index));
-                if let Some(place) = place {
-                    *place = rows;
-                }
-            }
-            write(ready, reply)
-        };
-        if let Err(refusal) = finish() {
+        if let Err(refusal) = work(reply) {
             reply.truncate(start);
             reply.error(&refusal);
         }
-    })))
+    }))
+}
+
+/// Rows that the blocking pool is to find.
+struct PendingRows {
+    /// Of the match with this number, for the query at this place.
+    number: usize,
+    index: usize,
+    source: RowsSource,
+}
+
+enum RowsSource {
+    /// Some of it is in memory.
+    Job(RowsJob),
+    /// A series of which nothing is, by its id.
+    Stored(u64, Arc<RowsQuery>),
+}
+
+/// Reads what is pending into its places. Blocks.
+fn read_pending(
+    store: &Database,
+    retention: i64,
+    pending: Vec<PendingRows>,
+    ready: &mut [Matched],
+) -> Result<(), Refusal> {
+    let mut put = |number: usize, index: usize, rows: SeriesRows| {
+        let matched = ready.get_mut(number);
+        if let Some(place) = matched.and_then(|matched| matched.found.get_mut(index)) {
+            *place = rows;
+        }
+    };
+    let (mut series_ids, mut wanted) = (Vec::new(), Vec::new());
+    for PendingRows {
+        number,
+        index,
+        source,
+    } in pending
+    {
+        match source {
+            RowsSource::Job(job) => put(number, index, job()?),
+            RowsSource::Stored(series_id, query) => {
+                series_ids.push(series_id);
+                wanted.push((number, index, query));
+            }
+        }
+    }
+    if series_ids.is_empty() {
+        return Ok(());
+    }
+    let view = store.view(Reach::Disk);
+    let states = stored_states(store, &view, &series_ids).map_err(|error| refuse(&error))?;
+    for (at, sealed) in states {
+        if let (Some(series_id), Some((number, index, query))) = (series_ids.get(at), wanted.get(at)) {
+            let rows = stored_rows((store, &view), *series_id, &sealed, retention, query)?;
+            put(*number, *index, rows);
+        }
+    }
+    Ok(())
 }
 
 /// Where the samples of a series are.
@@ -189,8 +251,14 @@ enum Target {
     Stored(u64),
 }
 
+/// The id of the series of data type 0 of a stored key.
+pub fn plain_series_of(stored: &StoredMatch) -> Option<u64> {
+    let plain = stored.members.iter().find(|member| member.0 == PLAIN_DATA_TYPE);
+    plain.map(|(_, series_id)| *series_id)
+}
+
 /// Of each match the open bucket of the rule that writes to it.
-fn open_buckets(
+pub fn open_buckets(
     partition: &mut Partition,
     matches: &[LabelMatch],
     now_ms: i64,
@@ -210,18 +278,4 @@ fn open_buckets(
         .iter()
         .map(|source| source.as_ref().and_then(|_| found.next().flatten()))
         .collect())
-}
-
-/// Reads a series that is not in memory.
-fn stored_job(partition: &Partition, series_id: u64, query: Arc<RowsQuery>) -> RowsJob {
-    let store = partition.database().clone();
-    let retention = partition.settings.retention;
-    Box::new(move || {
-        let failed = |error: crate::store::StoreError| {
-            log::error!("{error}");
-            Refusal::text(format!("ERR storage: {error}"))
-        };
-        let sealed = SealedState::read(&store, series_id).map_err(failed)?;
-        stored_rows(&store, series_id, &sealed, retention, &query)
-    })
 }

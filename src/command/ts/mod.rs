@@ -12,6 +12,7 @@ pub mod label_choice;
 pub mod label_index;
 pub mod labels;
 pub mod matching;
+pub mod mget;
 pub mod multi;
 pub mod options;
 pub mod parts;

@@ -1,4 +1,4 @@
-//! TS.MGET, TS.MGETAT, TS.MRANGE and TS.MREVRANGE: commands about all series with some labels.
+//! TS.MGETAT, TS.MRANGE and TS.MREVRANGE: commands about samples of all series with some labels.
 //!
 //! Each runs as an internal command in every partition, whose answers the connection's lane merges by key.
 
@@ -21,18 +21,16 @@ use super::parts::{self, OWN_ARGS};
 use super::query::{RowsFound, RowsQuery, SeriesRows, series_rows, write_decoded};
 use super::range_options::{Group, MultiRange, RangeCommand, RangeOptions, parse_multi_range};
 use super::read::{closer, reads_at};
-use super::read_options::{parse_mget, parse_mget_at};
+use super::read_options::parse_mget_at;
 use super::rows_reply::{write_rows, write_sample};
 use super::timestamp::{Bound, Bounds, Now};
 
 /// The table of these commands.
 pub const COMMANDS: &[Command] = &[
-    facts::MGET.command(Run::Session(mget)),
     facts::MRANGE.command(Run::Session(mrange)),
     facts::MREVRANGE.command(Run::Session(mrevrange)),
     facts::MGETAT.command(Run::Session(mget_at)),
     internal("TS.PART.MGETAT", mget_at_part),
-    internal("TS.PART.MGET", mget_part),
     internal("TS.PART.MRANGE", mrange_part),
 ];
 
@@ -60,18 +58,8 @@ pub fn now_of(partition: &Partition, call: &Call<'_>) -> Now {
     }
 }
 
-fn mget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    parse_mget(args)?;
-    Err(parts::ask_every_partition(
-        context,
-        "TS.PART.MGET",
-        args,
-        collect_series,
-    ))
-}
-
 /// Makes one reply of the series of all partitions, by key.
-fn collect_series(
+pub fn collect_series(
     _: &mut SessionContext<'_>,
     _: Args<'_>,
     answers: &[&[u8]],
@@ -89,58 +77,6 @@ fn write_series(series: &[(&[u8], &[u8])], reply: &mut Reply) {
     }
     reply.reserve(series.iter().map(|(_, bytes)| bytes.len()).sum());
     series.iter().for_each(|(_, bytes)| reply.raw(bytes));
-}
-
-fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
-    let args = call.args.from(OWN_ARGS);
-    let options = parse_mget(args)?;
-    let unit = partition.settings.time_unit;
-    let newest = RangeOptions {
-        count: Some(1),
-        latest: options.latest,
-        ..RangeOptions::between(Bounds {
-            from: Bound {
-                timestamp: 0,
-                is_open: true,
-            },
-            to: Bound {
-                timestamp: i64::MAX,
-                is_open: true,
-            },
-        })
-    };
-    let query = Arc::new(RowsQuery::new(newest, 0, true, unit)?);
-    let proto = reply.proto();
-    let write = move |matched: Vec<Matched>, reply: &mut Reply| {
-        parts::begin(reply);
-        for series in matched {
-            let (key, properties, found) = (&series.key, &series.properties, series.rows());
-            let mut part = Reply::new(proto);
-            begin_series(key, 1, &mut part);
-            write_labels(&options.labels, &properties.labels, &mut part);
-            match found.rows.iter().next() {
-                None => part.array(0),
-                Some((timestamp, row)) => {
-                    part.array(2);
-                    part.integer(timestamp);
-                    row.iter()
-                        .for_each(|value| super::value::write_value(&mut part, *value));
-                }
-            }
-            parts::push(reply, key, part.as_bytes());
-        }
-        Ok(())
-    };
-    let filter = parse_mget(args)?.filter;
-    let matches = matches_of(partition, &filter, args, call.now_ms)?;
-    rows_of_matches(
-        partition,
-        matches,
-        std::slice::from_ref(&query),
-        call.now_ms,
-        reply,
-        Box::new(write),
-    )
 }
 
 fn mget_at(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
@@ -199,8 +135,8 @@ fn mget_at_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -
     rows_of_matches(partition, matches, &queries, call.now_ms, reply, Box::new(write))
 }
 
-/// The key of a series and the head of what follows it: its labels and `others`.
-fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
+/// Writes the key of a series and the head of what follows it: its labels and `others`.
+pub fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
     match part.proto() {
         Proto::Resp2 => {
             part.array(2 + others);
@@ -213,7 +149,8 @@ fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
     }
 }
 
-fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
+/// Writes the labels that were asked for.
+pub fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
     fn selected<'a>(labels: &'a [Label], wanted: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
         let label = labels.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
         label.map_or((wanted, None), |(name, value)| (&**name, Some(&**value)))

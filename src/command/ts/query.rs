@@ -16,7 +16,7 @@ use crate::lane::{
 use crate::refusal::Refusal;
 use crate::resp::{Reply, SampleWriter};
 use crate::series::{Columns, Sample};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, View};
 
 use super::aggregation::{Aggregation, BucketSize, Width};
 use super::feed::Feed;
@@ -330,7 +330,7 @@ impl RowsQuery {
 }
 
 /// Logs what failed: this is the border at which a read error becomes a client's answer.
-fn refuse(error: &StoreError) -> Refusal {
+pub fn refuse(error: &StoreError) -> Refusal {
     log::error!("{error}");
     Refusal::text(format!("ERR storage: {error}"))
 }
@@ -447,23 +447,25 @@ fn fed_rows(
     })
 }
 
-/// Runs `query` on a series none of whose samples are in memory. Blocks.
+/// Runs `query` on a series none of whose samples are in memory and that `view` shows as `sealed`. Blocks.
 ///
 /// `default_retention` is that of the business, for a series without one of its own.
 ///
 /// # Errors
 /// As [`series_rows`].
 pub fn stored_rows(
-    store: &Database,
+    (store, view): (&Database, &View<'_>),
     series_id: u64,
     sealed: &SealedState,
     default_retention: i64,
     query: &RowsQuery,
 ) -> Result<SeriesRows, Refusal> {
-    let job = |read| RangeJob::of_stored(store, series_id, sealed, default_retention, read);
+    let job = |read| RangeJob::of_stored((store, view), series_id, sealed, default_retention, read);
     let read = |read: Option<RangeQuery>| match read {
         None => Ok(Columns::default()),
-        Some(read) => job(read).and_then(RangeJob::run).map_err(|error| refuse(&error)),
+        Some(read) => job(read)
+            .and_then(|job| job.run_in(view))
+            .map_err(|error| refuse(&error)),
     };
     let [before, after] = query.neighbour_reads();
     let (before, after) = (read(before)?, read(after)?);
@@ -472,7 +474,7 @@ pub fn stored_rows(
     }
     let mut feed = Feed::new(query);
     job(query.main_read())
-        .and_then(|job| job.visit(&mut feed))
+        .and_then(|job| job.visit_in(view, &mut feed))
         .map_err(|error| refuse(&error))?;
     query.finish(feed, before, after)
 }

@@ -9,7 +9,7 @@ use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
 use crate::command::{
     Call, Command, CommandId, Flags, Merge, Plan, QueuedCommand, Run, Session, SessionContext, SessionStop,
-    execute_one, execute_split,
+    execute_one, execute_ready, execute_split,
 };
 use crate::lane::{Job, Lane, Stop, Wait};
 use crate::refusal::Refusal;
@@ -505,7 +505,7 @@ impl Section<'_> {
             let call = self.call(group);
             let outcome = match self.lane.partition(place.home.place) {
                 Ok(partition) => {
-                    let outcome = execute_one(
+                    let outcome = execute_ready(
                         partition,
                         (command.name, handler),
                         group.get(0),

@@ -5,7 +5,7 @@ use crate::lane::{Handled, Partition, SOUGHT_KEYS_MAX, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
-use super::{Call, Command, KeyCheck, KeyHandler, Merge, Run};
+use super::{Call, Command, Flags, KeyCheck, KeyHandler, Merge, Run};
 
 /// Ranges that one group may find gone from RocksDB's memory since it was found ready: the newest sample, and that at
 /// its timestamp.
@@ -15,6 +15,19 @@ const READS_ON_THE_SPOT_MAX: usize = 4;
 #[inline]
 pub fn is_key_held(partition: &Partition, key: &[u8], batch: Option<BatchId>) -> bool {
     !partition.batches.holds_nothing() && partition.batches.is_held(key, batch)
+}
+
+/// Lets a command that makes data grow wait while its partition's checkpoint is behind. Not for who holds keys, nor for
+/// deliveries: the checkpoint may be waiting for them.
+///
+/// # Errors
+/// As [`Partition::admit_write`].
+#[inline]
+pub fn admit_write(partition: &mut Partition, command: &Command, now_ms: i64) -> Handled {
+    match command.flags.has(Flags::DENY_ON_FULL) {
+        true => partition.admit_write(now_ms),
+        false => Ok(()),
+    }
 }
 
 /// Runs a single-key command. A refusal is written as the reply; what remains is work for later.

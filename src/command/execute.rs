@@ -5,12 +5,29 @@ use crate::lane::{Handled, Partition, SOUGHT_KEYS_MAX, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
-use super::{Call, Command, KeyCheck, KeyHandler, Merge, Run};
+use super::{Call, Command, Flags, KeyCheck, KeyHandler, Merge, Run};
+
+/// Ranges that one group may find gone from RocksDB's memory since it was found ready: the newest sample, and that at
+/// its timestamp.
+const READS_ON_THE_SPOT_MAX: usize = 4;
 
 /// True if a batch other than `batch` holds a key of this command: it has to wait.
 #[inline]
 pub fn is_key_held(partition: &Partition, key: &[u8], batch: Option<BatchId>) -> bool {
     !partition.batches.holds_nothing() && partition.batches.is_held(key, batch)
+}
+
+/// Lets a command that makes data grow wait while its partition's checkpoint is behind. Not for who holds keys, nor for
+/// deliveries: the checkpoint may be waiting for them.
+///
+/// # Errors
+/// As [`Partition::admit_write`].
+#[inline]
+pub fn admit_write(partition: &mut Partition, command: &Command, now_ms: i64) -> Handled {
+    match command.flags.has(Flags::DENY_ON_FULL) {
+        true => partition.admit_write(now_ms),
+        false => Ok(()),
+    }
 }
 
 /// Runs a single-key command. A refusal is written as the reply; what remains is work for later.
@@ -34,6 +51,25 @@ pub fn execute_one(
             Err(stop)
         }
     }
+}
+
+/// As [`execute_one`], for a group of a split command all of whose groups were found ready: those before it have run,
+/// so it cannot wait any more. What has left RocksDB's memory since is read on the spot.
+pub fn execute_ready(
+    partition: &mut Partition,
+    handler: (&str, KeyHandler),
+    key: &[u8],
+    call: &Call<'_>,
+    batch: Option<BatchId>,
+    reply: &mut Reply,
+) -> Handled {
+    for _ in 0..READS_ON_THE_SPOT_MAX {
+        match execute_one(partition, handler, key, call, batch, reply) {
+            Err(Stop::Wait(Wait::Warm(job))) => partition.keep_warmed(job.warm()?, call.now_ms),
+            outcome => return outcome,
+        }
+    }
+    execute_one(partition, handler, key, call, batch, reply)
 }
 
 /// Calls the handler, and notes what it has done to the key if somebody listens.
@@ -121,7 +157,14 @@ pub fn execute_split(
         for index in (0..groups.len()).step_by(step) {
             let before = reply.len();
             let key = groups.get(index);
-            handle(partition, (command.name, handler), key, &group(index), reply)?;
+            execute_ready(
+                partition,
+                (command.name, handler),
+                key,
+                &group(index),
+                batch,
+                reply,
+            )?;
             if !is_array {
                 sum += integer_reply(reply, before);
                 reply.truncate(before);
@@ -175,4 +218,56 @@ pub fn integer_reply(reply: &Reply, start: usize) -> i64 {
         .and_then(|bytes| bytes.strip_prefix(b":"));
     let text = text.and_then(|text| text.strip_suffix(b"\r\n"));
     text.and_then(crate::resp::number::parse_i64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::test_run::run;
+    use crate::lane::test_support::test_partition;
+    use crate::lane::{Committed, RangeQuery};
+    use crate::series::EncodeScratch;
+
+    /// A handler that needs what is sealed of the series.
+    fn look(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+        let found = partition.find_series(call.args.get(0), 0, call.now_ms)?;
+        let member = found.ok_or(Refusal::NoSuchKey)?;
+        let all = RangeQuery {
+            from: i64::MIN,
+            to: i64::MAX,
+            limit: usize::MAX,
+            reverse: false,
+        };
+        reply.integer(partition.read_samples(member, all)?.len() as i64);
+        Ok(())
+    }
+
+    #[test]
+    fn a_ready_group_reads_on_the_spot_what_has_left_memory_since() {
+        let mut partition = test_partition();
+        for timestamp in 1..=100 {
+            run(&mut partition, &format!("TSDB_SET s {timestamp} 1.5"));
+        }
+        let member = partition.find_series(b"s", 0, 0).ok().flatten().unwrap();
+        partition.request_seal(member);
+        let committed = partition.commit(&mut EncodeScratch::default());
+        assert!(matches!(committed, Committed::Written { .. }));
+        partition.database().flush_journal().unwrap();
+        let (buffer, spans) = (b"s", [crate::resp::request::Span { start: 0, end: 1 }]);
+        let call = Call {
+            args: Args::new(buffer, &spans),
+            now_ms: 0,
+            now_us: 0,
+            client: 1,
+        };
+        let mut reply = Reply::new(crate::resp::Proto::Resp2);
+        let waits = execute_one(&mut partition, ("LOOK", look), b"s", &call, None, &mut reply);
+        assert!(
+            matches!(waits, Err(Stop::Wait(Wait::Warm(_)))),
+            "it is on disk only"
+        );
+        let done = execute_ready(&mut partition, ("LOOK", look), b"s", &call, None, &mut reply);
+        assert!(done.is_ok());
+        assert_eq!(reply.as_bytes(), b":100\r\n");
+    }
 }

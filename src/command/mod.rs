@@ -35,7 +35,7 @@ use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
 pub use connection::{REDIS_VERSION, client_line};
-pub use execute::{execute_one, execute_split, is_key_held, write_outcome};
+pub use execute::{admit_write, execute_one, execute_ready, execute_split, is_key_held, write_outcome};
 pub use keyspec::KeySpec;
 pub use plan::{Gather, GatherRequest, GatherTarget, Order, Plan, QueuedCommand, Render, SplitPlan};
 pub use report::{ClientReport, LaneReport, PartitionReport, ReportKinds, Reports};

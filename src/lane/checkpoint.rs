@@ -4,6 +4,7 @@
 //! it are settled everywhere, lets the blocking pool write and flush the rows, and then moves the low-water mark with
 //! the next commit. An entry changed again meanwhile is skipped: its newer operation is in the journal above the mark.
 
+use crate::refusal::Refusal;
 use crate::store::layout::{KvRow, TYPE_SERIES, TYPE_SERIES_WITH_PROPERTIES, TYPE_STRING};
 use crate::store::{CheckpointRows, StoredKey};
 
@@ -11,6 +12,7 @@ use super::eviction::Pressure;
 use super::keys::Value;
 use super::loading::encode_series_member;
 use super::partition::Partition;
+use super::stop::{Stop, Wait};
 
 /// Places of the key table and series visited per slice: tens of microseconds.
 const SLICE_PLACES: usize = 2048;
@@ -24,6 +26,13 @@ const SHORT_OF_MEMORY_INTERVAL_MS: i64 = 5_000;
 const VERY_SHORT_OF_MEMORY_INTERVAL_MS: i64 = 500;
 /// Dirty entries after which a checkpoint starts: the rows that it gathers are in memory until they are written.
 const DIRTY_KEYS_MAX: usize = 1 << 20;
+/// Dirty entries, and bytes of journal, that may come while a checkpoint runs: clients that write faster than it writes
+/// back wait for it then. Bytes are counted in multiples of `storage.checkpoint_journal`, but at least so many.
+const DIRTY_KEYS_RUNNING_MAX: usize = 2 * DIRTY_KEYS_MAX;
+const JOURNAL_RUNNING_MULTIPLE: usize = 4;
+const JOURNAL_RUNNING_MIN_BYTES: usize = 64 << 20;
+/// A client whose write waits for so long is refused instead.
+const WRITE_WAIT_MAX_MS: i64 = 10_000;
 
 #[derive(Default)]
 enum Phase {
@@ -72,6 +81,8 @@ pub struct Checkpoint {
     pub completed: u64,
     /// Unix milliseconds at which the last one had its rows on disk; 0 = none yet.
     pub finished_at_ms: i64,
+    /// Unix milliseconds since when writes wait for the running one; 0 = they do not.
+    awaited_since_ms: i64,
 }
 
 impl Checkpoint {
@@ -122,6 +133,14 @@ impl Checkpoint {
             self.phase = Phase::Idle;
             self.journal_bytes = self.journal_bytes.saturating_sub(self.journal_bytes_at_start);
             self.completed += 1;
+        }
+    }
+
+    /// Journal bytes that the running checkpoint will not free.
+    fn journal_bytes_running(&self) -> usize {
+        match self.phase {
+            Phase::Gating => self.journal_bytes,
+            _ => self.journal_bytes.saturating_sub(self.journal_bytes_at_start),
         }
     }
 
@@ -237,6 +256,44 @@ impl Partition {
         self.checkpoint.journal_bytes >= self.settings.checkpoint_journal_bytes
             || self.dirty_keys >= DIRTY_KEYS_MAX
             || (self.checkpoint.journal_bytes > 0 && waited_ms >= interval_ms)
+    }
+
+    /// True while so much was written since the running checkpoint began that whoever writes more has to wait for it.
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.checkpoint.is_running()
+            && (self.dirty_keys >= DIRTY_KEYS_RUNNING_MAX
+                || self.checkpoint.journal_bytes_running()
+                    >= (JOURNAL_RUNNING_MULTIPLE * self.settings.checkpoint_journal_bytes)
+                        .max(JOURNAL_RUNNING_MIN_BYTES))
+    }
+
+    /// To be called before a write that nobody waits for while he holds keys: memory would grow without bound if clients
+    /// wrote faster than checkpoints write back.
+    ///
+    /// # Errors
+    /// `Wait::Checkpoint` while the partition is behind; a refusal once that takes too long.
+    #[inline]
+    pub fn admit_write(&mut self, now_ms: i64) -> Result<(), Stop> {
+        if !self.is_behind() {
+            self.checkpoint.awaited_since_ms = 0;
+            return Ok(());
+        }
+        self.await_checkpoint(now_ms)
+    }
+
+    #[cold]
+    fn await_checkpoint(&mut self, now_ms: i64) -> Result<(), Stop> {
+        let since_ms = &mut self.checkpoint.awaited_since_ms;
+        if *since_ms == 0 {
+            *since_ms = now_ms;
+        }
+        if now_ms.saturating_sub(*since_ms) < WRITE_WAIT_MAX_MS {
+            return Err(Stop::Wait(Wait::Checkpoint));
+        }
+        let text = "TRYAGAIN a checkpoint does not keep up with the writes: they are refused until it has ended, \
+                    reads go on";
+        Err(Refusal::text(text).into())
     }
 
     fn begin_gathering(&mut self) -> Gathering {
@@ -408,45 +465,5 @@ impl Partition {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lane::Committed;
-    use crate::lane::test_support::test_partition;
-    use crate::series::{EncodeScratch, Sample};
-    use crate::store::Reach;
-
-    #[test]
-    fn a_series_without_samples_has_its_row_before_its_record_goes() {
-        let mut partition = test_partition();
-        let mut scratch = EncodeScratch::default();
-        let sample = Sample {
-            timestamp: 1,
-            value: 1.0,
-            quality: 0,
-        };
-        assert!(partition.add_sample(b"full", 0, sample, 0).is_ok());
-        let member = partition.find_series(b"full", 0, 0).ok().flatten().unwrap();
-        let full = partition.series_at(member).id;
-        let place = partition.place_to_write(b"empty", 0).ok().unwrap();
-        let empty = full + 1;
-        partition.apply_create_series(place, 0, empty);
-        assert!(matches!(
-            partition.commit(&mut scratch),
-            Committed::Written { .. }
-        ));
-        let has_row = |partition: &Partition, id| {
-            let row = partition.store.series(id, Reach::Disk).unwrap();
-            matches!(row, crate::store::Read::Known(Some(_)))
-        };
-        assert!(!has_row(&partition, full) && !has_row(&partition, empty));
-        let mut forced = true;
-        loop {
-            let step = partition.checkpoint_step(0, std::mem::take(&mut forced));
-            if matches!(step, CheckpointStep::Write(_)) {
-                break;
-            }
-            partition.commit(&mut scratch);
-        }
-        assert!(has_row(&partition, full) && has_row(&partition, empty));
-    }
-}
+#[path = "checkpoint_tests.rs"]
+mod tests;

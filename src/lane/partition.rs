@@ -33,7 +33,7 @@ use super::series_state::{SealedState, Series};
 use super::series_table::SeriesTable;
 use super::stop::{Stop, Wait};
 use super::warmed::WarmedReads;
-use super::watches::{ClientId, Watches};
+use super::watches::Watches;
 
 /// Settings of a partition, from its business and from `[storage]`.
 #[derive(Clone, Debug)]
@@ -584,7 +584,7 @@ impl Partition {
         self.touch(place);
     }
 
-    fn expire_at(&mut self, place: usize) {
+    pub(super) fn expire_at(&mut self, place: usize) {
         // Nothing can be put on record: the key stays, and every look-up finds it expired.
         if self.store.is_read_only() {
             return;
@@ -691,23 +691,6 @@ impl Partition {
             Value::Series(members) => (None, members.to_vec(), entry.expire_at_ms),
             Value::Absent => return Ok(None),
         }))
-    }
-
-    /// True if a key that `client` watches has changed, or has expired, since.
-    pub fn is_overtaken(&mut self, client: ClientId, now_ms: i64) -> bool {
-        if self.watches.is_empty() {
-            return false;
-        }
-        for key in self.watches.keys_of(client) {
-            // Looking an expired key up deletes it, which counts as a change.
-            if let Some(place) = self.keys.find(&key)
-                && self.keys.at(place).is_present()
-                && self.keys.at(place).is_expired(now_ms)
-            {
-                self.expire_at(place);
-            }
-        }
-        self.watches.is_overtaken(client)
     }
 
     /// Batches whose part is in the open record.

@@ -187,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_sample_is_another_one_when_those_before_it_have_left_the_disk() {
+        let (mut partition, member) = sealed(0..5_000);
+        assert!(partition.delete_range(member, 0, 2_499).is_ok());
+        seal(&mut partition, member);
+        rewrite(&mut partition, member);
+        assert_eq!(partition.series_at(member).sealed.deleted, []);
+        assert_eq!(partition.series_at(member).sealed.first_timestamp, 2_500);
+        // A whole chunk, and nothing is written anew.
+        let first = read(&mut partition, member)[1_000];
+        assert!(partition.delete_range(member, i64::MIN, first).is_ok());
+        seal(&mut partition, member);
+        rewrite(&mut partition, member);
+        assert_eq!(partition.series_at(member).sealed.first_timestamp, first + 1);
+    }
+
+    #[test]
     fn deleted_samples_leave_chunks_and_their_space_comes_back() {
         let (mut partition, member) = sealed(0..600_000);
         let before = partition.tier_totals();

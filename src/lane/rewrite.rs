@@ -136,7 +136,30 @@ impl RewriteJob {
         if let Some(before) = self.cold_before.filter(|_| out.is_empty()) {
             self.move_to_cold(&view, before, &mut out)?;
         }
+        self.find_first(&view, &mut out)?;
         Ok(out)
+    }
+
+    /// The oldest sample is another one when chunks have gone. As long as late rows or deletions are left, readers look
+    /// for themselves.
+    fn find_first(&self, view: &View<'_>, out: &mut Rewritten) -> Result<(), StoreError> {
+        let looks = out.sealed.late_rows == 0 && out.sealed.deleted.is_empty();
+        if !looks || out.deleted_chunks.is_empty() {
+            return Ok(());
+        }
+        let mut oldest = out.chunks.iter().map(|chunk| chunk.1).min();
+        for tier in [Tier::Cold, Tier::Hot] {
+            let mut rows = view.chunks(tier, self.series_id, i64::MIN, i64::MAX, false);
+            while let Read::Known(Some((first, _))) = rows.current()? {
+                if !out.deleted_chunks.contains(&(tier, first)) {
+                    oldest = Some(oldest.map_or(first, |oldest| oldest.min(first)));
+                    break;
+                }
+                rows.advance();
+            }
+        }
+        out.sealed.first_timestamp = oldest.unwrap_or(out.sealed.first_timestamp);
+        Ok(())
     }
 
     pub(super) fn damaged(&self, what: &str, timestamp: i64) -> StoreError {

@@ -304,7 +304,7 @@ impl Partition {
     }
 
     /// Puts the series at `member` on the list to be sealed with the open record.
-    pub(super) fn request_seal(&mut self, member: u32) {
+    pub(crate) fn request_seal(&mut self, member: u32) {
         if let Some(series) = self.series.get_mut(member)
             && !series.is_sealed()
         {

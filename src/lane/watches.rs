@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::partition::Partition;
+
 /// Process-wide number of a client.
 pub type ClientId = u64;
 
@@ -65,9 +67,52 @@ impl Watches {
     }
 }
 
+impl Partition {
+    /// `client` wants to know of changes of `key` from now on. That the key has expired before is no change.
+    pub fn watch(&mut self, client: ClientId, key: &[u8], now_ms: i64) {
+        self.expire_if_due(key, now_ms);
+        self.watches.watch(client, key);
+    }
+
+    /// True if a key that `client` watches has changed, or has expired, since.
+    pub fn is_overtaken(&mut self, client: ClientId, now_ms: i64) -> bool {
+        if self.watches.is_empty() {
+            return false;
+        }
+        for key in self.watches.keys_of(client) {
+            // Deleting it counts as a change.
+            self.expire_if_due(&key, now_ms);
+        }
+        self.watches.is_overtaken(client)
+    }
+
+    fn expire_if_due(&mut self, key: &[u8], now_ms: i64) {
+        if let Some(place) = self.keys.find(key)
+            && self.keys.at(place).is_present()
+            && self.keys.at(place).is_expired(now_ms)
+        {
+            self.expire_at(place);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lane::test_support::test_partition;
+
+    #[test]
+    fn a_key_that_has_expired_before_it_is_watched_does_not_overtake() {
+        let mut partition = test_partition();
+        assert!(partition.set_string(b"gone", b"x", 10, 0).is_ok());
+        assert!(partition.set_string(b"going", b"x", 30, 0).is_ok());
+        for key in [&b"gone"[..], b"going"] {
+            partition.watch(1, key, 20);
+        }
+        partition.expire_keys(25);
+        assert!(!partition.is_overtaken(1, 25));
+        assert!(partition.is_overtaken(1, 30));
+    }
 
     #[test]
     fn only_watchers_of_the_key_are_overtaken() {

@@ -75,6 +75,8 @@ lane_counters! {
     fsyncs,
     /// Batches that waited because storage had to catch up.
     commit_stalls,
+    /// Times that a command waited, a few milliseconds each, because a checkpoint had to catch up.
+    checkpoint_waits,
     /// Requests that were no valid protocol; each closes its connection.
     protocol_errors,
     /// Connections closed because a request outgrew the query buffer limit.

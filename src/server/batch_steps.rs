@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::lane::journal::BatchId;
-use crate::lane::{ClientId, Partition, Wait};
+use crate::lane::{ClientId, Lane, Partition, Stop, Wait};
 
 use super::commit::Change;
 use super::hop::{resolve, unknown_outcome};
@@ -167,7 +167,14 @@ async fn hold(
                     .filter(|key| key.0 == *place)
                     .map(|key| &*key.1)
                     .collect();
-                held = held && partition.batches.try_hold(id, &own, all_keys);
+                let has_caught_up = match partition.admit_write(now_ms) {
+                    Err(Stop::Refused(refusal)) => {
+                        release_places(&mut lane, places, id);
+                        return Answer::Refused(refusal.to_string());
+                    }
+                    waits => waits.is_ok(),
+                };
+                held = held && has_caught_up && partition.batches.try_hold(id, &own, all_keys);
             }
             if held {
                 let overtaken = watcher.is_some_and(|client| {
@@ -178,14 +185,18 @@ async fn hold(
                 });
                 return Answer::Flag(!overtaken);
             }
-            for place in places {
-                if let Ok(partition) = lane.partition(*place) {
-                    partition.batches.release(id);
-                }
-            }
+            release_places(&mut lane, places, id);
         }
         if let Err(refusal) = resolve(shell, 0, Wait::Held).await {
             return Answer::Refused(refusal.to_string());
+        }
+    }
+}
+
+fn release_places(lane: &mut Lane, places: &[usize], id: BatchId) {
+    for place in places {
+        if let Ok(partition) = lane.partition(*place) {
+            partition.batches.release(id);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
 use crate::command::{
     Call, Command, CommandId, Flags, Merge, Plan, QueuedCommand, Run, Session, SessionContext, SessionStop,
-    execute_one, execute_split,
+    admit_write, execute_one, execute_ready, execute_split,
 };
 use crate::lane::{Job, Lane, Stop, Wait};
 use crate::refusal::Refusal;
@@ -251,14 +251,16 @@ impl Section<'_> {
                     let call = self.call(args);
                     let outcome = match self.lane.partition(place.home.place) {
                         Ok(partition) => {
-                            let outcome = execute_one(
-                                partition,
-                                (command.name, handler),
-                                key,
-                                &call,
-                                None,
-                                &mut self.turn.reply,
-                            );
+                            let outcome = admit_write(partition, command, call.now_ms).and_then(|()| {
+                                execute_one(
+                                    partition,
+                                    (command.name, handler),
+                                    key,
+                                    &call,
+                                    None,
+                                    &mut self.turn.reply,
+                                )
+                            });
                             let wrote = command.flags.has(Flags::WRITE);
                             if partition.has_changes() {
                                 let change = shell.commits.note_command(partition, place.home.place, wrote);
@@ -419,7 +421,8 @@ impl Section<'_> {
             let call = self.call(args);
             let outcome = match self.lane.partition(first.home.place) {
                 Ok(partition) => {
-                    let outcome = execute_split(partition, command, &call, None, &mut self.turn.reply);
+                    let outcome = admit_write(partition, command, call.now_ms)
+                        .and_then(|()| execute_split(partition, command, &call, None, &mut self.turn.reply));
                     if partition.has_changes() {
                         let wrote = command.flags.has(Flags::WRITE);
                         let change = shell.commits.note_command(partition, first.home.place, wrote);
@@ -482,6 +485,7 @@ impl Section<'_> {
                     .partition(place.home.place)
                     .map_err(Stop::from)
                     .and_then(|partition| {
+                        admit_write(partition, command, call.now_ms)?;
                         partition.warm(groups.get(start))?;
                         if crate::command::is_key_held(partition, groups.get(start), None) {
                             return Err(Stop::Wait(Wait::Held));
@@ -505,7 +509,7 @@ impl Section<'_> {
             let call = self.call(group);
             let outcome = match self.lane.partition(place.home.place) {
                 Ok(partition) => {
-                    let outcome = execute_one(
+                    let outcome = execute_ready(
                         partition,
                         (command.name, handler),
                         group.get(0),

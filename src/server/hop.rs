@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::command::{Call, Command, CommandId, Flags, Run, execute_one, execute_split};
+use crate::command::{Call, Command, CommandId, Flags, Run, admit_write, execute_one, execute_split};
 use crate::lane::journal::BatchId;
 use crate::lane::{FETCHED_KEYS_MAX, Lane, Partition, READS_PAST_HOLDS, Stop, Wait};
 use crate::refusal::Refusal;
@@ -104,7 +104,7 @@ impl HopRun {
         let now_us = lane.clock.now_us();
         let now_ms = now_us / 1_000;
         if self.hop.uninterrupted && self.next == 0 {
-            self.warm_all(shell, lane)?;
+            self.warm_all(shell, lane, now_ms)?;
             self.overtaken = self.hop.watcher.is_some_and(|(client, place)| {
                 lane.partition(place)
                     .is_ok_and(|partition| partition.is_overtaken(client, now_ms))
@@ -133,6 +133,7 @@ impl HopRun {
         timing: &mut Timing,
     ) -> Result<(), (usize, Stop)> {
         let mut fetched = self.next;
+        let is_client = self.hop.client != DELIVERING;
         while let Some((command, args)) = self.hop.get(self.next) {
             if self.next == fetched {
                 fetched = self.fetch_keys(lane);
@@ -156,7 +157,14 @@ impl HopRun {
                     if let Some(batch) = self.hop.batch {
                         partition.enter_batch(batch);
                     }
-                    let outcome = execute(partition, entry, command, &call, self.hop.batch, &mut self.reply);
+                    // What nobody may interrupt was let in as a whole.
+                    let admitted = match refused_when_full && !self.hop.uninterrupted && is_client {
+                        true => partition.admit_write(now_ms),
+                        false => Ok(()),
+                    };
+                    let outcome = admitted.and_then(|()| {
+                        execute(partition, entry, command, &call, self.hop.batch, &mut self.reply)
+                    });
                     partition.leave_batch();
                     // Who holds keys himself and asks past those of others cannot wait for their commit.
                     let waits = self.hop.batch != Some(READS_PAST_HOLDS);
@@ -228,7 +236,7 @@ impl HopRun {
     }
 
     /// Makes sure that no command will have to wait once the first one has run.
-    fn warm_all(&self, shell: &LaneShell, lane: &mut Lane) -> Result<(), (usize, Stop)> {
+    fn warm_all(&self, shell: &LaneShell, lane: &mut Lane, now_ms: i64) -> Result<(), (usize, Stop)> {
         for index in 0..self.hop.len() {
             let Some((command, args)) = self.hop.get(index) else {
                 break;
@@ -236,7 +244,11 @@ impl HopRun {
             let Ok(partition) = lane.partition(command.place) else {
                 continue;
             };
-            for key in shell.shared.commands.get(command.id).keys.keys(args) {
+            let entry = shell.shared.commands.get(command.id);
+            if self.hop.batch.is_none() && self.hop.client != DELIVERING {
+                admit_write(partition, entry, now_ms).map_err(|stop| (command.place, stop))?;
+            }
+            for key in entry.keys.keys(args) {
                 partition.warm(key).map_err(|stop| (command.place, stop))?;
                 if crate::command::is_key_held(partition, key, self.hop.batch) {
                     return Err((command.place, Stop::Wait(Wait::Held)));
@@ -351,6 +363,9 @@ async fn resolve_for(shell: &Rc<LaneShell>, place: usize, wait: Wait, holds: boo
                 .finish_open_buckets(fetched);
         }
         Wait::Held | Wait::Checkpoint => {
+            if matches!(wait, Wait::Checkpoint) {
+                shell.lane.borrow_mut().counters.checkpoint_waits += 1;
+            }
             // Released keys raise the event; the timer covers a partition that was closed meanwhile.
             let timer = glommio::timer::sleep(std::time::Duration::from_millis(2));
             futures_lite::future::or(timer, async {

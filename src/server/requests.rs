@@ -302,9 +302,15 @@ async fn keys_in_slot(shell: &Rc<LaneShell>, slot: u16, limit: Option<usize>) ->
 
 fn watch(shell: &LaneShell, client: ClientId, keys: Vec<(usize, Box<[u8]>)>) -> Answer {
     let mut lane = shell.lane.borrow_mut();
+    let now_ms = lane.clock.now_ms();
     for (place, key) in keys {
         match lane.partition(place) {
-            Ok(partition) => partition.watches.watch(client, &key),
+            Ok(partition) => {
+                partition.watch(client, &key, now_ms);
+                if partition.has_changes() {
+                    shell.commits.note(place, true);
+                }
+            }
             Err(refusal) => return Answer::Refused(refusal.to_string()),
         }
     }

@@ -19,7 +19,7 @@ use super::mesh::Mesh;
 use super::notices::{self, Notices};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
-use super::{checkpoints, deliveries, dumps, lifecycle, listener, priority, rewrites, timers};
+use super::{blocking, checkpoints, deliveries, dumps, lifecycle, listener, priority, rewrites, timers};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -206,6 +206,10 @@ async fn stop(shell: &Rc<LaneShell>) {
     }
     checkpoints::checkpoint_before_stop(shell, deadline).await;
     commit::sync_partitions(shell, false).await;
+    // Not even a deadline may end an executor before its pool: a thread that cannot hand its result over panics.
+    while blocking::any_under_way() {
+        glommio::timer::sleep(beat).await;
+    }
     let partitions = std::mem::take(&mut shell.lane.borrow_mut().partitions);
     let closed = partitions
         .into_iter()

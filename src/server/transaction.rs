@@ -74,9 +74,12 @@ impl BatchRun {
             held: Arc::default(),
         };
         let table = &shell.shared.commands;
+        let mut writes_everywhere = false;
         for command in commands {
             let entry = table.get(command.id);
-            run.all_keys = run.all_keys || matches!(entry.name, "FLUSHALL" | "FLUSHDB");
+            // It names no keys: which ones it writes to, each partition finds out.
+            writes_everywhere = writes_everywhere || entry.name == "TS.MDEL";
+            run.all_keys = run.all_keys || writes_everywhere || matches!(entry.name, "FLUSHALL" | "FLUSHDB");
             let argument = |index: usize| command.args.get(index).map(|argument| &**argument);
             for index in entry.keys.indexes(command.args.len(), argument) {
                 if let Some(key) = command.args.get(index) {
@@ -92,8 +95,14 @@ impl BatchRun {
         }
         if run.all_keys {
             for lane in 0..shell.shared.directory.lanes() {
-                let places = shell.shared.directory.plan(lane).len();
-                run.shares.entry(lane).or_default().places.extend(0..places);
+                let plans = shell.shared.directory.plan(lane);
+                let share = run.shares.entry(lane).or_default();
+                share.places.extend(0..plans.len());
+                for (place, plan) in plans.iter().enumerate().filter(|_| writes_everywhere) {
+                    if share.written.insert(place) {
+                        run.participants.push(plan.name);
+                    }
+                }
             }
         }
         Ok(run)

@@ -245,3 +245,28 @@ def test_a_stop_does_not_wait_for_the_last_batch(lanes):
     started = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - started < 8, "the time that a stop may take at most is 10 s"
+
+
+def test_deletions_by_filter_in_a_transaction_survive_a_kill():
+    server = Server(lanes=2, settings=[*(f"business.{name}.partitions=4" for name in ("default", "stock_quotes"))])
+    try:
+        with Wire(server.port) as wire:
+            for number in range(20):
+                wire("TS.CREATE", f"s{number}", "LABELS", "l", "v")
+                wire("TS.ADD", f"s{number}", 1, 1)
+                wire("TS.ADD", f"s{number}", 2, 2)
+            # Partitions that only this is read from.
+            wire("WATCH", *(f"watched{number}" for number in range(20)))
+            wire("MULTI")
+            wire("TS.MDEL", 1, 1, "FILTER", "l=v")
+            wire("SET", "other", "x")
+            assert wire("EXEC") == "*2 :20 +OK"
+            wire("MULTI")
+            wire("TS.MDEL", 2, 2, "FILTER", "l=v", "l!=w")
+            assert wire("EXEC") == "*1 :20"
+        server.restart(signal.SIGKILL)
+        with Wire(server.port) as wire:
+            for number in range(20):
+                assert wire("TS.RANGE", f"s{number}", "-", "+") == "*0"
+    finally:
+        server.stop()

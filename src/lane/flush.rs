@@ -51,8 +51,7 @@ impl Partition {
         self.stale_labels.clear();
         self.series.clear();
         self.changed_series.clear();
-        self.seal_due.clear();
-        self.seals_are_urgent = false;
+        self.seal_queue.clear();
         self.series_memory_bytes = 0;
         self.dirty_keys = 0;
         self.dropped_series.clear();

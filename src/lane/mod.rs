@@ -43,6 +43,7 @@ mod rollup_reads;
 mod rules;
 mod samples;
 mod scan;
+mod sealing;
 mod series_state;
 mod series_table;
 mod slab;

@@ -29,6 +29,7 @@ use super::outbox::Outbox;
 use super::replay_places::RememberedPlaces;
 use super::rewrites::{Rewrites, TierTotals};
 use super::samples::FoundSample;
+use super::sealing::SealQueue;
 use super::series_state::{SealedState, Series};
 use super::series_table::SeriesTable;
 use super::stop::{Stop, Wait};
@@ -151,10 +152,8 @@ pub struct Partition {
     /// There are rules, or have been, and whether the disk says so.
     pub(super) has_rules: bool,
     pub(super) stored_has_rules: bool,
-    /// Series to seal together with one of the next records.
-    pub(super) seal_due: Vec<u32>,
-    /// They are sealed with the open record, however few they are.
-    pub(super) seals_are_urgent: bool,
+    /// Series to seal with one of the next records.
+    pub(super) seal_queue: SealQueue,
     /// Ids whose rows are to be deleted with the open record.
     pub(super) dropped_series: Vec<u64>,
     /// Everything is to be deleted before the open record.

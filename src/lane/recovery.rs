@@ -26,6 +26,7 @@ use super::partition::{Partition, PartitionCounters, PartitionSettings};
 use super::replay_places::{RememberedPlaces, SeriesIds};
 use super::replay_rows::{self, KeyRows};
 use super::rewrites::{Rewrites, TierTotals};
+use super::sealing::SealQueue;
 use super::series_state::{SealedState, Series};
 use super::series_table::SeriesTable;
 use super::warmed::WarmedReads;
@@ -185,8 +186,7 @@ impl OpenedPartition {
             found_samples: Vec::new(),
             has_rules: stored_has_rules,
             stored_has_rules,
-            seal_due: Vec::new(),
-            seals_are_urgent: false,
+            seal_queue: SealQueue::default(),
             dropped_series: Vec::new(),
             flushed: false,
             deadlines: BTreeSet::new(),

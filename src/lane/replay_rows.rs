@@ -107,8 +107,12 @@ mod tests {
                 partition.request_seal(member);
             }
         }
-        let committed = partition.commit(&mut EncodeScratch::default());
-        assert!(matches!(committed, Committed::Written { .. }));
+        let mut has_more = true;
+        while has_more {
+            let committed = partition.commit(&mut EncodeScratch::default());
+            assert!(matches!(committed, Committed::Written { .. }));
+            has_more = partition.has_more_to_seal();
+        }
         let ids = [2, 3, 8, 9, 90, 91, 150, 200, 1_000];
         let rows: Vec<SeriesRow> = series_rows(partition.database(), &ids)
             .map(Result::unwrap)

@@ -9,7 +9,7 @@ use super::keys::Value;
 use super::loading::damaged_series;
 use super::partition::{LATE_SAMPLES_MAX, Partition, PartitionSettings};
 use super::rewrite::{RewriteJob, Rewritten};
-use super::samples::Seal;
+use super::sealing::Seal;
 use super::series_state::{SealedState, Series};
 
 /// Late rows from which a series is folded although it is still written to.

@@ -1,16 +1,12 @@
-//! Samples of a partition: adding them, sealing heads into chunks, and the series slab.
-
-use std::ops::Range;
+//! Samples of a partition: adding and deleting them, and the series slab.
 
 use crate::limits::DELETED_RANGES_MAX;
 use crate::refusal::Refusal;
+use crate::series::Sample;
 use crate::series::columns::{NEXT_SAMPLES, SMALL_SAMPLES};
-use crate::series::{self, CHUNK_SAMPLES_MAX, EncodeScratch, Sample};
-use crate::store::{Batch, StoredKey, Tier};
+use crate::store::StoredKey;
 
-use super::deletions;
 use super::keys::Value;
-use super::late;
 use super::members::Members;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
 use super::properties::PLAIN_DATA_TYPE;
@@ -22,13 +18,6 @@ pub type FoundSample = (u32, Sample);
 
 /// Samples for which a partition keeps room from command to command.
 const FOUND_SAMPLES_MAX: usize = 4_096;
-/// So many full series are sealed with one record, unless there are fewer that cannot wait.
-const SEALS_TOGETHER: usize = 64;
-/// While memory is short, series that were sealed with no more samples than this give the memory of their heads back:
-/// others will soon have as many again.
-const SMALL_SEAL_SAMPLES: usize = 64;
-/// A full head that has grown by one in so many samples since waits no longer.
-const FULL_HEAD_GROWTH: usize = 8;
 
 impl Partition {
     /// An empty list, with room from last time, to be given back to [`Partition::return_found_samples`].
@@ -151,27 +140,6 @@ impl Partition {
         }
     }
 
-    /// Puts a series that is full on the list to be sealed. One that goes on growing does not wait for others.
-    #[cold]
-    fn note_full(&mut self, member: u32) {
-        let head_samples_max = self.settings.head_samples_max;
-        let Some(series) = self.series.get_mut(member) else {
-            return;
-        };
-        let usual = series.head_samples_max(head_samples_max);
-        self.seals_are_urgent |= series.head.len() >= usual + usual / FULL_HEAD_GROWTH
-            || series.late.len() >= LATE_SAMPLES_MAX + LATE_SAMPLES_MAX / FULL_HEAD_GROWTH;
-        if !series.seal_due {
-            series.seal_due = true;
-            self.seal_due.push(member);
-        }
-    }
-
-    /// True if series are to be sealed with the open record.
-    pub(super) fn seals_are_due(&self) -> bool {
-        self.seal_due.len() >= SEALS_TOGETHER || (self.seals_are_urgent && !self.seal_due.is_empty())
-    }
-
     /// Deletes the samples of the series at `member` from `from` to `to`, both included, in the time unit of the business.
     /// Space on disk comes back in the background.
     ///
@@ -278,7 +246,7 @@ impl Partition {
         self.series_memory_bytes -= series.counted_bytes as usize;
         if series.seal_due {
             // The place may be given to another series, which then would be sealed twice.
-            self.seal_due.retain(|due| *due != member);
+            self.seal_queue.due.retain(|due| *due != member);
         }
         Some(series)
     }
@@ -301,116 +269,6 @@ impl Partition {
             Value::Series(members) => Ok(members.of(data_type)),
             _ => Err(Refusal::WrongType.into()),
         }
-    }
-
-    /// Puts the series at `member` on the list to be sealed with the open record.
-    pub(crate) fn request_seal(&mut self, member: u32) {
-        if let Some(series) = self.series.get_mut(member)
-            && !series.is_sealed()
-        {
-            self.seals_are_urgent = true;
-            if !series.seal_due {
-                series.seal_due = true;
-                self.seal_due.push(member);
-            }
-        }
-    }
-
-    /// Adds the chunks, late rows and state rows of every series that is due to `batch`. Memory is left as it is:
-    /// [`Partition::finish_seals`] lets it go once the batch is committed. A series held by a batch, or whose chunks are being
-    /// rewritten, waits. Nothing is sealed until there is enough to do: the code and tables of the encoder, and the places
-    /// in RocksDB's tables, then are in the processor's caches for all but the first.
-    pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
-        if !self.seals_are_due() {
-            return Vec::new();
-        }
-        let rest = if std::mem::take(&mut self.seals_are_urgent) {
-            0
-        } else {
-            self.seal_due.len() - SEALS_TOGETHER
-        };
-        // Those that are full for the longest time come first.
-        let mut due: Vec<u32> = self.seal_due.drain(..self.seal_due.len() - rest).collect();
-        due.sort_unstable();
-        let mut seals = Vec::with_capacity(due.len());
-        // Without operations there is no record of this number yet: the next one will have it.
-        let sequence = if self.journal.is_empty() {
-            self.sequence - 1
-        } else {
-            self.sequence
-        };
-        let mut waiting = Vec::new();
-        let mut chunk = Vec::new();
-        for member in due {
-            let Some(series) = self.series.get(member) else {
-                continue;
-            };
-            if self.batches.is_held(&series.key, None) || self.rewrites.is_running(series.id) {
-                waiting.push(member);
-                continue;
-            }
-            let mut sealed = series.sealed.clone();
-            sealed.sequence = sequence;
-            seal_deletions(series, &mut sealed, batch);
-            for range in chunk_ranges(series, self.settings.head_samples_max) {
-                chunk.clear();
-                series::encode(&series.head, range.clone(), scratch, &mut chunk);
-                let first = series.head.get(range.start).timestamp;
-                batch.put_chunk(Tier::Hot, series.id, first, &chunk);
-                sealed.first_timestamp = sealed.first_timestamp.min(first);
-                sealed.last_timestamp = series.head.get(range.end - 1).timestamp;
-                sealed.chunk_samples += range.len() as u64;
-                sealed.chunk_bytes += chunk.len() as u64;
-            }
-            if !series.late.is_empty() {
-                late::write_samples(series, &mut sealed, batch, scratch);
-            }
-            batch.put_series(series.id, &sealed.encode(series.data_type, &series.key));
-            seals.push(Seal {
-                member,
-                id: series.id,
-                sealed,
-            });
-        }
-        self.seals_are_urgent = !waiting.is_empty();
-        self.seal_due.extend(waiting);
-        seals
-    }
-
-    /// Lets go of what a committed batch has sealed.
-    pub(super) fn finish_seals(&mut self, seals: Vec<Seal>) {
-        let is_short = self.is_short_of_memory();
-        for Seal { member, id, sealed } in seals {
-            let Some(series) = self.series.get_mut(member) else {
-                continue;
-            };
-            if series.id != id {
-                continue;
-            }
-            series.set_sealed(sealed);
-            if !series.unsealed_deletions.is_empty() {
-                // There may be something to remove now.
-                series.rewrite_after_ms = 0;
-            }
-            let sealed_samples = series.head.len() + series.late.len();
-            series.head.clear();
-            series.late.clear();
-            series.unsealed_deletions.clear();
-            series.first_unsealed_sequence = 0;
-            series.seal_due = false;
-            if is_short && sealed_samples <= SMALL_SEAL_SAMPLES {
-                series.release_buffers();
-                let (before, after) = series.recount();
-                self.series_memory_bytes = self.series_memory_bytes + after - before;
-            }
-            self.warmed.forget(id);
-        }
-    }
-
-    /// Puts series whose seal was not committed back on the list.
-    pub(super) fn retry_seals(&mut self, seals: Vec<Seal>) {
-        self.seals_are_urgent |= !seals.is_empty();
-        self.seal_due.extend(seals.into_iter().map(|seal| seal.member));
     }
 }
 
@@ -442,34 +300,4 @@ impl Added {
 #[inline]
 fn has_just_grown(len: usize) -> bool {
     (len > NEXT_SAMPLES && (len - 1).is_power_of_two()) || len == 1 || len == SMALL_SAMPLES + 1
-}
-
-/// The head cut into chunks of the usual size or, as it may have grown while it waited, up to twice that.
-fn chunk_ranges(series: &Series, head_samples_max: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-    let len = series.head.len();
-    let usual = series
-        .head_samples_max(head_samples_max)
-        .min(CHUNK_SAMPLES_MAX / 2);
-    let pieces = (len / usual.max(1)).max(usize::from(len > 0));
-    (0..pieces).map(move |piece| len * piece / pieces..len * (piece + 1) / pieces)
-}
-
-/// Puts the deletions of a series on disk: among its late samples, of which they hide those written before, and in its
-/// state for what chunks hold.
-fn seal_deletions(series: &Series, sealed: &mut SealedState, batch: &mut Batch) {
-    if sealed.late_rows > 0 && !series.unsealed_deletions.is_empty() {
-        late::write_deletions(series, sealed.sequence, batch);
-    }
-    if sealed.chunk_samples + sealed.cold_samples > 0 {
-        for (from, to) in series.unsealed_deletions.iter() {
-            deletions::insert(sealed.deleted.list(), *from, *to);
-        }
-    }
-}
-
-/// A series whose samples are in a batch that is not committed yet.
-pub(super) struct Seal {
-    pub(super) member: u32,
-    id: u64,
-    pub(super) sealed: SealedState,
 }

@@ -237,19 +237,33 @@ impl CommitQueue {
 pub async fn commit_loop(shell: Rc<LaneShell>) {
     loop {
         shell.commits.work.wait().await;
-        while commit_changed(&shell) {
-            glommio::timer::sleep(STALL_RETRY).await;
+        loop {
+            match commit_changed(&shell) {
+                Pass::Done => break,
+                Pass::HasMore => glommio::executor().yield_now().await,
+                Pass::Stalled => glommio::timer::sleep(STALL_RETRY).await,
+            }
         }
     }
 }
 
-/// Commits every changed partition once; true if some have to be tried again.
-fn commit_changed(shell: &Rc<LaneShell>) -> bool {
+/// How a pass of commits has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Done,
+    /// There is more to seal: in passes of its own, so that nobody waits for all of it.
+    HasMore,
+    /// Some partitions have to be tried again.
+    Stalled,
+}
+
+/// Commits every changed partition once.
+fn commit_changed(shell: &Rc<LaneShell>) -> Pass {
     let queue = &shell.commits;
     let mut places = queue.changed.take();
     let mut lane = shell.lane.borrow_mut();
     let lane = &mut *lane;
-    let mut stalled = Vec::new();
+    let (mut stalled, mut unfinished) = (Vec::new(), Vec::new());
     for place in places.drain(..) {
         let commits = queue.place(place);
         commits.changed.set(false);
@@ -275,6 +289,10 @@ fn commit_changed(shell: &Rc<LaneShell>) -> bool {
                 if partition.undelivered() > 0 {
                     queue.delivery_work.raise();
                 }
+                if partition.has_more_to_seal() {
+                    commits.changed.set(true);
+                    unfinished.push(place);
+                }
             }
             Committed::Stalled => {
                 lane.counters.commit_stalls += 1;
@@ -293,11 +311,16 @@ fn commit_changed(shell: &Rc<LaneShell>) -> bool {
     if changed.is_empty() {
         *changed = places;
     }
-    let any_stalled = !stalled.is_empty();
+    let pass = match (stalled.is_empty(), unfinished.is_empty()) {
+        (false, _) => Pass::Stalled,
+        (true, false) => Pass::HasMore,
+        (true, true) => Pass::Done,
+    };
     changed.extend(stalled);
+    changed.extend(unfinished);
     drop(changed);
     queue.passed.wake_all();
-    any_stalled
+    pass
 }
 
 /// Forces the log of every partition with unsynced commits to the disk, on the blocking pool, all in one go.

@@ -1,0 +1,317 @@
+//! Sealing: which series give their heads up for chunks, when, and how many with one record.
+//!
+//! Full series wait for others: the code and tables of the encoder, and the places in RocksDB's tables, then are in the
+//! processor's caches for all but the first. But a turn of a few commands must not wait until dozens of heads are
+//! encoded, nor one that comes during a checkpoint: what one record seals is in proportion to what it holds.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::series::{self, CHUNK_SAMPLES_MAX, EncodeScratch};
+use crate::store::{Batch, Tier};
+
+use super::deletions;
+use super::late;
+use super::partition::{LATE_SAMPLES_MAX, Partition};
+use super::series_state::{SealedState, Series};
+
+/// So many full series are sealed together, unless there are fewer that cannot wait.
+const SEALS_TOGETHER: usize = 64;
+/// A full head that has grown by one in so many samples since waits no longer.
+const FULL_HEAD_GROWTH: usize = 8;
+/// While memory is short, series that were sealed with no more samples than this give the memory of their heads back:
+/// others will soon have as many again.
+const SMALL_SEAL_SAMPLES: usize = 64;
+/// Samples that one record seals at least, and for each sample that it holds: encoding one takes 0.1 us, so a quarter of a
+/// millisecond, or twice the time that the samples themselves took.
+const SEALED_SAMPLES_MIN: usize = 2_800;
+const SEALED_PER_SAMPLE: usize = 20;
+/// Rows of a series take as long as encoding so many samples.
+const SEAL_OWN_SAMPLES: usize = 56;
+
+/// Series that are to be sealed.
+#[derive(Debug, Default)]
+pub(super) struct SealQueue {
+    /// Those that are full for the longest time come first.
+    pub(super) due: VecDeque<u32>,
+    /// They do not wait for others.
+    pub(super) is_urgent: bool,
+    /// The last record has left some that could have been sealed.
+    has_rest: bool,
+    /// Samples that the partition had taken when the last record ended.
+    samples_before: u64,
+}
+
+impl SealQueue {
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.due.clear();
+        (self.is_urgent, self.has_rest) = (false, false);
+    }
+}
+
+impl Partition {
+    /// Puts a series that is full on the list to be sealed. One that goes on growing does not wait for others.
+    #[cold]
+    pub(super) fn note_full(&mut self, member: u32) {
+        let head_samples_max = self.settings.head_samples_max;
+        let Some(series) = self.series.get_mut(member) else {
+            return;
+        };
+        let usual = series.head_samples_max(head_samples_max);
+        let is_urgent = series.head.len() >= usual + usual / FULL_HEAD_GROWTH
+            || series.late.len() >= LATE_SAMPLES_MAX + LATE_SAMPLES_MAX / FULL_HEAD_GROWTH;
+        if !series.seal_due {
+            series.seal_due = true;
+            self.seal_queue.due.push_back(member);
+        }
+        self.seal_queue.is_urgent |= is_urgent;
+    }
+
+    /// Puts the series at `member` on the list to be sealed with one of the next records, however few there are.
+    pub(crate) fn request_seal(&mut self, member: u32) {
+        if let Some(series) = self.series.get_mut(member)
+            && !series.is_sealed()
+        {
+            self.seal_queue.is_urgent = true;
+            if !series.seal_due {
+                series.seal_due = true;
+                self.seal_queue.due.push_back(member);
+            }
+        }
+    }
+
+    /// True if series are to be sealed with the open record.
+    pub(super) fn seals_are_due(&self) -> bool {
+        let queue = &self.seal_queue;
+        queue.due.len() >= SEALS_TOGETHER || (queue.is_urgent && !queue.due.is_empty())
+    }
+
+    /// True if another record, even an empty one, should seal what the last one has left.
+    pub fn has_more_to_seal(&self) -> bool {
+        self.seal_queue.has_rest
+    }
+
+    /// Those that the open record seals, in the order of their places. A series held by a batch, or whose chunks are being
+    /// rewritten, stays in the queue.
+    fn take_due(&mut self) -> Vec<u32> {
+        let samples = self.counters.samples_added - self.seal_queue.samples_before;
+        let samples = usize::try_from(samples).unwrap_or(usize::MAX);
+        let mut room = samples.saturating_mul(SEALED_PER_SAMPLE).max(SEALED_SAMPLES_MIN);
+        let (mut taken, mut waiting) = (Vec::new(), Vec::new());
+        let is_urgent = self.seal_queue.is_urgent;
+        let count_max = if is_urgent { usize::MAX } else { SEALS_TOGETHER };
+        if self.seals_are_due() {
+            while room > 0
+                && taken.len() < count_max
+                && let Some(member) = self.seal_queue.due.pop_front()
+            {
+                let Some(series) = self.series.get(member) else {
+                    continue;
+                };
+                if self.batches.is_held(&series.key, None) || self.rewrites.is_running(series.id) {
+                    waiting.push(member);
+                } else {
+                    room = room.saturating_sub(SEAL_OWN_SAMPLES + series.head.len() + series.late.len());
+                    taken.push(member);
+                }
+            }
+        }
+        let queue = &mut self.seal_queue;
+        queue.is_urgent &= !queue.due.is_empty();
+        queue.has_rest = queue.is_urgent;
+        queue.is_urgent |= !waiting.is_empty();
+        queue.due.extend(waiting);
+        taken.sort_unstable();
+        taken
+    }
+
+    /// Adds the chunks, late rows and state rows of series that are due to `batch`. Memory is left as it is:
+    /// [`Partition::finish_seals`] lets it go once the batch is committed.
+    pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
+        let due = self.take_due();
+        let mut seals = Vec::with_capacity(due.len());
+        // Without operations there is no record of this number yet: the next one will have it.
+        let sequence = if self.journal.is_empty() {
+            self.sequence - 1
+        } else {
+            self.sequence
+        };
+        let mut chunk = Vec::new();
+        for member in due {
+            let Some(series) = self.series.get(member) else {
+                continue;
+            };
+            let mut sealed = series.sealed.clone();
+            sealed.sequence = sequence;
+            seal_deletions(series, &mut sealed, batch);
+            for range in chunk_ranges(series, self.settings.head_samples_max) {
+                chunk.clear();
+                series::encode(&series.head, range.clone(), scratch, &mut chunk);
+                let first = series.head.get(range.start).timestamp;
+                batch.put_chunk(Tier::Hot, series.id, first, &chunk);
+                sealed.first_timestamp = sealed.first_timestamp.min(first);
+                sealed.last_timestamp = series.head.get(range.end - 1).timestamp;
+                sealed.chunk_samples += range.len() as u64;
+                sealed.chunk_bytes += chunk.len() as u64;
+            }
+            if !series.late.is_empty() {
+                late::write_samples(series, &mut sealed, batch, scratch);
+            }
+            batch.put_series(series.id, &sealed.encode(series.data_type, &series.key));
+            seals.push(Seal {
+                member,
+                id: series.id,
+                sealed,
+            });
+        }
+        seals
+    }
+
+    /// Lets go of what a committed batch has sealed.
+    pub(super) fn finish_seals(&mut self, seals: Vec<Seal>) {
+        self.seal_queue.samples_before = self.counters.samples_added;
+        let is_short = self.is_short_of_memory();
+        for Seal { member, id, sealed } in seals {
+            let Some(series) = self.series.get_mut(member) else {
+                continue;
+            };
+            if series.id != id {
+                continue;
+            }
+            series.set_sealed(sealed);
+            if !series.unsealed_deletions.is_empty() {
+                // There may be something to remove now.
+                series.rewrite_after_ms = 0;
+            }
+            let sealed_samples = series.head.len() + series.late.len();
+            series.head.clear();
+            series.late.clear();
+            series.unsealed_deletions.clear();
+            series.first_unsealed_sequence = 0;
+            series.seal_due = false;
+            if is_short && sealed_samples <= SMALL_SEAL_SAMPLES {
+                series.release_buffers();
+                let (before, after) = series.recount();
+                self.series_memory_bytes = self.series_memory_bytes + after - before;
+            }
+            self.warmed.forget(id);
+        }
+    }
+
+    /// Puts series whose seal was not committed back on the list.
+    pub(super) fn retry_seals(&mut self, seals: Vec<Seal>) {
+        self.seal_queue.is_urgent |= !seals.is_empty();
+        self.seal_queue
+            .due
+            .extend(seals.into_iter().map(|seal| seal.member));
+    }
+}
+
+/// The head cut into chunks of the usual size or, as it may have grown while it waited, up to twice that.
+fn chunk_ranges(series: &Series, head_samples_max: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let len = series.head.len();
+    let usual = series
+        .head_samples_max(head_samples_max)
+        .min(CHUNK_SAMPLES_MAX / 2);
+    let pieces = (len / usual.max(1)).max(usize::from(len > 0));
+    (0..pieces).map(move |piece| len * piece / pieces..len * (piece + 1) / pieces)
+}
+
+/// Puts the deletions of a series on disk: among its late samples, of which they hide those written before, and in its
+/// state for what chunks hold.
+fn seal_deletions(series: &Series, sealed: &mut SealedState, batch: &mut Batch) {
+    if sealed.late_rows > 0 && !series.unsealed_deletions.is_empty() {
+        late::write_deletions(series, sealed.sequence, batch);
+    }
+    if sealed.chunk_samples + sealed.cold_samples > 0 {
+        for (from, to) in series.unsealed_deletions.iter() {
+            deletions::insert(sealed.deleted.list(), *from, *to);
+        }
+    }
+}
+
+/// A series whose samples are in a batch that is not committed yet.
+pub(super) struct Seal {
+    pub(super) member: u32,
+    id: u64,
+    pub(super) sealed: SealedState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::Committed;
+    use crate::lane::test_support::{TestPartition, test_partition};
+    use crate::series::Sample;
+
+    /// A partition with so many series of so many samples each, committed but not sealed, and their places.
+    fn partition_with(count: usize, samples: i64) -> (TestPartition, Vec<u32>) {
+        let mut partition = test_partition();
+        let mut members = Vec::new();
+        for number in 0..count {
+            let key = format!("series{number}");
+            for timestamp in 1..=samples {
+                let added = partition.add_sample(key.as_bytes(), 0, Sample::new(timestamp, 1.0), 0);
+                assert!(added.is_ok());
+            }
+            members.extend(partition.find_series(key.as_bytes(), 0, 0).ok().flatten());
+        }
+        commit(&mut partition);
+        (partition, members)
+    }
+
+    fn commit(partition: &mut Partition) {
+        let committed = partition.commit(&mut EncodeScratch::default());
+        assert!(matches!(committed, Committed::Written { .. }));
+    }
+
+    fn sealed(partition: &Partition, members: &[u32]) -> usize {
+        let is_sealed = |member: &&u32| partition.series_at(**member).is_sealed();
+        members.iter().filter(is_sealed).count()
+    }
+
+    #[test]
+    fn many_seals_are_spread_over_records() {
+        let (mut partition, members) = partition_with(100, 1);
+        for member in &members {
+            partition.request_seal(*member);
+        }
+        let at_once = SEALED_SAMPLES_MIN.div_ceil(SEAL_OWN_SAMPLES + 1);
+        commit(&mut partition);
+        assert_eq!(sealed(&partition, &members), at_once);
+        assert!(partition.has_more_to_seal());
+        commit(&mut partition);
+        assert_eq!(sealed(&partition, &members), members.len());
+        assert!(!partition.has_more_to_seal());
+    }
+
+    #[test]
+    fn a_record_of_many_samples_seals_more() {
+        let (mut partition, members) = partition_with(100, 1);
+        for member in &members {
+            partition.request_seal(*member);
+        }
+        let samples = (members.len() * (SEAL_OWN_SAMPLES + 1)).div_ceil(SEALED_PER_SAMPLE);
+        for timestamp in 1..=samples as i64 {
+            let added = partition.add_sample(b"other", 0, Sample::new(timestamp, 1.0), 0);
+            assert!(added.is_ok());
+        }
+        commit(&mut partition);
+        assert_eq!(sealed(&partition, &members), members.len());
+        assert!(!partition.has_more_to_seal());
+    }
+
+    #[test]
+    fn one_that_is_larger_than_the_room_is_sealed_alone() {
+        let (mut partition, members) = partition_with(2, SEALED_SAMPLES_MIN as i64 + 1);
+        // Full heads were sealed on the way; these are left.
+        for member in &members {
+            partition.request_seal(*member);
+        }
+        while partition.has_changes() {
+            commit(&mut partition);
+        }
+        assert_eq!(sealed(&partition, &members), 2);
+    }
+}

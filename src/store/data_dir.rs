@@ -51,8 +51,8 @@ impl BusinessIdentity {
 /// Reads the identity of the business directory, creating both with `wanted` when there is none.
 ///
 /// # Errors
-/// A sentence for the operator: another format, another business, another partition count (when `explicit`), or what
-/// the system said.
+/// A sentence for the operator: another format, another business, another partition count (when `explicit`), a part of
+/// the data is gone, or what the system said.
 pub fn open_business_dir(
     dir: &Path,
     wanted: &BusinessIdentity,
@@ -62,6 +62,7 @@ pub fn open_business_dir(
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            refuse_orphans(dir, &path)?;
             create(dir, &path, wanted).map_err(|e| format!("{}: {e}", path.display()))?;
             return Ok(wanted.clone());
         }
@@ -96,12 +97,50 @@ pub fn open_business_dir(
             found.partitions
         ));
     }
+    refuse_gaps(dir, &found)?;
     Ok(found)
+}
+
+/// Partitions whose number nobody knows: an empty business must not take their place.
+fn refuse_orphans(dir: &Path, identity: &Path) -> Result<(), String> {
+    let first = BusinessIdentity::partition_dir(dir, 0);
+    let is_empty = fs::read_dir(&first).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: missing, but {} holds data: restore it from a backup of this directory",
+        identity.display(),
+        first.display()
+    ))
+}
+
+/// A directory is made for every partition before the identity is: one that is not there has been there.
+fn refuse_gaps(dir: &Path, identity: &BusinessIdentity) -> Result<(), String> {
+    let partitions = (0..identity.partitions).map(|index| BusinessIdentity::partition_dir(dir, index));
+    for partition in partitions {
+        match fs::metadata(&partition) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(format!("{}: not a directory", partition.display())),
+            Err(e) => {
+                return Err(format!(
+                    "{}: {e}: one of the {} partitions of business {:?} is gone; restore it from a backup, or make an \
+                     empty directory there if its part of the data may be lost",
+                    partition.display(),
+                    identity.partitions,
+                    identity.name
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Written under another name, forced to the disk, then renamed: never seen half written.
 fn create(dir: &Path, path: &Path, identity: &BusinessIdentity) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    for index in 0..identity.partitions {
+        fs::create_dir_all(BusinessIdentity::partition_dir(dir, index))?;
+    }
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
     file.write_all(identity.render().as_bytes())?;
@@ -141,6 +180,28 @@ mod tests {
             refused.contains("created with 4 partitions, the configuration says 2"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn data_that_is_gone_is_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        open_business_dir(dir.path(), &identity(2), false).unwrap();
+        let (first, second) = (dir.path().join("p0000"), dir.path().join("p0001"));
+        fs::remove_dir(&second).unwrap();
+        let refused = open_business_dir(dir.path(), &identity(2), false).unwrap_err();
+        assert!(
+            refused.contains("p0001: ") && refused.contains("one of the 2 partitions"),
+            "{refused}"
+        );
+        fs::create_dir(&second).unwrap();
+        open_business_dir(dir.path(), &identity(2), false).unwrap();
+        fs::remove_file(dir.path().join(IDENTITY_FILE)).unwrap();
+        // A first start that was cut short: nothing is in there yet.
+        open_business_dir(dir.path(), &identity(2), false).unwrap();
+        fs::remove_file(dir.path().join(IDENTITY_FILE)).unwrap();
+        fs::write(first.join("CURRENT"), "").unwrap();
+        let refused = open_business_dir(dir.path(), &identity(2), false).unwrap_err();
+        assert!(refused.contains("IDENTITY: missing, but"), "{refused}");
     }
 
     #[test]

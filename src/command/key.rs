@@ -1,8 +1,7 @@
 //! DEL, EXISTS, TYPE, SCAN and other commands of any key.
 
 mod dump;
-mod inspect;
-pub use inspect::short_call_error;
+pub mod inspect;
 mod keyspace;
 mod transfer;
 
@@ -19,12 +18,20 @@ const GROW: Flags = Flags::WRITE.and(Flags::DENY_ON_FULL);
 /// Takes every partition at once, which no transaction does.
 const CLEAR: Flags = Flags::WRITE;
 
-/// The key behind a subcommand.
-const SECOND: KeySpec = KeySpec {
-    first: 2,
-    last: 2,
-    step: 1,
-};
+/// An internal command: its name, its key, then what the client has sent.
+const fn part(name: &'static str, handler: super::KeyHandler) -> Command {
+    Command {
+        name,
+        arity: -3,
+        flags: Flags::READONLY.and(Flags::INTERNAL),
+        keys: KeySpec::FIRST,
+        group: "generic",
+        since: "1.0.0",
+        syntax: "key command",
+        summary: "Internal: the owner's share of a command that begins on the client's lane.",
+        run: Run::Owner { key: 1, handler },
+    }
+}
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
@@ -224,32 +231,17 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "OBJECT",
-        arity: -3,
-        flags: READ,
-        keys: SECOND,
+        arity: -2,
+        flags: Flags::NONE,
+        keys: KeySpec::SECOND,
         group: "generic",
         since: "2.2.3",
-        syntax: "ENCODING|FREQ|IDLETIME|REFCOUNT key",
-        summary: "Tells how a key is kept.",
-        run: Run::Owner {
-            key: 2,
-            handler: inspect::object,
-        },
+        syntax: "",
+        summary: "A container for commands that tell how a key is kept.",
+        run: Run::Session(inspect::object),
     },
-    Command {
-        name: "MEMORY",
-        arity: -3,
-        flags: READ,
-        keys: SECOND,
-        group: "server",
-        since: "4.0.0",
-        syntax: "USAGE key [SAMPLES count]",
-        summary: "Returns the bytes of memory that a key takes.",
-        run: Run::Owner {
-            key: 2,
-            handler: inspect::memory,
-        },
-    },
+    part(inspect::OBJECT_PART, inspect::object_part),
+    part(inspect::MEMORY_PART, inspect::memory_part),
     Command {
         name: "FLUSHDB",
         arity: -1,

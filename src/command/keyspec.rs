@@ -28,6 +28,12 @@ impl KeySpec {
         last: 1,
         step: 1,
     };
+    /// Argument 2, behind a subcommand.
+    pub const SECOND: KeySpec = KeySpec {
+        first: 2,
+        last: 2,
+        step: 1,
+    };
     /// Arguments 1 and 2.
     pub const TWO: KeySpec = KeySpec {
         first: 1,

@@ -9,7 +9,7 @@ use super::connection::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{ReportKinds, Reports, SlowCall};
 use super::session::{SessionContext, SessionStop};
-use super::subcommand::{Subcommand, dispatch};
+use super::subcommand::{Subcommand, dispatch, unknown_or_wrong_count};
 use super::{Command, Flags, SessionHandler};
 
 /// Slow calls that SLOWLOG GET shows unless told otherwise.
@@ -234,7 +234,7 @@ fn shown_max(args: Args<'_>) -> Result<usize, Refusal> {
         return Ok(SLOW_CALLS_SHOWN);
     };
     if args.len() > 3 {
-        return Err(Refusal::Arity("slowlog|get".into()));
+        return Err(unknown_or_wrong_count("SLOWLOG", args.get(1)));
     }
     match parse_i64(count) {
         Some(-1) => Ok(usize::MAX),

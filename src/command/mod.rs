@@ -222,12 +222,4 @@ impl Command {
     pub fn arity_error(&self) -> Refusal {
         Refusal::Arity(self.lower_name().into())
     }
-
-    /// The refusal of this call's number of arguments: containers name their subcommand, or say that it is none.
-    pub fn arity_error_of(&self, args: Args<'_>) -> Refusal {
-        let short = args
-            .try_get(1)
-            .and_then(|subcommand| key::short_call_error(self.name, subcommand));
-        short.unwrap_or_else(|| self.arity_error())
-    }
 }

@@ -207,6 +207,13 @@ pub enum Order {
     ClearCache,
     /// CLIENT KILL: counts the clients killed.
     KillClients(ClientFilter),
+    /// CLIENT UNBLOCK: counts the clients that waited.
+    Unblock {
+        /// The client.
+        id: u64,
+        /// Its command ends in an error, not as if its time were up.
+        with_error: bool,
+    },
     /// CLIENT PAUSE until this time in unix milliseconds (0 = UNPAUSE); only commands that write if `writes_only`.
     Pause {
         /// Unix milliseconds.

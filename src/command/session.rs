@@ -81,6 +81,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
+    /// A command waits for something to happen.
+    pub blocked: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
     /// READONLY on a lane port; has no effect, as every lane serves reads.
@@ -114,6 +116,7 @@ impl Session {
             subscriptions: None,
             reply_mode: ReplyMode::On,
             no_evict: false,
+            blocked: false,
             no_touch: false,
             readonly: false,
             closing: false,

@@ -1,6 +1,7 @@
 //! GET, SET and the other commands of plain values.
 
 mod increment;
+pub mod lcs;
 mod set;
 
 use crate::lane::keys::Value;

@@ -59,7 +59,9 @@ pub fn subcommands_of(container: &str) -> &'static [Subcommand] {
         "DEBUG" => super::server::DEBUG,
         "FUNCTION" => super::server::FUNCTION,
         "LATENCY" => super::latency::LATENCY,
+        "MEMORY" => super::server::MEMORY,
         "MODULE" => super::server::MODULE,
+        "OBJECT" => super::key::inspect::OBJECT,
         "PUBSUB" => super::pubsub::PUBSUB,
         "SLOWLOG" => super::latency::SLOWLOG,
         _ => &[],
@@ -113,6 +115,15 @@ pub fn dispatch(
     (subcommand.handler)(context, args, reply)
 }
 
+/// The refusal of containers that do not tell a wrong name from a wrong number of arguments. `container` is in upper
+/// case.
+pub fn unknown_or_wrong_count(container: &str, name: &[u8]) -> Refusal {
+    let quoted = String::from_utf8_lossy(name.get(..QUOTED_NAME_MAX_BYTES).unwrap_or(name));
+    Refusal::text(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{quoted}'. Try {container} HELP."
+    ))
+}
+
 /// HELP in the shape of Redis: a headline, then each subcommand with its summary indented.
 fn write_help(table: &[Subcommand], container: &[u8], reply: &mut Reply) {
     let container = String::from_utf8_lossy(container).to_ascii_uppercase();
@@ -149,7 +160,7 @@ mod tests {
                 assert!(subcommand.arity.unsigned_abs() >= 2, "{}", subcommand.full_name);
             }
         }
-        assert_eq!(containers, 13);
+        assert_eq!(containers, 15);
     }
 
     #[test]

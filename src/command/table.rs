@@ -9,6 +9,7 @@ pub type CommandId = u16;
 const FAMILIES: &[&[Command]] = &[
     super::connection::COMMANDS,
     super::string::COMMANDS,
+    super::string::lcs::COMMANDS,
     super::key::COMMANDS,
     super::expire::COMMANDS,
     super::transaction::COMMANDS,

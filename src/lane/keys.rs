@@ -47,6 +47,8 @@ pub struct Entry {
     pub loaded_at_s: u32,
     /// Set at every use, cleared by the eviction clock.
     pub referenced: bool,
+    /// Bytes of the string were written in place since it was set as a whole: Redis never keeps it as a number.
+    pub is_patched: bool,
     /// Of a series key that was given some.
     properties: Option<Box<ListedProperties>>,
 }
@@ -259,6 +261,7 @@ impl KeyTable {
             gathered_epoch: 0,
             loaded_at_s: 0,
             referenced: true,
+            is_patched: false,
             properties: None,
         };
         self.memory_bytes += entry.memory_bytes();
@@ -283,6 +286,7 @@ impl KeyTable {
             && old.len() == bytes.len()
         {
             old.copy_from_slice(bytes);
+            entry.is_patched = false;
             return;
         }
         self.set_value(place, Value::String(bytes.into()));
@@ -293,6 +297,7 @@ impl KeyTable {
         let entry = self.at_mut(place);
         let before = (entry.memory_bytes(), entry.series_memory_bytes());
         let old = std::mem::replace(&mut entry.value, value);
+        entry.is_patched = false;
         let after = (entry.memory_bytes(), entry.series_memory_bytes());
         self.change_memory(before, after);
         old

@@ -525,6 +525,7 @@ impl Partition {
         let len = value.len();
         self.keys
             .set_value(place, Value::String(value.into_boxed_slice()));
+        self.keys.at_mut(place).is_patched = true;
         self.touch(place);
         len
     }

@@ -282,7 +282,9 @@ impl Partition {
                 now_ms,
             )?;
         }
-        if !rolled_up.samples.is_empty() {
+        // As in RedisTimeSeries, a bucket that is computed anew causes no event.
+        let is_new = |timestamp: i64| newest.is_none_or(|newest| timestamp > newest);
+        if rolled_up.samples.iter().any(|(timestamp, _)| is_new(*timestamp)) {
             self.note_event(EventClasses::MODULE, "ts.add:dest", destination);
         }
         Ok(())

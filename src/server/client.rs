@@ -15,6 +15,8 @@ pub struct ClientHandle {
     pub session: RefCell<Session>,
     /// The connection has to end.
     pub killed: Cell<bool>,
+    /// CLIENT UNBLOCK was called for it; true if its command has to end in an error.
+    pub unblocked: Cell<Option<bool>>,
     /// Unix milliseconds of the last command.
     pub last_active_ms: Cell<i64>,
     /// Name of the last command.
@@ -43,6 +45,7 @@ impl ClientHandle {
             last_active_ms: Cell::new(session.connected_ms),
             session: RefCell::new(session),
             killed: Cell::new(false),
+            unblocked: Cell::new(None),
             last_command: Cell::new("NULL"),
             fd,
             query_buffer_bytes: Cell::new(0),

@@ -317,7 +317,7 @@ impl Section<'_> {
     /// What every command has to pass before it runs or is queued.
     fn admit(&mut self, command: &Command, args: Args<'_>) -> Result<(), Refusal> {
         if !command.accepts(args.len()) {
-            return Err(command.arity_error_of(args));
+            return Err(command.arity_error());
         }
         if !self.session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(Refusal::text("NOAUTH Authentication required."));

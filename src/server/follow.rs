@@ -3,7 +3,9 @@
 //! The connection's lane asks; the owner's lane waits, a second at a time, so that a client that goes away leaves
 //! nothing waiting for long.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::business::Place;
@@ -21,6 +23,9 @@ use super::transaction::no_business;
 
 /// The owner waits so long before it answers that nothing has changed.
 const WAIT_MS_MAX: u64 = 1_000;
+
+/// What CLIENT UNBLOCK ... ERROR makes of a waiting command.
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 /// Where the connection and the series are.
 struct Follower<'a> {
@@ -53,7 +58,10 @@ pub async fn follow(
         place,
         plan: &plan,
     };
-    match follower.run(client, reply).await {
+    let outcome = follower.run(client, reply).await;
+    client.session.borrow_mut().blocked = false;
+    client.unblocked.set(None);
+    match outcome {
         Ok(()) => Ok(()),
         Err(Failure::Refused(text)) => {
             reply.raw(&text);
@@ -97,8 +105,14 @@ impl Follower<'_> {
                 reply.error(crate::command::READ_DENIED);
                 return Ok(());
             }
+            let unblocked = client.unblocked.take();
+            if unblocked == Some(true) {
+                reply.error(UNBLOCKED);
+                return Ok(());
+            }
             if is_enough
                 || is_gone
+                || unblocked.is_some()
                 || left_ms <= 0
                 || self.shell.stopping.get()
                 || client.killed.get()
@@ -115,8 +129,27 @@ impl Follower<'_> {
                 wait_ms: (left_ms as u64).min(WAIT_MS_MAX),
             };
             blocked.get_or_insert_with(|| self.shell.shared.connections.block());
-            ask(self.shell, self.place.home.lane, request).await;
+            client.session.borrow_mut().blocked = true;
+            self.await_change_or_order(client, request).await;
         }
+    }
+
+    /// Waits until the owner has answered, or until the client is to wait no longer: then the answer is left to itself.
+    async fn await_change_or_order(&self, client: &ClientHandle, request: LaneRequest) {
+        let (shell, lane) = (self.shell.clone(), self.place.home.lane);
+        let asked = glommio::spawn_local(async move {
+            ask(&shell, lane, request).await;
+        });
+        let answered = asked.detach();
+        let ordered = poll_fn(|context| {
+            let is_over = client.unblocked.get().is_some() || client.killed.get();
+            let polled = if is_over { Poll::Ready(()) } else { Poll::Pending };
+            client.wait_if(context, polled)
+        });
+        let answered = async {
+            answered.await;
+        };
+        futures_lite::future::or(answered, ordered).await;
     }
 
     /// Runs an internal command on the owner of the key.

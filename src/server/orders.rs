@@ -57,6 +57,7 @@ pub fn obey(shell: &Rc<LaneShell>, order: Order) -> u64 {
         }
         Order::Publish(messages) => super::notices::publish(shell, &messages),
         Order::KillClients(filter) => kill(shell, &filter),
+        Order::Unblock { id, with_error } => unblock(shell, id, with_error),
         Order::Pause {
             until_ms,
             writes_only,
@@ -76,6 +77,20 @@ fn kill(shell: &LaneShell, filter: &ClientFilter) -> u64 {
     let clients = shell.clients.borrow();
     let meant = clients.values().filter(|client| is_meant(client, filter, now_ms));
     meant.map(|client| client.kill()).count() as u64
+}
+
+fn unblock(shell: &LaneShell, id: u64, with_error: bool) -> u64 {
+    let clients = shell.clients.borrow();
+    let waits = |client: &&std::rc::Rc<ClientHandle>| {
+        let session = client.session.borrow();
+        session.id == id && session.blocked
+    };
+    let Some(client) = clients.values().find(waits) else {
+        return 0;
+    };
+    client.unblocked.set(Some(with_error));
+    client.wake();
+    1
 }
 
 fn is_meant(client: &ClientHandle, filter: &ClientFilter, now_ms: i64) -> bool {

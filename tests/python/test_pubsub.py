@@ -219,6 +219,9 @@ def test_events_of_series(events):
          ["ts.create iot_d", "ts.createrule:dest iot_d", "ts.createrule:src k"]),
         (["TS.ADD k 11 1"], ["ts.add k"]),
         (["TS.ADD k 21 1"], ["ts.add k", "ts.add:dest iot_d"]),
+        # A bucket that is computed anew causes no event.
+        (["TS.ADD k 12 1"], ["ts.add k"]),
+        (["TS.DEL k 12 12"], ["ts.del k"]),
         (["TS.DELETERULE k iot_d"], ["ts.deleterule:dest iot_d", "ts.deleterule:src k"]),
         (["TS.DELETERULE k iot_d"], []),
         (["RENAME k l"], ["rename_from k", "rename_to l"]),

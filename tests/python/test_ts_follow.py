@@ -93,3 +93,26 @@ def test_not_in_a_transaction(wire):
         "*3 *1 *2 :10 +1 *1 *2 :10 +1 -TSDB: blocking TS.READ (with BLOCK) is not allowed inside MULTI, EVAL, or a deny-blocking "
         "context"
     )
+
+
+def test_client_unblock(wire, server):
+    """A client that waits is listed as blocked, and can be told to wait no longer, from any lane."""
+    wire("TS.ADD k 10 1")
+    for reason, expected in [
+        ("", "*1 *2 :10 +1"),
+        (" TIMEOUT", "*1 *2 :10 +1"),
+        (" error", "-UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+    ]:
+        with Wire(server.port) as waiting:
+            number = waiting("CLIENT ID").removeprefix(":")
+            assert wire(f"CLIENT UNBLOCK {number}") == ":0", "it does not wait yet"
+            waiting.send("TS.READ k 0 BLOCK 0 5")
+            wait_until_blocked(wire)
+            assert " flags=b " in wire(f"CLIENT LIST ID {number}")
+            began = time.monotonic()
+            assert wire(f"CLIENT UNBLOCK {number}{reason}") == ":1"
+            assert waiting.read() == expected
+            assert time.monotonic() - began < 0.9
+            assert wire(f"CLIENT UNBLOCK {number}") == ":0"
+            assert " flags=N " in wire(f"CLIENT LIST ID {number}")
+            assert waiting("TS.READ k 0") == "*1 *2 :10 +1"

@@ -72,6 +72,7 @@ fn flags(session: &Session) -> String {
     let states = [
         ('P', session.subscriptions.is_some()),
         ('x', in_transaction),
+        ('b', session.blocked),
         ('c', session.closing),
         ('r', session.readonly),
         ('e', session.no_evict),

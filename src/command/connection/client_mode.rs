@@ -109,8 +109,8 @@ pub fn tracking_info(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply)
     Ok(())
 }
 
-/// CLIENT UNBLOCK: no command of this server blocks, so nobody is ever found.
-pub fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
+/// CLIENT UNBLOCK.
+pub fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     let reason = args.try_get(3).unwrap_or(b"TIMEOUT");
     if args.len() > 4
         || ![&b"TIMEOUT"[..], b"ERROR"]
@@ -119,9 +119,14 @@ pub fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
     {
         return Err(Refusal::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR").into());
     }
-    parse_i64(args.get(2)).ok_or(Refusal::NotInteger)?;
-    reply.integer(0);
-    Ok(())
+    let id = parse_i64(args.get(2)).ok_or(Refusal::NotInteger)?;
+    let order = Order::Unblock {
+        // No client has the id 0.
+        id: u64::try_from(id).unwrap_or(0),
+        with_error: reason.eq_ignore_ascii_case(b"ERROR"),
+    };
+    let answer = OrderAnswer::Sum;
+    Err(Plan::Order { order, answer }.into())
 }
 
 #[cfg(test)]

@@ -10,7 +10,15 @@ use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
-use super::command_info::{CATEGORIES, categories};
+use super::command_info::{CATEGORIES, categories_of};
+
+/// A subcommand that Redis does not count among the administrator's.
+const fn open_to_all(subcommand: Subcommand) -> Subcommand {
+    Subcommand {
+        flags: Flags::NONE,
+        ..subcommand
+    }
+}
 
 const fn entry(
     full_name: &'static str,
@@ -33,14 +41,14 @@ const fn entry(
 
 /// All but HELP; users cannot be changed.
 pub const ACL: &[Subcommand] = &[
-    entry(
+    open_to_all(entry(
         "acl|cat",
         -2,
         "6.0.0",
         "[category]",
         "Lists the ACL categories, or the commands inside a category.",
         cat,
-    ),
+    )),
     entry(
         "acl|dryrun",
         -4,
@@ -49,14 +57,14 @@ pub const ACL: &[Subcommand] = &[
         "Simulates the execution of a command by a user, without running it.",
         dry_run,
     ),
-    entry(
+    open_to_all(entry(
         "acl|genpass",
         -2,
         "6.0.0",
         "[bits]",
         "Generates a password that is hard to guess.",
         generate_password,
-    ),
+    )),
     entry(
         "acl|getuser",
         3,
@@ -93,7 +101,7 @@ pub const ACL: &[Subcommand] = &[
             Ok(())
         },
     ),
-    entry(
+    open_to_all(entry(
         "acl|whoami",
         2,
         "6.0.0",
@@ -103,7 +111,7 @@ pub const ACL: &[Subcommand] = &[
             reply.bulk(DEFAULT_USER.as_bytes());
             Ok(())
         },
-    ),
+    )),
 ];
 
 /// All but HELP; nothing can be loaded.
@@ -116,14 +124,14 @@ pub const FUNCTION: &[Subcommand] = &[
         "Deletes all libraries and functions.",
         flush_functions,
     ),
-    entry(
+    open_to_all(entry(
         "function|list",
         -2,
         "7.0.0",
         "[LIBRARYNAME library-name-pattern] [WITHCODE]",
         "Returns information about all libraries.",
         list_functions,
-    ),
+    )),
 ];
 
 /// All but HELP; nothing can be loaded.
@@ -154,7 +162,7 @@ fn cat(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> R
     let commands = context.shared.commands.iter().map(|(_, command)| command);
     let is_in = |name: &&str| name.as_bytes() == wanted;
     let names: Vec<String> = commands
-        .filter(|command| categories(command.flags, command.group).iter().any(is_in))
+        .filter(|command| categories_of(command).iter().any(is_in))
         .map(|command| command.lower_name())
         .collect();
     reply.array(names.len());
@@ -176,7 +184,7 @@ fn dry_run(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) 
     let call = args.from(3);
     let command = context.shared.commands.get(id);
     if !command.accepts(call.len()) {
-        return Err(command.arity_error_of(call).into());
+        return Err(command.arity_error().into());
     }
     reply.ok();
     Ok(())

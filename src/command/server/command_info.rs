@@ -1,8 +1,13 @@
 //! Entries of COMMAND and COMMAND INFO, in the shapes of Redis 7.
 
 use crate::command::subcommand::{Subcommand, subcommands_of};
-use crate::command::{Command, CommandTable, Flags, KeySpec, Merge, Run};
+use crate::command::{Command, CommandTable, Flags, KeySpec};
 use crate::resp::Reply;
+
+use super::command_facts::{
+    FLAG_ORDER, is_mere_container, key_flags, key_note, more_flags, other_categories, shown_keys,
+    subcommand_keys, subcommand_tips, tips,
+};
 
 /// ACL categories, as Redis names and orders them, then that of the time series.
 pub const CATEGORIES: [&str; 22] = [
@@ -29,9 +34,6 @@ pub const CATEGORIES: [&str; 22] = [
     "scripting",
     "timeseries",
 ];
-
-/// Commands that can hurt although they are not the administrator's.
-const DANGEROUS: [&str; 7] = ["FLUSHALL", "FLUSHDB", "KEYS", "INFO", "ROLE", "LASTSAVE", "SORT"];
 
 /// Commands whose category is `fast` although their flag is not, as RedisTimeSeries has it.
 const FAST_CATEGORY: [&str; 4] = ["TS.CREATE", "TS.DELETERULE", "TS.GET", "TS.INFO"];
@@ -88,11 +90,24 @@ pub fn categories_of(command: &Command) -> Vec<&'static str> {
     } else {
         command.flags
     };
-    let mut names = categories(flags, command.group);
-    if DANGEROUS.contains(&command.name) && !names.contains(&"dangerous") {
-        names.push("dangerous");
-        names.sort_by_key(|name| CATEGORIES.iter().position(|category| category == name));
+    if is_mere_container(command.name) {
+        return vec!["slow"];
     }
+    corrected(categories(flags, command.group), &command.lower_name())
+}
+
+/// The ACL categories of a subcommand of a command in this group.
+pub fn categories_of_subcommand(subcommand: &Subcommand, group: &str) -> Vec<&'static str> {
+    corrected(categories(subcommand.flags, group), subcommand.full_name)
+}
+
+/// Adds and takes away what flags and groups do not tell.
+fn corrected(mut names: Vec<&'static str>, full_name: &str) -> Vec<&'static str> {
+    let (more, less) = other_categories(full_name);
+    names.retain(|name| !less.contains(name));
+    names.extend(more);
+    names.sort_by_key(|name| CATEGORIES.iter().position(|category| category == name));
+    names.dedup();
     names
 }
 
@@ -101,26 +116,36 @@ pub fn write_command(command: &Command, reply: &mut Reply) {
     reply.array(10);
     reply.bulk(command.lower_name().as_bytes());
     reply.integer(command.arity.into());
-    let movable: &[&str] = if command.keys.is_counted() {
-        &["movablekeys"]
-    } else {
-        &[]
+    let flags = match is_mere_container(command.name) {
+        true => Flags::NONE,
+        false => command.flags,
     };
-    write_flags(command.flags, movable, reply);
-    for position in key_positions(command.keys) {
+    let movable = command.keys.is_counted().then_some("movablekeys");
+    write_flags(flags, &command.lower_name(), movable, reply);
+    let keys = shown_keys(command);
+    for position in key_positions(keys) {
         reply.integer(position);
     }
     write_categories(&categories_of(command), reply);
-    let tips = tips(command);
-    reply.set(tips.len());
-    for tip in tips {
-        reply.bulk(tip.as_bytes());
-    }
-    if command.keys == KeySpec::NONE {
+    write_tips(tips(command), reply);
+    let flags = key_flags(command.name);
+    if keys == KeySpec::NONE {
         reply.set(0);
+    } else if flags.len() > 1 {
+        // Keys that are used in different ways are described one by one.
+        reply.set(flags.len());
+        for (index, flags) in flags.iter().enumerate() {
+            let first = keys.first + index * keys.step;
+            let last = first as i32;
+            write_key_spec(KeySpec { first, last, ..keys }, flags, None, reply);
+        }
     } else {
         reply.set(1);
-        write_key_spec(command, reply);
+        let flags = flags
+            .first()
+            .copied()
+            .unwrap_or_else(|| default_key_flags(command));
+        write_key_spec(keys, flags, key_note(command.name), reply);
     }
     let subcommands = subcommands_of(command.name);
     reply.set(subcommands.len());
@@ -129,31 +154,54 @@ pub fn write_command(command: &Command, reply: &mut Reply) {
     }
 }
 
-/// Writes the entry of one subcommand; none of them has keys.
+/// How a command uses its keys where nothing else is known.
+pub fn default_key_flags(command: &Command) -> &'static [&'static str] {
+    match command.flags.has(Flags::READONLY) {
+        true => &["RO", "access"],
+        false => &["RW", "update"],
+    }
+}
+
+/// Writes the entry of one subcommand.
 pub fn write_subcommand(subcommand: &Subcommand, group: &str, reply: &mut Reply) {
     reply.array(10);
     reply.bulk(subcommand.full_name.as_bytes());
     reply.integer(subcommand.arity.into());
-    write_flags(subcommand.flags, &[], reply);
-    for _ in 0..3 {
-        reply.integer(0);
+    write_flags(subcommand.flags, subcommand.full_name, None, reply);
+    let keys = subcommand_keys(subcommand.full_name);
+    for position in key_positions(keys) {
+        reply.integer(position);
     }
-    write_categories(&categories(subcommand.flags, group), reply);
-    for _ in 0..3 {
+    write_categories(&categories_of_subcommand(subcommand, group), reply);
+    write_tips(subcommand_tips(subcommand.full_name), reply);
+    if keys == KeySpec::NONE {
         reply.set(0);
+    } else {
+        reply.set(1);
+        write_key_spec(keys, &["RO"], None, reply);
     }
+    reply.set(0);
 }
 
-fn write_flags(flags: Flags, more: &[&'static str], reply: &mut Reply) {
+fn write_flags(flags: Flags, full_name: &str, movable: Option<&'static str>, reply: &mut Reply) {
     let mut names: Vec<&str> = FLAG_NAMES
         .iter()
         .filter(|(flag, _)| flags.has(*flag))
         .map(|(_, name)| *name)
+        .chain(more_flags(full_name))
+        .chain(movable)
         .collect();
-    names.extend_from_slice(more);
+    names.sort_by_key(|name| FLAG_ORDER.iter().position(|flag| flag == name));
     reply.set(names.len());
     for name in names {
         reply.simple(name);
+    }
+}
+
+fn write_tips(tips: &[&str], reply: &mut Reply) {
+    reply.set(tips.len());
+    for tip in tips {
+        reply.bulk(tip.as_bytes());
     }
 }
 
@@ -171,77 +219,13 @@ fn key_positions(keys: KeySpec) -> [i64; 3] {
     [keys.first as i64, i64::from(keys.last), keys.step as i64]
 }
 
-/// Hints for cluster-aware clients: a command over many keys can be cut by slots.
-fn tips(command: &Command) -> &'static [&'static str] {
-    match (command.run, command.name) {
-        (_, "PING") => &["request_policy:all_shards", "response_policy:all_succeeded"],
-        (_, "DBSIZE") => &["request_policy:all_shards", "response_policy:agg_sum"],
-        (_, "KEYS") => &["request_policy:all_shards", "nondeterministic_output_order"],
-        (_, "FLUSHALL" | "FLUSHDB") => &["request_policy:all_shards", "response_policy:all_succeeded"],
-        (_, "SCAN") => &["nondeterministic_output", "request_policy:special"],
-        (_, "RANDOMKEY") => &[
-            "request_policy:all_shards",
-            "response_policy:special",
-            "nondeterministic_output",
-        ],
-        (_, "INFO") => &[
-            "nondeterministic_output",
-            "request_policy:all_shards",
-            "response_policy:special",
-        ],
-        (_, "TIME" | "LASTSAVE" | "TTL" | "PTTL") => &["nondeterministic_output"],
-        (
-            Run::Split {
-                merge: Merge::Array | Merge::Each,
-                ..
-            },
-            _,
-        ) => &["request_policy:multi_shard"],
-        (
-            Run::Split {
-                merge: Merge::Sum, ..
-            },
-            _,
-        ) => &["request_policy:multi_shard", "response_policy:agg_sum"],
-        (
-            Run::Split {
-                merge: Merge::OneIfDone,
-                ..
-            },
-            _,
-        ) => &["request_policy:multi_shard", "response_policy:agg_min"],
-        (Run::Split { merge: Merge::Ok, .. }, _) => {
-            &["request_policy:multi_shard", "response_policy:all_succeeded"]
-        }
-        _ => &[],
+fn write_key_spec(keys: KeySpec, flags: &[&str], note: Option<&str>, reply: &mut Reply) {
+    reply.map(3 + usize::from(note.is_some()));
+    if let Some(note) = note {
+        reply.bulk(b"notes");
+        reply.bulk(note.as_bytes());
     }
-}
-
-/// How a command uses its keys, in Redis's words.
-pub fn key_flags(command: &Command) -> &'static [&'static str] {
-    match command.name {
-        "SET" => &["RW", "access", "update", "variable_flags"],
-        "MSET" | "SETEX" | "PSETEX" | "TSDB_SET" | "TSDB_MSET" => &["OW", "update"],
-        "SETNX" | "MSETNX" | "TS.CREATE" => &["OW", "insert"],
-        "DEL" | "UNLINK" => &["RM", "delete"],
-        "TS.DEL" => &["RW", "delete"],
-        "GETDEL" => &["RW", "access", "delete"],
-        "APPEND" => &["RW", "insert"],
-        "GETSET" | "GETEX" | "INCR" | "DECR" | "INCRBY" | "DECRBY" | "INCRBYFLOAT" => {
-            &["RW", "access", "update"]
-        }
-        "EXISTS" | "TYPE" | "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" | "TOUCH" | "STRLEN" | "WATCH"
-        | "TS.INFO" => &["RO"],
-        _ if command.flags.has(Flags::READONLY) => &["RO", "access"],
-        _ => &["RW", "update"],
-    }
-}
-
-fn write_key_spec(command: &Command, reply: &mut Reply) {
-    let keys = command.keys;
-    reply.map(3);
     reply.bulk(b"flags");
-    let flags = key_flags(command);
     reply.set(flags.len());
     for flag in flags {
         reply.simple(flag);
@@ -312,7 +296,7 @@ mod tests {
             &command("TS.NRANGE", Flags::READONLY, KeySpec::COUNTED),
             &mut reply,
         );
-        let expected = "*10\r\n$9\r\nts.nrange\r\n:-5\r\n~2\r\n+readonly\r\n+movablekeys\r\n\
+        let expected = "*10\r\n$9\r\nts.nrange\r\n:-5\r\n~3\r\n+readonly\r\n+module\r\n+movablekeys\r\n\
             :0\r\n:0\r\n:0\r\n\
             ~3\r\n+@read\r\n+@slow\r\n+@timeseries\r\n~0\r\n\
             ~1\r\n%3\r\n$5\r\nflags\r\n~2\r\n+RO\r\n+access\r\n\
@@ -367,7 +351,7 @@ mod tests {
         let mut client = TestClient::new();
         let info = client.run(&["COMMAND", "INFO", "config"]);
         assert!(info.starts_with("*1\r\n*10\r\n$6\r\nconfig\r\n:-2\r\n"), "{info}");
-        let get = "*10\r\n$10\r\nconfig|get\r\n:-3\r\n*1\r\n+admin\r\n:0\r\n:0\r\n:0\r\n*3\r\n\
+        let get = "*10\r\n$10\r\nconfig|get\r\n:-3\r\n*4\r\n+admin\r\n+noscript\r\n+loading\r\n+stale\r\n:0\r\n:0\r\n:0\r\n*3\r\n\
             +@admin\r\n+@slow\r\n\
                    +@dangerous\r\n*0\r\n*0\r\n*0\r\n";
         assert!(info.contains(get), "{info}");

@@ -8,7 +8,10 @@ use crate::refusal::Refusal;
 use crate::resp::{Args, Reply, glob_match};
 
 use super::command_docs;
-use super::command_info::{categories, categories_of, key_flags, write_all, write_command, write_subcommand};
+use super::command_facts::key_flags;
+use super::command_info::{
+    categories_of, categories_of_subcommand, default_key_flags, write_all, write_command, write_subcommand,
+};
 
 const fn entry(
     full_name: &'static str,
@@ -184,9 +187,28 @@ fn get_keys_and_flags(
 ) -> Result<(), SessionStop> {
     let (command, subject) = subject(&context.shared.commands, args)?;
     let keys: Vec<&[u8]> = command.keys.keys(subject).collect();
-    let flags = key_flags(command);
+    let ways = key_flags(command.name);
+    let only = match command.name {
+        // The optional word GET decides.
+        "SET"
+            if subject
+                .from(3)
+                .iter()
+                .any(|word| word.eq_ignore_ascii_case(b"GET")) =>
+        {
+            &["RW", "access", "update"]
+        }
+        "SET" => &["OW", "update"][..],
+        _ => default_key_flags(command),
+    };
     reply.array(keys.len());
-    for key in keys {
+    for (index, key) in keys.into_iter().enumerate() {
+        let flags = match ways {
+            _ if command.name == "SET" => only,
+            [] => only,
+            [flags] => flags,
+            ways => ways.get(index).copied().unwrap_or(only),
+        };
         reply.array(2);
         reply.bulk(key);
         reply.set(flags.len());
@@ -246,7 +268,7 @@ fn list(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> 
             let name = subcommand.full_name;
             if filter.keeps(
                 name,
-                &categories(subcommand.flags, command.group),
+                &categories_of_subcommand(subcommand, command.group),
                 has_time_series,
             ) {
                 names.push(name.to_owned());

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::command::Flags;
+use crate::command::key::inspect::{OBJECT_PART, ask_owner};
 use crate::command::plan::Plan;
 use crate::command::report::{ReportKinds, Reports};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::subcommand::{Subcommand, dispatch};
+use crate::command::subcommand::{Subcommand, dispatch, find, unknown_or_wrong_count};
+use crate::command::{Flags, SessionHandler};
 use crate::refusal::Refusal;
 use crate::resp::number::parse_f64;
 use crate::resp::{Args, Reply};
@@ -21,21 +22,57 @@ const DEBUG_REFUSED: &str = "ERR DEBUG command not allowed. If the enable-debug-
 const SLEEP_MAX_S: f64 = 3_600.0;
 
 /// All but HELP.
-pub const DEBUG: &[Subcommand] = &[Subcommand {
-    full_name: "debug|sleep",
-    arity: 3,
-    flags: Flags::ADMIN,
-    since: "1.0.0",
-    syntax: "seconds",
-    summary: "Answers after so many seconds, decimals allowed; other connections go on.",
-    handler: sleep,
-}];
+pub const DEBUG: &[Subcommand] = &[
+    debugging(
+        "debug|object",
+        "key",
+        "Tells how a key is kept, as OBJECT and MEMORY do.",
+        |context, args, _| Err(ask_owner(context, OBJECT_PART, args)),
+    ),
+    debugging(
+        "debug|set-active-expire",
+        "<0 | 1>",
+        "Does nothing: a key that has expired is never seen, whether it is still there or not.",
+        |_, _, reply| {
+            reply.ok();
+            Ok(())
+        },
+    ),
+    debugging(
+        "debug|sleep",
+        "seconds",
+        "Answers after so many seconds, decimals allowed; other connections go on.",
+        sleep,
+    ),
+];
+
+const fn debugging(
+    full_name: &'static str,
+    syntax: &'static str,
+    summary: &'static str,
+    handler: SessionHandler,
+) -> Subcommand {
+    Subcommand {
+        full_name,
+        arity: 3,
+        flags: Flags::ADMIN,
+        since: "1.0.0",
+        syntax,
+        summary,
+        handler,
+    }
+}
 
 /// As Redis with `enable-debug-command local`.
 pub fn debug(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
     let address = context.session.address.parse::<SocketAddr>();
     if !address.is_ok_and(|address| address.ip().to_canonical().is_loopback()) {
         return Err(Refusal::text(DEBUG_REFUSED).into());
+    }
+    let name = args.try_get(1).unwrap_or_default();
+    let is_help = name.eq_ignore_ascii_case(b"HELP") && args.len() == 2;
+    if !is_help && find(DEBUG, name).is_none_or(|_| args.len() != 3) {
+        return Err(unknown_or_wrong_count("DEBUG", name).into());
     }
     dispatch(DEBUG, context, args, reply)
 }

@@ -2,11 +2,13 @@
 
 mod access;
 mod command_docs;
+mod command_facts;
 mod command_info;
 mod command_list;
 mod config;
 mod info;
 mod life;
+mod memory;
 mod parameters;
 mod series_parameters;
 mod syntax;
@@ -16,7 +18,7 @@ use crate::resp::{Args, Reply};
 use super::connection::entry;
 use super::session::{SessionContext, SessionStop};
 use super::subcommand::{Subcommand, dispatch};
-use super::{Command, Flags};
+use super::{Command, Flags, KeySpec};
 
 /// Subcommands of ACL.
 pub const ACL: &[Subcommand] = access::ACL;
@@ -28,6 +30,8 @@ pub const CONFIG: &[Subcommand] = config::SUBCOMMANDS;
 pub const DEBUG: &[Subcommand] = life::DEBUG;
 /// Subcommands of FUNCTION.
 pub const FUNCTION: &[Subcommand] = access::FUNCTION;
+/// Subcommands of MEMORY.
+pub const MEMORY: &[Subcommand] = memory::MEMORY;
 /// Subcommands of MODULE.
 pub const MODULE: &[Subcommand] = access::MODULE;
 
@@ -95,6 +99,14 @@ pub const COMMANDS: &[Command] = &[
             "[VERSION version]",
             "Displays the version that is announced.",
         ),
+    Command {
+        keys: KeySpec::SECOND,
+        ..entry("MEMORY", -2, Flags::NONE, |context, args, reply| {
+            dispatch(MEMORY, context, args, reply)
+        })
+        .of_group("server")
+        .says("4.0.0", "", "A container for commands about memory.")
+    },
     entry("MODULE", -2, Flags::NONE, |context, args, reply| {
         dispatch(MODULE, context, args, reply)
     })

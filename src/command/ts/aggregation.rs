@@ -113,11 +113,12 @@ impl Head {
         let size = |index: usize| args.try_get(index).and_then(|text| parse_width(text, unit));
         let bucket_index = index.saturating_add(list_count);
         if list_count > 1 {
-            let early = (index..bucket_index.min(args.len())).any(|index| size(index).is_some());
-            let late = args
-                .try_get(bucket_index)
-                .is_some_and(|text| parse_aggregators(text).is_ok());
-            if early || late {
+            for index in index..bucket_index {
+                let list = args.try_get(index).filter(|_| size(index).is_none());
+                parse_aggregators(list.ok_or(texts::NUMKEYS_AGGREGATORS)?)?;
+            }
+            let follows = args.try_get(bucket_index);
+            if follows.is_some_and(|text| parse_aggregators(text).is_ok()) {
                 return Err(texts::NUMKEYS_AGGREGATORS);
             }
         }
@@ -153,6 +154,9 @@ impl Head {
 /// [`texts::AGGREGATOR_EMPTY`], [`texts::AGGREGATORS_TOO_MANY`], [`texts::AGGREGATOR_UNKNOWN`].
 pub fn parse_aggregators(text: &[u8]) -> Result<Vec<Aggregator>, Refusal> {
     let names = || text.split(|byte| *byte == b',');
+    if text.is_empty() {
+        return Err(texts::AGGREGATOR_UNKNOWN);
+    }
     if names().any(<[u8]>::is_empty) {
         return Err(texts::AGGREGATOR_EMPTY);
     }
@@ -236,7 +240,8 @@ mod tests {
             ("avg 1d TZ ''", texts::AGGREGATION),
             ("bogus 5", texts::AGGREGATOR_UNKNOWN),
             ("avg,bogus 5", texts::AGGREGATOR_UNKNOWN),
-            ("'' 5", texts::AGGREGATOR_EMPTY),
+            ("'' 5", texts::AGGREGATOR_UNKNOWN),
+            (", 5", texts::AGGREGATOR_EMPTY),
             ("avg,,min 5", texts::AGGREGATOR_EMPTY),
             ("avg, 5", texts::AGGREGATOR_EMPTY),
             (&sixteen, texts::AGGREGATORS_TOO_MANY),

@@ -133,8 +133,8 @@ fn unique(labels: Vec<Label>) -> Vec<Label> {
 
 fn alter(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args;
-    let (place, _) = existing_series(partition, args.get(1), call.now_ms)?;
     let options = SeriesOptions::parse(args, 2, SeriesCommand::Alter, now_of(partition, call))?;
+    let (place, _) = existing_series(partition, args.get(1), call.now_ms)?;
     let mut properties = partition.properties(place).cloned().unwrap_or_default();
     if options.retention.is_some() {
         properties.retention = options.retention;

@@ -146,7 +146,7 @@ fn rules_have_one_aggregator_and_a_bucket() {
         ("a b AGGREGATION avg 5 6 7", &wrong),
         ("a b AGGREGATION avg x", "ERR TSDB: Couldn't parse AGGREGATION"),
         ("a b AGGREGATION foo 5", "ERR TSDB: Unknown aggregation type"),
-        ("a b AGGREGATION '' 5", "ERR TSDB: Empty aggregation type in list"),
+        ("a b AGGREGATION '' 5", "ERR TSDB: Unknown aggregation type"),
         (
             "a b AGGREGATION avg 0",
             "ERR TSDB: bucketDuration must be greater than zero",

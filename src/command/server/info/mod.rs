@@ -5,6 +5,8 @@ mod machine;
 mod own;
 mod process;
 
+pub use process::{MemoryUse, memory_use};
+
 use crate::command::plan::Plan;
 use crate::command::report::{ReportKinds, Reports};
 use crate::command::session::{PortKind, Session, SessionContext, SessionStop};

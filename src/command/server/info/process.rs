@@ -1,6 +1,7 @@
 //! INFO server, memory and cpu: the process and the machine.
 
 use crate::command::connection::{REDIS_VERSION, mode};
+use crate::command::report::Reports;
 use crate::command::session::PortKind;
 
 use super::machine::{self, Whose, human_bytes};
@@ -57,17 +58,47 @@ fn tcp_port(facts: &Facts<'_>) -> u16 {
     }
 }
 
-/// Section Memory. `used_memory` is what the server accounts for: keys, series, block cache and memtables.
-pub fn memory(facts: &Facts<'_>, lines: &mut Lines) {
-    let reports = facts.reports;
-    let dataset: u64 = reports
+/// Memory of the process in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryUse {
+    /// Keys and series.
+    pub dataset: u64,
+    /// Block cache and memtables.
+    pub overhead: u64,
+    /// Both.
+    pub used: u64,
+    /// What the kernel counts.
+    pub resident: u64,
+    /// The most that was counted since the start.
+    pub peak: u64,
+}
+
+/// What the server accounts for, beside what the kernel counts.
+pub fn memory_use(reports: &Reports) -> MemoryUse {
+    let parts = reports
         .partitions()
-        .map(|(_, part)| part.table_bytes + part.series_bytes)
-        .sum();
+        .map(|(_, part)| part.table_bytes + part.series_bytes);
+    let dataset: u64 = parts.sum();
     let overhead = (reports.block_cache_used_bytes + reports.write_buffers_used_bytes) as u64;
     let used = dataset + overhead;
-    let resident = machine::resident_bytes();
-    let peak = machine::resident_peak_bytes().max(used);
+    MemoryUse {
+        dataset,
+        overhead,
+        used,
+        resident: machine::resident_bytes(),
+        peak: machine::resident_peak_bytes().max(used),
+    }
+}
+
+/// Section Memory. `used_memory` is what the server accounts for: keys, series, block cache and memtables.
+pub fn memory(facts: &Facts<'_>, lines: &mut Lines) {
+    let MemoryUse {
+        dataset,
+        overhead,
+        used,
+        resident,
+        peak,
+    } = memory_use(facts.reports);
     let total = machine::memory_bytes();
     let percent = |part: u64, whole: u64| format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64);
     lines.add("used_memory", used);

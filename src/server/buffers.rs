@@ -32,8 +32,8 @@ impl Buffers {
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let (list, max) = match buffer.capacity() {
             0 => return,
-            ..=SMALL_MAX_BYTES => (&mut self.small, SMALL_MAX),
-            ..=LARGE_MAX_BYTES => (&mut self.large, LARGE_MAX),
+            1..=SMALL_MAX_BYTES => (&mut self.small, SMALL_MAX),
+            _ if buffer.capacity() <= LARGE_MAX_BYTES => (&mut self.large, LARGE_MAX),
             _ => return,
         };
         if list.len() < max {

@@ -201,7 +201,16 @@ mod tests {
         let info =
             "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n";
         assert_eq!(client.run(&["CLIENT", "TRACKINGINFO"]), info);
-        assert_eq!(client.run(&["CLIENT", "UNBLOCK", "5"]), ":0\r\n");
+        assert!(matches!(
+            client.plan(&["CLIENT", "UNBLOCK", "5", "error"]),
+            Plan::Order {
+                order: Order::Unblock {
+                    id: 5,
+                    with_error: true
+                },
+                answer: OrderAnswer::Sum
+            }
+        ));
         assert_eq!(
             client.run(&["CLIENT", "UNBLOCK", "x"]),
             "-ERR value is not an integer or out of range\r\n"

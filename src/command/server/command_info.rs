@@ -267,6 +267,7 @@ fn write_search(kind: &str, spec: &[(&str, i64)], reply: &mut Reply) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Run;
     use crate::command::session::{SessionContext, SessionStop};
     use crate::command::test_support::TestClient;
     use crate::resp::{Args, Proto};

@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(common("abc", ""), []);
         assert_eq!(common("abc", "xyz"), []);
         assert_eq!(common("abc", "abc"), [(0, 0, 3)]);
-        assert_eq!(common("ab", "ba"), [(0, 1, 1)]);
+        assert_eq!(common("ab", "ba"), [(1, 0, 1)]);
     }
 
     #[test]

@@ -89,15 +89,20 @@ impl Partition {
     /// True if about so few samples lie in the range that they are likely to be in a few chunks, which are worth keeping
     /// decoded.
     pub fn is_short_range(&self, member: u32, query: &RangeQuery) -> bool {
+        self.expected_samples(member, query) <= SHORT_RANGE_SAMPLES
+    }
+
+    /// About how many samples in chunks lie in the range, if they are spread evenly.
+    pub(super) fn expected_samples(&self, member: u32, query: &RangeQuery) -> u64 {
         let sealed = &self.series_at(member).sealed;
         let samples = sealed.chunk_samples + sealed.cold_samples;
         let (first, last) = (sealed.first_timestamp, sealed.last_timestamp);
         let (from, to) = (query.from.max(first), query.to.min(last));
-        if samples <= SHORT_RANGE_SAMPLES || from > to {
-            return true;
+        if from > to || first == last {
+            return if from > to { 0 } else { samples };
         }
         let share = to.wrapping_sub(from) as u64 as f64 / last.wrapping_sub(first) as u64 as f64;
-        samples as f64 * share <= SHORT_RANGE_SAMPLES as f64
+        (samples as f64 * share) as u64
     }
 
     pub(super) fn with_decoded<T>(

@@ -25,6 +25,9 @@ pub trait RangeVisitor {
     /// True if [`RangeVisitor::summary`] is worth a try.
     fn takes_summaries(&self) -> bool;
 
+    /// True if [`RangeVisitor::is_full`] never is.
+    fn wants_all(&self) -> bool;
+
     /// True if later samples change nothing.
     fn is_full(&self) -> bool;
 }
@@ -62,6 +65,10 @@ impl RangeVisitor for RangeCount {
         true
     }
 
+    fn wants_all(&self) -> bool {
+        true
+    }
+
     fn is_full(&self) -> bool {
         false
     }
@@ -94,6 +101,10 @@ impl Partition {
             return Ok(None);
         }
         let job = self.range_job(member, query);
+        // What is seen on the lane would be seen again by the job.
+        if visitor.wants_all() && self.expected_chunks(member, &query) > IN_PLACE_SUMMARIES_MAX as u64 {
+            return Ok(Some(job));
+        }
         let view = job.store.view(Reach::Memory);
         let visited = job.visit_reached(&view, &job.stored, Reach::Memory, visitor)?;
         drop(view);
@@ -101,6 +112,13 @@ impl Partition {
             Read::Known(()) => None,
             Read::Cold => Some(job),
         })
+    }
+}
+
+impl Partition {
+    /// About how many chunks lie in the range, if they are as large as usual.
+    fn expected_chunks(&self, member: u32, query: &RangeQuery) -> u64 {
+        self.expected_samples(member, query) / self.settings.head_samples_max.max(1) as u64
     }
 }
 
@@ -216,6 +234,36 @@ mod tests {
     use super::*;
     use crate::lane::test_support::test_partition;
     use crate::series::{EncodeScratch, Sample};
+
+    #[test]
+    fn a_long_range_is_left_to_the_job_at_once() {
+        let mut partition = test_partition();
+        let samples = (IN_PLACE_SUMMARIES_MAX as i64 + 2) * 1024;
+        for timestamp in 0..samples {
+            let added = partition.add_sample(b"k", 0, Sample::new(timestamp, 1.0), 0);
+            assert!(added.is_ok());
+        }
+        let member = partition.find_series(b"k", 0, 0).ok().flatten().unwrap();
+        while partition.has_changes() {
+            partition.request_seal(member);
+            partition.commit(&mut EncodeScratch::default());
+        }
+        let of = |to: i64| RangeQuery {
+            from: 0,
+            to,
+            limit: usize::MAX,
+            reverse: false,
+        };
+        let mut count = RangeCount::default();
+        let job = partition.visit_range(member, of(samples), &mut count).unwrap();
+        assert_eq!(count, RangeCount::default());
+        job.unwrap().visit(&mut count).unwrap();
+        assert_eq!(count.samples, samples as u64);
+        count = RangeCount::default();
+        let half = partition.visit_range(member, of(samples / 2 - 1), &mut count);
+        assert!(half.unwrap().is_none());
+        assert_eq!(count.samples, samples as u64 / 2);
+    }
 
     #[test]
     fn ranges_are_counted_chunk_by_chunk() {

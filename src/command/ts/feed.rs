@@ -59,6 +59,10 @@ impl RangeVisitor for Feed<'_> {
         self.aggregation.is_some() && !self.query.is_filtered()
     }
 
+    fn wants_all(&self) -> bool {
+        self.query.count().is_none() || self.query.is_reverse()
+    }
+
     fn is_full(&self) -> bool {
         let Some(count) = self.query.count().filter(|_| !self.query.is_reverse()) else {
             return false;

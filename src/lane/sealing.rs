@@ -24,7 +24,7 @@ const FULL_HEAD_GROWTH: usize = 8;
 const SMALL_SEAL_SAMPLES: usize = 64;
 /// Samples that one record seals at least, and for each sample that it holds: encoding one takes 0.1 us, so a quarter of a
 /// millisecond, or three times as long as the samples of a pipeline themselves took. More would be a pause that clients
-/// notice, less would not use the warm caches: with 20 in place of 36 full speed is two per cent lower.
+/// notice; less would seal fewer than [`SEALS_TOGETHER`] in a turn of a thousand samples, in colder caches.
 const SEALED_SAMPLES_MIN: usize = 2_800;
 const SEALED_PER_SAMPLE: usize = 36;
 /// Rows of a series take as long as encoding so many samples.

@@ -113,9 +113,7 @@ impl Partition {
             Read::Cold => Some(job),
         })
     }
-}
 
-impl Partition {
     /// About how many chunks lie in the range, if they are as large as usual.
     fn expected_chunks(&self, member: u32, query: &RangeQuery) -> u64 {
         self.expected_samples(member, query) / self.settings.head_samples_max.max(1) as u64

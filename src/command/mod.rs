@@ -30,8 +30,9 @@ mod transaction;
 pub mod ts;
 mod tsdb;
 
-use crate::lane::{ClientId, Handled, Partition, Stop};
+use crate::lane::{ClientId, Handled, Partition, Purpose, Stop};
 use crate::refusal::Refusal;
+use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
 pub use connection::{REDIS_VERSION, client_line};
@@ -147,6 +148,8 @@ impl Flags {
     pub const INTERNAL: Flags = Flags(1 << 7);
     /// Runs at once inside MULTI instead of being queued.
     pub const IN_MULTI: Flags = Flags(1 << 8);
+    /// Reads the samples of one series from the timestamp in its second argument on.
+    pub const READS_FROM: Flags = Flags(1 << 9);
     /// None.
     pub const NONE: Flags = Flags(0);
 
@@ -199,6 +202,16 @@ impl Command {
         } else {
             len >= -i64::from(self.arity)
         }
+    }
+
+    /// What it will do with the series of its first key.
+    #[inline]
+    pub fn purpose(&self, args: Args<'_>) -> Purpose {
+        if !self.flags.has(Flags::READS_FROM) {
+            return Purpose::Append;
+        }
+        let at = args.try_get(2).and_then(parse_i64);
+        at.map_or(Purpose::Append, Purpose::ReadFrom)
     }
 
     /// True if it adds something without looking at what others write.

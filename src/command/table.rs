@@ -1,6 +1,6 @@
 //! The one list of commands, and the look-up of names on the hot path.
 
-use super::Command;
+use super::{Command, Flags};
 
 /// Index of a command in the table.
 pub type CommandId = u16;
@@ -94,6 +94,13 @@ impl CommandTable {
         }
     }
 
+    /// As [`CommandTable::find`], of those that clients may call.
+    #[inline]
+    pub fn callable(&self, name: &[u8]) -> Option<CommandId> {
+        self.find(name)
+            .filter(|id| !self.get(*id).flags.has(Flags::INTERNAL))
+    }
+
     /// The command with this id.
     #[inline]
     pub fn get(&self, id: CommandId) -> &Command {
@@ -110,7 +117,7 @@ impl CommandTable {
     /// All commands that clients may call and that are not disabled, with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (CommandId, &Command)> {
         let enabled = |command: &Command| {
-            !command.flags.has(super::Flags::INTERNAL) && self.find(command.name.as_bytes()).is_some()
+            !command.flags.has(Flags::INTERNAL) && self.find(command.name.as_bytes()).is_some()
         };
         let commands = self
             .commands
@@ -186,7 +193,7 @@ pub fn render_table() -> String {
     let table = CommandTable::default();
     let mut lines: Vec<String> = table
         .iter()
-        .filter(|(_, command)| !command.flags.has(super::Flags::INTERNAL))
+        .filter(|(_, command)| !command.flags.has(Flags::INTERNAL))
         .map(|(_, command)| {
             format!(
                 "{:<16} {:<12} {}  — {}",

@@ -32,7 +32,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "TSDB_GET",
         arity: -4,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::READS_FROM),
         keys: KeySpec::FIRST,
         group: "timeseries",
         since: "1.0.0",

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use crate::series::{Columns, Search};
 
-use super::prefetch::prefetch;
+use super::prefetch::{fetch_samples, prefetch};
 
 /// Chunks that one read puts together at most: what is longer is not likely to come again soon.
 pub(super) const PARTS_MAX: usize = 8;
@@ -259,6 +259,18 @@ impl DecodedChunks {
             .and_then(|recent| recent.checked_sub(1));
         if let Some(place) = slot.and_then(|slot| self.slots.get(slot as usize)) {
             prefetch(place);
+        }
+    }
+
+    /// Starts fetching the samples from `at` on, if they should be in that chunk.
+    #[inline]
+    pub(super) fn fetch_samples(&self, member: u32, at: i64) {
+        let recent = self.recent.get(member as usize);
+        let slot = recent.and_then(|recent| recent.checked_sub(1));
+        if let Some(kept) = slot.and_then(|slot| self.kept(slot))
+            && (kept.first..=kept.last).contains(&at)
+        {
+            fetch_samples(&kept.samples, kept.search().guess(at));
         }
     }
 

@@ -76,7 +76,7 @@ pub use loading::LoadedKey;
 pub use newest_rows::{NewestFound, NewestValue, newest_of_stored, stored_states};
 pub use open_buckets::RuleEnds;
 pub use partition::{Partition, PartitionCounters, PartitionSettings};
-pub use prefetch::FETCHED_KEYS_MAX;
+pub use prefetch::{FETCHED_KEYS_MAX, Purpose};
 pub use properties::PLAIN_DATA_TYPE;
 pub use range::{RangeJob, RangeQuery, RangeRead};
 pub use recovery::OpenedPartition;

@@ -1,6 +1,8 @@
 //! Asking the processor for memory that is looked at soon, of many keys at once: waiting for each in turn is what most
 //! of a look-up costs.
 
+use crate::series::{Columns, Search};
+
 use super::keys::{SoughtKey, Value};
 use super::partition::Partition;
 use super::series_state::Series;
@@ -36,14 +38,39 @@ fn fetch_line(address: *const u8) {
 #[inline(always)]
 fn fetch_line(_: *const u8) {}
 
+/// Starts fetching the samples around `index`, which may be behind the last one.
+#[inline]
+pub(super) fn fetch_samples(columns: &Columns, index: usize) {
+    fetch_line(columns.timestamps.as_ptr().wrapping_add(index).cast());
+    fetch_line(columns.values.as_ptr().wrapping_add(index).cast());
+}
+
 impl Series {
     /// Starts fetching where the next sample of the head goes.
     #[inline]
-    fn fetch_head(&self) {
-        let len = self.head.timestamps.len();
-        fetch_line(self.head.timestamps.as_ptr().wrapping_add(len).cast());
-        fetch_line(self.head.values.as_ptr().wrapping_add(len).cast());
+    fn fetch_end(&self) {
+        fetch_samples(&self.head, self.head.timestamps.len());
     }
+
+    /// Starts fetching what a look for the samples of the head from `at` on touches: its ends, and where they should be.
+    #[inline]
+    fn fetch_head(&self, at: i64) {
+        let (head, sealed_until) = (&self.head.timestamps, self.sealed.last_timestamp);
+        let newest = self.newest().unwrap_or(sealed_until);
+        fetch_line(head.as_ptr().cast());
+        fetch_line(head.as_ptr().wrapping_add(head.len().saturating_sub(1)).cast());
+        fetch_samples(&self.head, Search::between(head, sealed_until, newest).guess(at));
+    }
+}
+
+/// What a command will do with the samples of the series it names.
+#[derive(Clone, Copy, Default)]
+pub enum Purpose {
+    /// It adds one, or it is not known.
+    #[default]
+    Append,
+    /// It reads them from this timestamp on.
+    ReadFrom(i64),
 }
 
 impl Partition {
@@ -60,7 +87,7 @@ impl Partition {
         self.keys.seek(key)
     }
 
-    /// Starts fetching what the entry points to. True if [`Partition::fetch_heads`] can go on.
+    /// Starts fetching what the entry points to. True if [`Partition::fetch_series`] can go on.
     #[inline]
     pub fn fetch_key(&self, sought: SoughtKey) -> bool {
         let Some(entry) = self.keys.fetched(sought) else {
@@ -88,13 +115,18 @@ impl Partition {
         }
     }
 
-    /// Starts fetching the ends of the heads of the entry's series.
+    /// Starts fetching the samples of the entry's series that a command with this purpose touches.
     #[inline]
-    pub fn fetch_heads(&self, sought: SoughtKey) {
+    pub fn fetch_series(&self, sought: SoughtKey, purpose: Purpose) {
         if let Some(Value::Series(members)) = self.keys.fetched(sought).map(|entry| &entry.value) {
             for (_, member) in members.iter() {
-                if let Some(series) = self.series.get(*member) {
-                    series.fetch_head();
+                let Some(series) = self.series.get(*member) else {
+                    continue;
+                };
+                match purpose {
+                    Purpose::Append => series.fetch_end(),
+                    Purpose::ReadFrom(at) if at > series.sealed.last_timestamp => series.fetch_head(at),
+                    Purpose::ReadFrom(at) => self.decoded.borrow().fetch_samples(*member, at),
                 }
             }
         }
@@ -120,7 +152,9 @@ impl Partition {
             let window = window.get(..sought).unwrap_or(&[]);
             let has_series = window.iter().fold(false, |has, key| self.fetch_key(*key) | has);
             if has_series {
-                window.iter().for_each(|key| self.fetch_heads(*key));
+                window
+                    .iter()
+                    .for_each(|key| self.fetch_series(*key, Purpose::Append));
             }
             if looked_at < FETCHED_KEYS_MAX {
                 return;

@@ -34,7 +34,7 @@ impl<'a> Search<'a> {
 
     /// Index of the sample at a time between the first and the last one if all steps were alike.
     #[inline]
-    fn guess(&self, timestamp: i64) -> usize {
+    pub fn guess(&self, timestamp: i64) -> usize {
         let share = timestamp.wrapping_sub(self.first) as u64 as f64
             / self.last.wrapping_sub(self.first) as u64 as f64;
         (self.timestamps.len().saturating_sub(1) as f64 * share + 0.5) as usize

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use crate::business::{Home, Place};
+use crate::business::Home;
 use crate::command::pubsub::admit_listener;
 use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
@@ -11,12 +11,12 @@ use crate::command::{
     Call, Command, CommandId, Flags, Merge, Plan, QueuedCommand, Run, Session, SessionContext, SessionStop,
     admit_write, execute_one, execute_ready, execute_split,
 };
-use crate::lane::{Job, Lane, Stop, Wait};
+use crate::lane::{Job, Lane, Purpose, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Proto, RequestLimits, Span};
 
 use super::client::ClientHandle;
-use super::input::Input;
+use super::input::{Input, Known};
 use super::lane_shell::LaneShell;
 use super::prefetch::Sought;
 use super::transaction::no_business;
@@ -112,20 +112,20 @@ impl Section<'_> {
             if !input.has_ahead() && self.session.authenticated {
                 self.look_ahead(input, &limits);
             }
-            let (consumed_bytes, place) = match input.take_ahead() {
+            let (consumed_bytes, known) = match input.take_ahead() {
                 Some(taken) => {
                     input.inline = false;
                     taken
                 }
                 None => match self.parse(input, &limits) {
-                    Ok(consumed_bytes) => (consumed_bytes, None),
+                    Ok(consumed_bytes) => (consumed_bytes, Known::default()),
                     Err(step) => return step,
                 },
             };
             let args = input.current_args();
             if !args.is_empty() {
                 let mark = self.turn.mark();
-                let step = self.one(args, place, client);
+                let step = self.one(args, known, client);
                 if self.session.reply_mode != ReplyMode::On && step.is_none() {
                     self.apply_reply_mode(mark);
                 }
@@ -173,12 +173,16 @@ impl Section<'_> {
         let (shell, lane) = (self.shell, &mut *self.lane);
         let mut sought = Sought::default();
         input.look_ahead(limits, |args| {
-            let key = args.try_get(1)?;
-            let place = shell.shared.directory.place(key)?;
-            if place.home.lane == shell.id() {
-                sought.seek(lane, place.home.place, key);
+            let key = args.try_get(1);
+            let place = key.and_then(|key| shell.shared.directory.place(key));
+            let id = shell.shared.commands.callable(args.name());
+            if let (Some(key), Some(place)) = (key, place)
+                && place.home.lane == shell.id()
+            {
+                let purpose = id.map_or(Purpose::Append, |id| shell.shared.commands.get(id).purpose(args));
+                sought.seek(lane, place.home.place, key, purpose);
             }
-            Some(place)
+            Known { id, place }
         });
         sought.fetch(lane);
     }
@@ -193,12 +197,11 @@ impl Section<'_> {
         }
     }
 
-    /// Runs one command; `None` if it is done. `place` is that of its first argument, if it is known already.
-    fn one(&mut self, args: Args<'_>, place: Option<Place>, client: &ClientHandle) -> Option<Step> {
+    /// Runs one command; `None` if it is done.
+    fn one(&mut self, args: Args<'_>, known: Known, client: &ClientHandle) -> Option<Step> {
         let shell = self.shell;
         let table = &shell.shared.commands;
-        let is_callable = |id: &CommandId| !table.get(*id).flags.has(Flags::INTERNAL);
-        let Some(id) = table.find(args.name()).filter(is_callable) else {
+        let Some(id) = known.id.or_else(|| table.callable(args.name())) else {
             self.unknown_command(args);
             return None;
         };
@@ -233,7 +236,7 @@ impl Section<'_> {
 
         match command.run {
             Run::Owner { key, handler } => {
-                let known = place.filter(|_| key == 1);
+                let known = known.place.filter(|_| key == 1);
                 let key = args.get(key);
                 let Some(place) = known.or_else(|| shell.shared.directory.place(key)) else {
                     self.reject(id, &no_business());

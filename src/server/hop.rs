@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::command::{Call, Command, CommandId, Flags, Run, admit_write, execute_one, execute_split};
+use crate::command::{
+    Call, Command, CommandId, CommandTable, Flags, Run, admit_write, execute_one, execute_split,
+};
 use crate::lane::journal::BatchId;
 use crate::lane::{FETCHED_KEYS_MAX, Lane, Partition, READS_PAST_HOLDS, Stop, Wait};
 use crate::refusal::Refusal;
@@ -136,7 +138,7 @@ impl HopRun {
         let is_client = self.hop.client != DELIVERING;
         while let Some((command, args)) = self.hop.get(self.next) {
             if self.next == fetched {
-                fetched = self.fetch_keys(lane);
+                fetched = self.fetch_keys(&shell.shared.commands, lane);
             }
             let call = Call {
                 args,
@@ -215,14 +217,15 @@ impl HopRun {
 
     /// Starts fetching what the next commands look up, and returns where the ones behind them begin.
     #[inline]
-    fn fetch_keys(&self, lane: &mut Lane) -> usize {
+    fn fetch_keys(&self, commands: &CommandTable, lane: &mut Lane) -> usize {
         let end = self.next + FETCHED_KEYS_MAX;
         // A single command would wait just as long.
         if self.hop.len() > self.next + 1 {
             let mut sought = Sought::default();
             for (command, args) in (self.next..end).map_while(|index| self.hop.get(index)) {
                 if let Some(key) = args.try_get(usize::from(!command.is_group)) {
-                    sought.seek(lane, command.place, key);
+                    let purpose = commands.get(command.id).purpose(args);
+                    sought.seek(lane, command.place, key, purpose);
                 }
             }
             sought.fetch(lane);

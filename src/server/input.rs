@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::business::Place;
+use crate::command::CommandId;
 use crate::lane::FETCHED_KEYS_MAX;
 use crate::resp::{Args, RequestLimits, RequestParser, Span, complete_request};
 
@@ -16,8 +17,16 @@ struct Parsed {
     /// Its arguments among the spans.
     spans: Range<usize>,
     consumed_bytes: usize,
-    /// Where its first argument lives, if it is a key and that was looked up.
-    place: Option<Place>,
+    known: Known,
+}
+
+/// What is known of a request before it runs.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known {
+    /// The command, if clients may call it.
+    pub(super) id: Option<CommandId>,
+    /// Where its first argument lives, if it is a key.
+    pub(super) place: Option<Place>,
 }
 
 /// Bytes received and not yet run.
@@ -76,11 +85,7 @@ impl Input {
     /// Parses the complete requests that come next, as far as it is worth while, and shows them to `see`, unless there is
     /// only one. What is wrong or incomplete is left to [`RequestParser::parse`].
     #[inline]
-    pub(super) fn look_ahead(
-        &mut self,
-        limits: &RequestLimits,
-        mut see: impl FnMut(Args<'_>) -> Option<Place>,
-    ) {
+    pub(super) fn look_ahead(&mut self, limits: &RequestLimits, mut see: impl FnMut(Args<'_>) -> Known) {
         self.forget_ahead();
         if self.parser.is_midway() {
             return;
@@ -98,7 +103,7 @@ impl Input {
             self.ahead.push(Parsed {
                 spans: first_span..self.spans.len(),
                 consumed_bytes,
-                place: None,
+                known: Known::default(),
             });
         }
         if self.ahead.len() < 2 {
@@ -108,18 +113,18 @@ impl Input {
         for parsed in &mut self.ahead {
             let bytes = self.bytes.get(start..).unwrap_or(&[]);
             let spans = self.spans.get(parsed.spans.clone()).unwrap_or(&[]);
-            parsed.place = see(Args::new(bytes, spans));
+            parsed.known = see(Args::new(bytes, spans));
             start += parsed.consumed_bytes;
         }
     }
 
     /// Makes the next request that was parsed ahead the current one, and returns its length and what `see` said of it.
     #[inline]
-    pub(super) fn take_ahead(&mut self) -> Option<(usize, Option<Place>)> {
+    pub(super) fn take_ahead(&mut self) -> Option<(usize, Known)> {
         let parsed = self.ahead.get(self.next_ahead)?;
         self.next_ahead += 1;
         self.current = parsed.spans.clone();
-        Some((parsed.consumed_bytes, parsed.place))
+        Some((parsed.consumed_bytes, parsed.known))
     }
 
     /// What was parsed ahead will be parsed again; the current request stays.

@@ -212,7 +212,7 @@ facts! {
         "Returns the sample with the highest timestamp of every time series that matches a filter.",
         "O(f+s), f being the postings of the filter, s the series that match";
     /// TS.RANGE
-    RANGE: "TS.RANGE", -4, Flags::READONLY, KeySpec::FIRST, range!(),
+    RANGE: "TS.RANGE", -4, Flags::READONLY.and(Flags::READS_FROM), KeySpec::FIRST, range!(),
         "Returns the samples or buckets between two timestamps, oldest first.", RANGE_COMPLEXITY;
     /// TS.REVRANGE
     REVRANGE: "TS.REVRANGE", -4, Flags::READONLY, KeySpec::FIRST, range!(),
@@ -257,7 +257,7 @@ facts! {
             a filter.",
         "O(l+f), l being the labels or values of the index, f the postings of the filter";
     /// TS.GETAT
-    GETAT: "TS.GETAT", -4, Flags::READONLY, KeySpec::FIRST,
+    GETAT: "TS.GETAT", -4, Flags::READONLY.and(Flags::READS_FROM), KeySpec::FIRST,
         "key timestamp <PREV | NEXT | NEAREST> [TOLERANCE duration]",
         "Returns the sample that stands for a point in time.", "O(log(n)), n being the chunks of the series";
     /// TS.MGETAT

@@ -3,14 +3,13 @@
 use crate::limits::DELETED_RANGES_MAX;
 use crate::refusal::Refusal;
 use crate::series::Sample;
-use crate::series::columns::{NEXT_SAMPLES, SMALL_SAMPLES};
 use crate::store::StoredKey;
 
 use super::keys::Value;
 use super::members::Members;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
 use super::properties::PLAIN_DATA_TYPE;
-use super::series_state::{SealedState, Series};
+use super::series_state::{Destination, SealedState, Series};
 use super::stop::Stop;
 
 /// Place in the slab of a series, and what it is about to be given.
@@ -284,20 +283,20 @@ struct Added {
 impl Added {
     #[inline]
     fn to(series: &mut Series, sample: Sample, sequence: u64, head_samples_max: usize) -> Added {
-        let is_late = series.add(sample, sequence);
-        let len = series.head.len();
-        // Their number is not in the series itself: samples in order need not fetch it.
-        let late_len = if is_late { series.late.len() } else { 0 };
-        Added {
-            is_full: (len >= head_samples_max && len >= series.head_samples_max(head_samples_max))
-                || late_len >= LATE_SAMPLES_MAX,
-            has_grown: has_just_grown(len) || (late_len > 0 && has_just_grown(late_len)),
+        let room = series.head.timestamps.capacity();
+        match series.add(sample, sequence) {
+            Destination::Head => {
+                let len = series.head.len();
+                Added {
+                    is_full: len >= head_samples_max && len >= series.head_samples_max(head_samples_max),
+                    has_grown: series.head.timestamps.capacity() != room,
+                }
+            }
+            // Their number is not in the series itself: samples in order need not fetch it.
+            Destination::Late { has_grown } => Added {
+                is_full: series.late.len() >= LATE_SAMPLES_MAX,
+                has_grown,
+            },
         }
     }
-}
-
-/// True if columns have just grown for the last of `len` samples.
-#[inline]
-fn has_just_grown(len: usize) -> bool {
-    (len > NEXT_SAMPLES && (len - 1).is_power_of_two()) || len == 1 || len == SMALL_SAMPLES + 1
 }

@@ -174,6 +174,15 @@ const INCOMPRESSIBLE_BYTES: u64 = 6;
 /// Heads of such values grow so many times as long.
 const INCOMPRESSIBLE_GROWTH: usize = 8;
 
+/// Where a sample went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Into the head.
+    Head,
+    /// To the late samples, which take more memory than before if they have grown.
+    Late { has_grown: bool },
+}
+
 /// A series that has been touched.
 #[derive(Debug)]
 pub struct Series {
@@ -229,17 +238,16 @@ impl Series {
         }
     }
 
-    /// Adds a sample; an equal timestamp is replaced. O(1) in order, O(head) inside the head, O(1) when late. True if it
-    /// went to the late ones.
+    /// Adds a sample; an equal timestamp is replaced. O(1) in order, O(head) inside the head, O(1) when late.
     #[inline]
-    pub fn add(&mut self, sample: Sample, sequence: u64) -> bool {
+    pub fn add(&mut self, sample: Sample, sequence: u64) -> Destination {
         if self.first_unsealed_sequence == 0 {
             self.first_unsealed_sequence = sequence;
         }
         if sample.timestamp > self.newest {
             self.newest = sample.timestamp;
             self.head.push(sample);
-            return false;
+            return Destination::Head;
         }
         match self.head.timestamps.last() {
             None if self.is_newer_than_sealed(sample.timestamp) => self.head.push(sample),
@@ -248,11 +256,11 @@ impl Series {
             }
             _ => {
                 self.note_late(sample.timestamp);
-                self.late.push(sample);
-                return true;
+                let has_grown = self.late.push(sample);
+                return Destination::Late { has_grown };
             }
         }
-        false
+        Destination::Head
     }
 
     /// The highest timestamp so far, `None` before the first sample. The sample there may be deleted by now.

@@ -20,10 +20,13 @@ impl<T> Seldom<T> {
         self.0.get_or_insert_default()
     }
 
-    /// Appends an element.
+    /// Appends an element; true if that took more memory.
     #[inline]
-    pub fn push(&mut self, element: T) {
-        self.list().push(element);
+    pub fn push(&mut self, element: T) -> bool {
+        let list = self.list();
+        let room = list.capacity();
+        list.push(element);
+        list.capacity() != room
     }
 
     /// Forgets the elements and keeps their memory.

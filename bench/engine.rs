@@ -114,87 +114,105 @@ fn drop_caches_written() {
     unsafe { libc::sync() }
 }
 
-/// Samples per second with `percent` of late ones, by wall and by thread.
-fn late_rate(samples: usize, percent: u64) -> (f64, f64, f64) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let mut engine = Engine::open(directory.path(), Setup::default());
-    let (keys, mut walk) = (keys(SERIES), Walk::new(SERIES));
-    let mut random = Random(3);
-    let draws: Vec<Option<i16>> = (0..DRAWS)
-        .map(|_| (random.between(0, 99) < percent as i64).then(|| random.between(600, 7_200) as i16))
-        .collect();
-    // Two hours in order come first, which late samples fall into.
-    const BEFORE: i64 = 7_200;
-    let mut now_ms = engine.end_turn();
-    let mut rounds = vec![0; SERIES];
-    for round in 0..BEFORE {
-        for (series, key) in keys.iter().enumerate() {
-            engine.add(key, walk.sample(series, round), now_ms);
-            rounds[series] = round;
-        }
-        now_ms = engine.end_turn();
-    }
-    let gauge = Gauge::start();
-    let mut draw = 0;
-    for _ in 0..samples / SERIES {
-        for (series, key) in keys.iter().enumerate() {
-            engine.look_ahead(&keys, series);
-            draw += 1;
-            let sample = match draws[(draw + draw / DRAWS) % DRAWS] {
-                // Half a second off, so that it is a sample of its own.
-                Some(age) => Sample::new(START_MS + (rounds[series] - i64::from(age)) * 1_000 + 500, 1.25),
-                None => {
-                    rounds[series] += 1;
-                    walk.sample(series, rounds[series])
-                }
-            };
-            engine.add(key, sample, now_ms);
-        }
-        now_ms = engine.end_turn();
-    }
-    let millions = samples as f64 / 1e6;
-    (
-        millions / gauge.wall_s(),
-        millions / gauge.thread_s(),
-        millions / gauge.process_s(),
-    )
+/// An engine that is given a share of late samples.
+struct Arrivals {
+    engine: Engine,
+    keys: Vec<Vec<u8>>,
+    walk: Walk,
+    /// The round that each series has reached.
+    rounds: Vec<i64>,
+    /// How many seconds late a sample is, if it is.
+    draws: Vec<Option<i16>>,
+    draw: usize,
+    _directory: tempfile::TempDir,
 }
 
-/// Rounds of every share of late samples, of which the median counts: the first one finds fresh memory.
-const LATE_ROUNDS: usize = 3;
+impl Arrivals {
+    /// After two hours in order, which late samples fall into.
+    fn new(percent: u64) -> Arrivals {
+        const BEFORE: i64 = 7_200;
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut random = Random(3);
+        let mut arrivals = Arrivals {
+            engine: Engine::open(directory.path(), Setup::default()),
+            keys: keys(SERIES),
+            walk: Walk::new(SERIES),
+            rounds: vec![0; SERIES],
+            draws: vec![None],
+            draw: 0,
+            _directory: directory,
+        };
+        arrivals.add(BEFORE as usize);
+        let is_late = |random: &mut Random| random.between(0, 99) < percent as i64;
+        arrivals.draws = (0..DRAWS)
+            .map(|_| is_late(&mut random).then(|| random.between(600, BEFORE) as i16))
+            .collect();
+        arrivals
+    }
+
+    /// Adds so many samples to every series, and tells what that took.
+    fn add(&mut self, rounds: usize) -> Spent {
+        let gauge = Gauge::start();
+        let mut now_ms = self.engine.end_turn();
+        for _ in 0..rounds {
+            for (series, key) in self.keys.iter().enumerate() {
+                self.engine.look_ahead(&self.keys, series);
+                self.draw += 1;
+                let sample = match self.draws[(self.draw + self.draw / DRAWS) % self.draws.len()] {
+                    // Half a second off, so that it is a sample of its own.
+                    Some(age) => Sample::new(
+                        START_MS + (self.rounds[series] - i64::from(age)) * 1_000 + 500,
+                        1.25,
+                    ),
+                    None => {
+                        self.rounds[series] += 1;
+                        self.walk.sample(series, self.rounds[series])
+                    }
+                };
+                self.engine.add(key, sample, now_ms);
+            }
+            now_ms = self.engine.end_turn();
+        }
+        [gauge.wall_s(), gauge.thread_s(), gauge.process_s()]
+    }
+}
+
+/// Seconds of wall time, of the thread and of the process.
+type Spent = [f64; 3];
+
+/// Samples of each series that one engine is given before it is the other's turn: a tenth of a second, so that what the
+/// machine does to one it does to both.
+const TURN_ROUNDS: usize = 1_000;
 
 fn late(samples: usize, only: Option<u64>) {
     println!("\n## Late samples, {samples} each, 10 minutes to 2 hours late at one sample a second");
-    if let Some(percent) = only {
-        let (wall, thread, process) = late_rate(samples, percent);
-        println!("{percent} %: {wall:.2} M/s wall, {thread:.2} thread, {process:.2} process");
-        return;
-    }
-    println!("  late   M/s wall  M/s thread  M/s process   of in-order: wall, thread, process; wanted");
-    let wanted = [(0, 1.0), (1, 0.95), (5, 0.85), (10, 0.8), (25, 0.6), (99, 0.25)];
-    let mut rates = [const { Vec::new() }; 6];
-    for _ in 0..LATE_ROUNDS {
-        for ((percent, _), rates) in wanted.iter().zip(&mut rates) {
-            rates.push(late_rate(samples, *percent));
+    println!(
+        "In turn with an engine that gets all in order, {TURN_ROUNDS} samples of each series at a time: medians."
+    );
+    println!("  late   in order, M/s   late, M/s   of in-order: wall, thread, process; wanted");
+    for (percent, least) in [(0, 1.0), (1, 0.95), (5, 0.85), (10, 0.8), (25, 0.6), (99, 0.25)] {
+        if only.is_some_and(|only| only != percent) {
+            continue;
         }
-    }
-    let median = |rates: &[(f64, f64, f64)], which: fn(&(f64, f64, f64)) -> f64| {
-        let mut rates: Vec<f64> = rates.iter().map(which).collect();
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    };
-    let medians = |rates: &[(f64, f64, f64)]| {
-        let (wall, thread) = (median(rates, |rate| rate.0), median(rates, |rate| rate.1));
-        (wall, thread, median(rates, |rate| rate.2))
-    };
-    let (base_wall, base_thread, base_process) = medians(&rates[0]);
-    for ((percent, least), rates) in wanted.iter().zip(&rates) {
-        let (wall, thread, process) = medians(rates);
+        let (mut in_order, mut late) = (Arrivals::new(0), Arrivals::new(percent));
+        let turns = (samples / SERIES / TURN_ROUNDS).max(1);
+        let spent: Vec<(Spent, Spent)> = (0..turns)
+            .map(|_| (in_order.add(TURN_ROUNDS), late.add(TURN_ROUNDS)))
+            .collect();
+        let median_of = |number: &dyn Fn(&(Spent, Spent)) -> f64| {
+            let mut numbers: Vec<f64> = spent.iter().map(number).collect();
+            numbers.sort_by(f64::total_cmp);
+            numbers[numbers.len() / 2]
+        };
+        let millions = (SERIES * TURN_ROUNDS) as f64 / 1e6;
+        let ratio = |which: usize| median_of(&|(base, late)| base[which] / late[which]);
         println!(
-            "{percent:>4} % {wall:>10.2} {thread:>11.2} {process:>12.2}   {:>19.2} {:>7.2} {:>8.2} {least:>8}",
-            wall / base_wall,
-            thread / base_thread,
-            process / base_process
+            "{percent:>4} % {:>15.2} {:>11.2}   {:>19.2} {:>7.2} {:>8.2} {least:>8}",
+            millions / median_of(&|(base, _)| base[0]),
+            millions / median_of(&|(_, late)| late[0]),
+            ratio(0),
+            ratio(1),
+            ratio(2),
         );
     }
 }

@@ -7,6 +7,8 @@
 
 mod support;
 
+#[path = "series_crash/backfill.rs"]
+mod backfill;
 #[path = "series_crash/model.rs"]
 mod model;
 #[path = "series_crash/writer.rs"]
@@ -116,4 +118,18 @@ fn labels_rules_and_buckets_survive_kills() {
         acknowledged > 500 && buckets > 100,
         "{acknowledged} commands, {buckets} buckets: this run shows nothing"
     );
+}
+
+#[test]
+fn no_rule_is_there_without_its_backfill() {
+    if Program::from_environment() != Program::Ticklane {
+        return;
+    }
+    for lanes in [1, 2] {
+        let options = ServerOptions {
+            sets: small(),
+            ..ServerOptions::with_lanes(lanes)
+        };
+        backfill::kill(options, cycles() / 2, seed() ^ lanes as u64);
+    }
 }

@@ -82,7 +82,7 @@ pub use range::{RangeJob, RangeQuery, RangeRead};
 pub use recovery::OpenedPartition;
 pub use rewrite::{RewriteJob, Rewritten};
 pub use rewrites::{SeriesWalk, TierTotals};
-pub use rollup_reads::{RolledUp, RollupRead};
+pub use rollup_reads::{RolledUp, RollupFound, RollupRead};
 pub use rules::bucketing_of;
 pub use samples::FoundSample;
 pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};

@@ -212,6 +212,17 @@ impl Outbox {
         self.entries.remove(&id).is_some()
     }
 
+    /// The entry has been delivered but for this; returns the number of that, which stands in for it and comes after all
+    /// others. `sequence` is the record that says so.
+    pub fn replace(&mut self, id: u64, rest: OutboxEntry, sequence: u64) -> Option<u64> {
+        let waiting = self.entries.remove(&id)?;
+        let next = self.push(rest, sequence, waiting.batch);
+        if let Some(replaced) = self.entries.get_mut(&next) {
+            replaced.is_complete = waiting.is_complete;
+        }
+        Some(next)
+    }
+
     /// Every part of the batch is on record: its entries may be delivered.
     pub fn complete(&mut self, batch: BatchId) {
         for waiting in self.entries.values_mut() {
@@ -225,6 +236,12 @@ impl Outbox {
             .values()
             .filter(|waiting| waiting.batch == Some(batch))
             .count()
+    }
+
+    /// Number of the first entry of the batch that is not delivered.
+    pub fn first_of(&self, batch: BatchId) -> Option<u64> {
+        let mut entries = self.entries.iter();
+        entries.find_map(|(id, waiting)| (waiting.batch == Some(batch)).then_some(*id))
     }
 
     /// Takes entries in records before `sequence`, at most `max`; they stay listed until removed.
@@ -369,6 +386,25 @@ mod tests {
         outbox.remove(other);
         outbox.complete(7);
         assert_eq!(outbox.take_ready(11, 9).len(), 2);
+    }
+
+    #[test]
+    fn what_is_left_of_an_entry_comes_last_and_belongs_to_its_batch() {
+        let mut outbox = Outbox::default();
+        let [rollup, relink, _, create] = entries().try_into().expect("four entries");
+        let first = outbox.push(rollup.clone(), 10, Some(7));
+        let second = outbox.push(relink, 10, Some(7));
+        assert_eq!(outbox.first_of(7), Some(first));
+        let third = outbox.replace(first, create.clone(), 11).expect("it was there");
+        assert_eq!(outbox.replace(first, create, 11), None);
+        assert_eq!((outbox.first_of(7), outbox.first_of(8)), (Some(second), None));
+        assert!(outbox.take_ready(12, 9).is_empty(), "its batch may never happen");
+        outbox.complete(7);
+        let fourth = outbox.replace(third, rollup, 12).expect("it was there");
+        assert_eq!((outbox.take_ready(12, 9).len(), outbox.take_ready(13, 9).len()), (1, 1));
+        assert!(outbox.remove(second) && outbox.any_up_to(12) && !outbox.any_up_to(11));
+        assert_eq!((outbox.first_of(7), outbox.count_of(7)), (Some(fourth), 1));
+        assert!(!outbox.any_in(12), "nobody who writes then waits for it");
     }
 
     #[test]

@@ -42,10 +42,17 @@ impl Partition {
         self.outbox.give_back(ids);
     }
 
-    /// The entry was delivered; on record with the open record.
-    pub fn delivered(&mut self, id: u64) {
-        if self.outbox.remove(id) {
+    /// The entry was delivered, but for `rest`, which is owed in its place; on record with the open record.
+    pub fn delivered(&mut self, id: u64, rest: Option<OutboxEntry>) {
+        let Some(rest) = rest else {
+            if self.outbox.remove(id) {
+                self.journal.outbox_done(id);
+            }
+            return;
+        };
+        if let Some(next) = self.outbox.replace(id, rest.clone(), self.sequence) {
             self.journal.outbox_done(id);
+            self.journal.outbox_entry(next, &rest);
         }
     }
 
@@ -63,6 +70,11 @@ impl Partition {
     /// Entries of the batch that are not delivered.
     pub fn owed_by(&self, batch: BatchId) -> usize {
         self.outbox.count_of(batch)
+    }
+
+    /// Number of the first entry of the batch that is not delivered: another one each time something of it is.
+    pub fn first_owed_by(&self, batch: BatchId) -> Option<u64> {
+        self.outbox.first_of(batch)
     }
 
     /// Entries not delivered yet.

@@ -29,6 +29,16 @@ impl RolledUp {
     };
 }
 
+/// What came of reading a stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RollupFound {
+    /// The buckets of all of it.
+    Whole(RolledUp),
+    /// It holds as many samples as were to be read at most, or more: up to here, where a bucket ends, they are few
+    /// enough to be read without a limit, unless they are all in one bucket.
+    UpTo(i64),
+}
+
 /// What a rule's value is computed from.
 pub struct RollupRead {
     rule: Rule,
@@ -37,6 +47,7 @@ pub struct RollupRead {
     stretch: Stretch,
     /// Samples from before the rule are left out of the first bucket.
     leaves_out: bool,
+    samples_max: usize,
     /// What the bucket is reported as that is open and will be written when it is closed.
     unwritten: Option<i64>,
     read: RangeRead,
@@ -51,14 +62,23 @@ impl RollupRead {
         reads.all(|read| matches!(read, RangeRead::Ready(_)))
     }
 
-    /// The buckets. Blocks unless ready.
+    /// The buckets, if they have few enough samples. Blocks unless ready.
     ///
     /// # Errors
     /// If a row cannot be read or a chunk is damaged.
-    pub fn run(self) -> Result<RolledUp, crate::store::StoreError> {
+    pub fn run(self) -> Result<RollupFound, crate::store::StoreError> {
         let samples = self.read.into_columns()?;
+        if samples.len() >= self.samples_max
+            && let Some(last_read) = samples.timestamps.last()
+        {
+            // Whether a bucket behind which samples were deleted keeps a value is a matter of the whole stretch.
+            let is_divisible = self.unwritten.is_some();
+            let (_, last) = self.stretch;
+            let first_piece = is_divisible.then(|| first_piece(&self.bucketing, self.stretch, *last_read));
+            return Ok(RollupFound::UpTo(first_piece.unwrap_or(last)));
+        }
         if self.leaves_out && samples.is_empty() {
-            return Ok(RolledUp::NOTHING);
+            return Ok(RollupFound::Whole(RolledUp::NOTHING));
         }
         let [before, after] = self.neighbours;
         let around = surroundings(self.stretch, &before.into_columns()?, &after.into_columns()?);
@@ -70,14 +90,14 @@ impl RollupRead {
         );
         let reported = |start| self.bucketing.reported(start, 0, BucketTimestamp::Start);
         let (first, last) = self.stretch;
-        Ok(RolledUp {
+        Ok(RollupFound::Whole(RolledUp {
             replaced: (reported(first), reported(self.bucketing.start_of(last))),
             samples: rows
                 .iter()
                 .filter(|(start, _)| self.unwritten.is_none_or(|open| *start < open))
                 .map(|(start, row)| (start, row.first().copied().unwrap_or(f64::NAN)))
                 .collect(),
-        })
+        }))
     }
 }
 
@@ -138,8 +158,9 @@ pub(super) fn bucket_begun_before(rule: &Rule, bucketing: &Bucketing) -> Option<
 }
 
 impl Partition {
-    /// What the rule from `source` to `destination` makes of a stretch of time; `None` if there is no such rule. The open
-    /// bucket has no value, unless it was closed before what followed it was deleted.
+    /// What the rule from `source` to `destination` makes of a stretch of time, if that has fewer samples than
+    /// `samples_max`; `None` if there is no such rule. The open bucket has no value, unless it was closed before what
+    /// followed it was deleted.
     ///
     /// # Errors
     /// `WRONGTYPE`, `Wait::Load`, `Wait::Warm`, or if a row cannot be read.
@@ -147,7 +168,7 @@ impl Partition {
         &mut self,
         source: &[u8],
         destination: &[u8],
-        (from, to): Stretch,
+        ((from, to), samples_max): (Stretch, usize),
         now_ms: i64,
     ) -> Result<Option<RollupRead>, Stop> {
         let Some((member, rule, bucketing)) = self.find_rule(source, destination, now_ms)? else {
@@ -159,7 +180,7 @@ impl Partition {
         let query = RangeQuery {
             from: first,
             to,
-            limit: usize::MAX,
+            limit: samples_max,
             reverse: false,
         };
         let newest = self.certain_newest(member)?.filter(|newest| *newest >= rule.from);
@@ -182,14 +203,40 @@ impl Partition {
             unit_ns: self.settings.time_unit.nanoseconds(),
             stretch: (first, to),
             leaves_out: first > from,
+            samples_max,
             unwritten,
         }))
+    }
+}
+
+/// Where the first piece of a stretch ends, of which so much was read: behind the last whole bucket of it, or behind
+/// its only one.
+fn first_piece(bucketing: &Bucketing, (from, to): Stretch, last_read: i64) -> i64 {
+    let bucket = bucketing.bucket_of(last_read);
+    match bucket.start.checked_sub(1).filter(|last| *last >= from) {
+        Some(last) => last.min(to),
+        None => bucket.last.min(to),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_stretches_are_cut_where_a_bucket_ends() {
+        let bucketing = Bucketing::fixed(60, 7).expect("a width");
+        let cut = |from, to, last_read| first_piece(&bucketing, (from, to), last_read);
+        assert_eq!(cut(0, 1_000, 500), 486, "the last bucket may go on");
+        assert_eq!(cut(0, 1_000, 6), 6, "the only bucket is read whole");
+        assert_eq!(cut(67, 1_000, 80), 126);
+        assert_eq!(cut(0, 100, 100), 66);
+        assert_eq!(cut(67, 100, 100), 100);
+        assert_eq!(
+            cut(i64::MIN, i64::MAX, i64::MAX),
+            bucketing.start_of(i64::MAX) - 1
+        );
+    }
 
     #[test]
     fn only_a_bucket_that_the_rule_was_made_in_the_midst_of_is_begun() {

@@ -13,39 +13,14 @@ use super::events::EventClasses;
 use super::outbox::OutboxEntry;
 use super::partition::Partition;
 use super::properties::PLAIN_DATA_TYPE;
-use super::rollup_reads::{RolledUp, bucket_begun_before};
+use super::rollup_reads::{RolledUp, RollupFound, bucket_begun_before};
 use super::stop::Stop;
-
-/// Samples that one step of BACKFILL reads.
-const BACKFILL_SAMPLES: u64 = 1 << 20;
 
 /// Rules that follow one another within one partition: further ones go through the outbox.
 const CHAIN_MAX: usize = 8;
 
 /// A stretch of time, both ends included.
 pub(super) type Stretch = (i64, i64);
-
-/// Whole buckets from the epoch to `last`, in pieces of about [`BACKFILL_SAMPLES`] if `samples` are spread evenly.
-fn stretches(bucketing: &Bucketing, (oldest, last): Stretch, samples: u64) -> Vec<Stretch> {
-    let pieces = samples.div_ceil(BACKFILL_SAMPLES).max(1);
-    let oldest = oldest.clamp(0, last.max(0));
-    let step = last.abs_diff(oldest) / pieces;
-    let (mut stretches, mut from) = (Vec::new(), 0);
-    for piece in 1..=pieces {
-        let aim = oldest.saturating_add_unsigned(step.saturating_mul(piece));
-        let is_last = piece == pieces;
-        let to = if is_last {
-            last
-        } else {
-            bucketing.bucket_of(aim).last.min(last)
-        };
-        if from <= to {
-            stretches.push((from, to));
-            from = to.saturating_add(1);
-        }
-    }
-    stretches
-}
 
 /// How the rule cuts time into buckets; `None` if its zone is not known any more.
 pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
@@ -118,26 +93,23 @@ impl Partition {
         self.roll_up(place, due, now_ms);
     }
 
-    /// Everything that the rule of the key at `place` that writes to `destination` has not seen.
-    pub fn roll_up_all(&mut self, place: usize, destination: &[u8], now_ms: i64) {
-        let Some(member) = self.plain_series_at(place) else {
-            return;
-        };
-        let series = self.series_at(member);
-        let Some(newest) = series.newest_timestamp() else {
-            return;
-        };
-        let (oldest, samples) = (series.sealed.first_timestamp, series.sample_count());
-        let due: Vec<(Rule, Stretch)> = self
+    /// Every bucket before that of `newest` is owed by the rule of the key at `place` that writes to `destination`: on
+    /// record with the rule, so that there is never one without the other.
+    pub fn owe_closed_buckets(&mut self, place: usize, destination: &[u8], newest: i64) {
+        let of_rule = self
             .rules_at(place)
-            .filter(|(rule, _)| *rule.destination == *destination)
-            .flat_map(|(rule, bucketing)| {
-                let last = bucketing.start_of(newest).saturating_sub(1);
-                let stretches = stretches(&bucketing, (oldest, last), samples);
-                stretches.into_iter().map(|stretch| (rule.clone(), stretch))
-            })
-            .collect();
-        self.roll_up(place, due, now_ms);
+            .find(|(rule, _)| *rule.destination == *destination);
+        let Some((_, bucketing)) = of_rule else { return };
+        let to = bucketing.start_of(newest).saturating_sub(1);
+        if to >= 0 {
+            let source = self.keys.at(place).key().into();
+            self.owe(OutboxEntry::Rollup {
+                source,
+                destination: destination.into(),
+                from: 0,
+                to,
+            });
+        }
     }
 
     /// True if samples of the key at `place` are rolled up.
@@ -203,7 +175,7 @@ impl Partition {
             return false;
         };
         let Some(read) = self
-            .read_rollup(source, &rule.destination, stretch, now_ms)
+            .read_rollup(source, &rule.destination, (stretch, usize::MAX), now_ms)
             .ok()
             .flatten()
         else {
@@ -212,7 +184,9 @@ impl Partition {
         if !read.is_ready() {
             return false;
         }
-        let Ok(rolled_up) = read.run() else { return false };
+        let Ok(RollupFound::Whole(rolled_up)) = read.run() else {
+            return false;
+        };
         self.roll_up_depth += 1;
         let written = self.write_rollup(source, &rule.destination, &rolled_up, now_ms);
         self.roll_up_depth -= 1;
@@ -288,42 +262,5 @@ impl Partition {
             self.note_event(EventClasses::MODULE, "ts.add:dest", destination);
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn big_series_are_filled_back_in_pieces_of_whole_buckets() {
-        let bucketing = Bucketing::fixed(60, 7).expect("a width");
-        for (oldest, last, samples) in [
-            (1_000, 66, 0),
-            (0, 6, 5),
-            (50, 6_000_006, 10 * BACKFILL_SAMPLES),
-            (i64::MAX, 666, 3 * BACKFILL_SAMPLES),
-            (i64::MIN, 6_006, 100 * BACKFILL_SAMPLES + 1),
-            (0, i64::MAX, 7 * BACKFILL_SAMPLES),
-        ] {
-            let pieces = stretches(&bucketing, (oldest, last), samples);
-            assert_eq!((pieces[0].0, pieces[pieces.len() - 1].1), (0, last));
-            for pair in pieces.windows(2) {
-                assert_eq!(pair[0].1 + 1, pair[1].0);
-                assert_eq!(
-                    bucketing.start_of(pair[1].0),
-                    pair[1].0,
-                    "{oldest} {last} {samples}"
-                );
-            }
-        }
-        assert_eq!(
-            stretches(&bucketing, (50, 6_000_006), 10 * BACKFILL_SAMPLES).len(),
-            10
-        );
-        assert!(
-            stretches(&bucketing, (0, -1), 5).is_empty(),
-            "no bucket is closed"
-        );
     }
 }

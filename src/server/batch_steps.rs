@@ -11,7 +11,7 @@ use super::lane_shell::LaneShell;
 use super::message::{Answer, BatchStep};
 use super::requests::{note_changes, with_partition};
 
-/// A client waits at most so long for what its batch owes to a partition that does not answer.
+/// A client waits at most so long for the next piece of what its batch owes: a partition may not answer.
 const DELIVERY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Does the step.
@@ -68,7 +68,7 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
         }
         BatchStep::TakeOwed { places, held } => super::exec_rules::take_owed(shell, id, &places, &held).await,
         BatchStep::NoteOwed(outcomes) => {
-            super::exec_rules::note_owed(shell, id, &outcomes);
+            super::exec_rules::note_owed(shell, id, outcomes);
             Answer::Flag(true)
         }
         BatchStep::Free { places } => {
@@ -86,13 +86,7 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
                 .collect();
             each_partition(shell, &places, |partition| partition.complete_deliveries(id));
             shell.commits.raise_delivery();
-            let owed = || {
-                let mut owed = 0;
-                each_partition(shell, &places, |partition| owed += partition.owed_by(id));
-                owed
-            };
-            let timer = glommio::timer::sleep(DELIVERY_WAIT_MAX);
-            futures_lite::future::or(timer, shell.commits.wait_until(|| owed() == 0)).await;
+            wait_for_deliveries(shell, id, &places).await;
             Answer::Chained(shell.commits.chained_after(&delivering))
         }
         BatchStep::LetGo { places } => {
@@ -131,6 +125,30 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
             shell.released.wake_all();
             Answer::Flag(true)
         }
+    }
+}
+
+/// Waits until everything that the batch owes is delivered, as long as something of it is delivered now and then.
+async fn wait_for_deliveries(shell: &Rc<LaneShell>, id: BatchId, places: &[usize]) {
+    let owed = || {
+        let mut first = Vec::with_capacity(places.len());
+        each_partition(shell, places, |partition| first.extend(partition.first_owed_by(id)));
+        first
+    };
+    let mut left = owed();
+    while !left.is_empty() {
+        let timer = async {
+            glommio::timer::sleep(DELIVERY_WAIT_MAX).await;
+            false
+        };
+        let progress = async {
+            shell.commits.wait_until(|| owed() != left).await;
+            true
+        };
+        if !futures_lite::future::or(timer, progress).await {
+            return;
+        }
+        left = owed();
     }
 }
 

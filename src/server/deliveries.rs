@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::command::{CommandId, decode_open_bucket};
 use crate::lane::journal::BatchId;
 use crate::lane::outbox::OutboxEntry;
-use crate::lane::{READS_PAST_HOLDS, RolledUp, RuleEnds, Stop, Wait};
+use crate::lane::{READS_PAST_HOLDS, RolledUp, RollupFound, RuleEnds, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Proto;
 use crate::series::Sample;
@@ -25,6 +25,9 @@ use super::requests::{ask, with_partition};
 
 /// Entries delivered together.
 const DELIVERIES_PER_ROUND_MAX: usize = 256;
+/// Samples that are rolled up at once; what comes after them goes back into the outbox. BACKFILL goes through long
+/// series in such steps, between which others are delivered and checkpoints go on.
+const ROLLUP_SAMPLES_MAX: usize = 1 << 17;
 /// Wait before deliveries that failed are tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -45,6 +48,8 @@ pub struct Delivery {
     pub command: CommandId,
     /// Its arguments, the name first.
     pub args: Vec<Vec<u8>>,
+    /// What comes after it, if all of it is too much for once.
+    pub rest: Option<OutboxEntry>,
 }
 
 /// True if the answer to a delivery says that it has to be tried again.
@@ -108,7 +113,7 @@ async fn deliver(
     for (id, entry) in entries {
         match prepare(shell, place, id, entry, None).await {
             Ok(Some(delivery)) => by_lane.entry(delivery.lane).or_default().push(delivery),
-            Ok(None) => done.push(id),
+            Ok(None) => done.push((id, None)),
             Err(refusal) => {
                 log::warn!("a rollup is delayed: {refusal}");
                 again.push(id);
@@ -123,28 +128,33 @@ async fn deliver(
                 let args = delivery.args.iter().map(Vec::as_slice);
                 hop.push(delivery.command, delivery.place, false, args);
             }
-            let ids: Vec<u64> = deliveries.iter().map(|delivery| delivery.id).collect();
+            let owed = deliveries.into_iter();
+            let owed: Vec<_> = owed.map(|delivery| (delivery.id, delivery.rest)).collect();
             let shell = shell.clone();
             let asked =
                 glommio::spawn_local(async move { ask(&shell, lane, LaneRequest::Execute(hop)).await });
-            (ids, asked)
+            (owed, asked)
         })
         .collect();
-    for (ids, answer) in asked {
+    for (owed, answer) in asked {
         match answer.await {
             Answer::Parts(parts) => {
                 chained.extend_from_slice(&parts.0.chained);
-                for (index, id) in ids.into_iter().enumerate() {
-                    let is_for_later = is_for_later(parts.get(index));
-                    if is_for_later { &mut again } else { &mut done }.push(id);
+                for (index, (id, rest)) in owed.into_iter().enumerate() {
+                    match is_for_later(parts.get(index)) {
+                        true => again.push(id),
+                        false => done.push((id, rest)),
+                    }
                 }
             }
-            _ => again.extend(ids),
+            _ => again.extend(owed.into_iter().map(|(id, _)| id)),
         }
     }
     let mut lane = shell.lane.borrow_mut();
     if let Ok(partition) = lane.partition(place) {
-        done.into_iter().for_each(|id| partition.delivered(id));
+        for (id, rest) in done {
+            partition.delivered(id, rest);
+        }
         if partition.has_changes() {
             shell.commits.note(place, false);
         }
@@ -166,6 +176,7 @@ pub async fn prepare(
     let Some(target) = shell.shared.directory.place(entry.target()) else {
         return Ok(None);
     };
+    let mut rest = None;
     let (name, args): (&str, Vec<Vec<u8>>) = match entry {
         OutboxEntry::Rollup {
             source,
@@ -173,11 +184,18 @@ pub async fn prepare(
             from,
             to,
         } => {
-            let Some(rolled_up) = roll_up(shell, place, (&source, &destination), (from, to), batch).await?
-            else {
+            let found = roll_up(shell, place, (&source, &destination), (from, to), batch).await?;
+            let Some((rolled_up, up_to)) = found else {
                 return Ok(None);
             };
-            ("TS.RULE.WRITE", rollup_args(&destination, &source, &rolled_up))
+            let args = rollup_args(&destination, &source, &rolled_up);
+            rest = (up_to < to).then_some(OutboxEntry::Rollup {
+                source,
+                destination,
+                from: up_to.saturating_add(1),
+                to,
+            });
+            ("TS.RULE.WRITE", args)
         }
         OutboxEntry::Relink { key, from, to } => {
             let args = [Some(key), Some(from), to];
@@ -214,6 +232,7 @@ pub async fn prepare(
         place: target.home.place,
         command,
         args: [vec![name.as_bytes().to_vec()], args].concat(),
+        rest,
     }))
 }
 
@@ -276,33 +295,38 @@ fn rollup_args(destination: &[u8], source: &[u8], rolled_up: &RolledUp) -> Vec<V
     args
 }
 
+/// What a rule makes of a stretch of time, or of so much of it as is read at once, and up to where that goes.
 async fn roll_up(
     shell: &Rc<LaneShell>,
     place: usize,
     (source, destination): (&[u8], &[u8]),
-    stretch: (i64, i64),
+    (from, to): (i64, i64),
     batch: Option<BatchId>,
-) -> Result<Option<RolledUp>, Refusal> {
-    let read = with_partition(shell, place, |partition, now_ms| {
-        // What another batch has done to the source may turn out never to have happened.
-        if partition.batches.is_held(source, batch) {
-            return Err(Stop::Wait(Wait::Held));
-        }
-        partition.read_rollup(source, destination, stretch, now_ms)
-    });
-    let Some(read) = read.await? else {
-        return Ok(None);
-    };
-    let rolled_up = if read.is_ready() {
-        read.run()
-    } else {
-        blocking::run(move || read.run()).await
-    };
-    match rolled_up {
-        Ok(rolled_up) => Ok(Some(rolled_up)),
-        Err(error) => {
-            log::error!("{error}");
-            Err(Refusal::text(format!("ERR storage: {error}")))
+) -> Result<Option<(RolledUp, i64)>, Refusal> {
+    let (mut up_to, mut samples_max) = (to, ROLLUP_SAMPLES_MAX);
+    loop {
+        let read = with_partition(shell, place, |partition, now_ms| {
+            // What another batch has done to the source may turn out never to have happened.
+            if partition.batches.is_held(source, batch) {
+                return Err(Stop::Wait(Wait::Held));
+            }
+            partition.read_rollup(source, destination, ((from, up_to), samples_max), now_ms)
+        });
+        let Some(read) = read.await? else {
+            return Ok(None);
+        };
+        let found = if read.is_ready() {
+            read.run()
+        } else {
+            blocking::run(move || read.run()).await
+        };
+        match found {
+            Ok(RollupFound::Whole(rolled_up)) => return Ok(Some((rolled_up, up_to))),
+            Ok(RollupFound::UpTo(last)) => (up_to, samples_max) = (last, usize::MAX),
+            Err(error) => {
+                log::error!("{error}");
+                return Err(Refusal::text(format!("ERR storage: {error}")));
+            }
         }
     }
 }

@@ -126,6 +126,7 @@ pub async fn deliver_within(shell: &Rc<LaneShell>, batch: &BatchRun) -> Result<(
                     place: delivery.from,
                     id: delivery.id,
                     is_done: deliver_one(shell, batch.id, &delivery).await?,
+                    rest: delivery.rest,
                 });
             }
             let step = BatchStep::NoteOwed(outcomes);
@@ -168,7 +169,8 @@ pub async fn take_owed(
                 nothing => {
                     let place = *place;
                     let is_done = nothing.is_ok();
-                    note_owed(shell, batch, &[OwedOutcome { place, id, is_done }]);
+                    let rest = None;
+                    note_owed(shell, batch, vec![OwedOutcome { place, id, rest, is_done }]);
                 }
             }
         }
@@ -177,7 +179,7 @@ pub async fn take_owed(
 }
 
 /// What a lane does for [`BatchStep::NoteOwed`]: what was not done is done once the batch is committed.
-pub fn note_owed(shell: &LaneShell, batch: BatchId, outcomes: &[OwedOutcome]) {
+pub fn note_owed(shell: &LaneShell, batch: BatchId, outcomes: Vec<OwedOutcome>) {
     let mut lane = shell.lane.borrow_mut();
     for outcome in outcomes {
         let Ok(partition) = lane.partition(outcome.place) else {
@@ -185,7 +187,7 @@ pub fn note_owed(shell: &LaneShell, batch: BatchId, outcomes: &[OwedOutcome]) {
         };
         if outcome.is_done {
             partition.enter_batch(batch);
-            partition.delivered(outcome.id);
+            partition.delivered(outcome.id, outcome.rest);
             partition.leave_batch();
         } else {
             partition.defer_delivery(outcome.id);

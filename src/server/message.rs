@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::command::{CommandId, LaneReport, Order, ReportKinds};
 use crate::lane::journal::{BatchId, PartitionName};
+use crate::lane::outbox::OutboxEntry;
 use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
 use crate::series::{Sample, SeriesProperties};
@@ -367,6 +368,8 @@ pub struct OwedOutcome {
     pub place: usize,
     /// Its number there.
     pub id: u64,
+    /// What of it is left to be done, if that is too much for once.
+    pub rest: Option<OutboxEntry>,
     /// False if it has to wait until the batch is committed.
     pub is_done: bool,
 }

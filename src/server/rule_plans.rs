@@ -11,16 +11,13 @@ use crate::command::QueuedCommand;
 use crate::command::plan::NewRule;
 use crate::lane::journal::BatchId;
 use crate::limits::KEY_LEN_MAX_BYTES;
-use crate::resp::{Proto, Reply};
+use crate::resp::Reply;
 use crate::series::{CANDLE_PARTS, CANDLE_SUFFIX_MAX_BYTES, Label, SeriesProperties};
 
-use super::chains;
 use super::client::ClientHandle;
 use super::hop::UNKNOWN_OUTCOME;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, Hop, LaneRequest};
 use super::plans::run_one;
-use super::requests::ask;
 use super::rule_ends::{HOLD_TRIES_MAX, facts_of};
 use super::transaction::{BatchRun, Caller, Ended};
 
@@ -91,18 +88,18 @@ pub async fn create(caller: RuleCaller<'_>, new: &NewRule, reply: &mut Reply) ->
             run.release(caller.shell).await;
             continue;
         }
-        let mut is_refused = !run_all(caller, batch, &checks, reply).await?;
-        if !is_refused && let Some(text) = survey.refusal() {
+        let mut checked = run_all(caller, batch, &checks, reply).await;
+        if checked == Ok(true)
+            && let Some(text) = survey.refusal()
+        {
             reply.error(text);
-            is_refused = true;
+            checked = Ok(false);
         }
-        if is_refused || !run_all(caller, batch, &writes, reply).await? {
-            if let Some(run) = run {
-                run.release(caller.shell).await;
-            }
-            return Ok(());
+        if checked != Ok(true) {
+            release(caller, run).await;
+            return checked.map(|_| ());
         }
-        return finish(caller, run, &survey.backfills(caller.shell, new)?, reply).await;
+        return write(caller, (batch, run), &writes, reply).await;
     }
     reply.error(CHANGING);
     Ok(())
@@ -141,15 +138,13 @@ pub async fn delete(
             continue;
         }
         let check = commands.get(..1).unwrap_or(&[]);
-        let is_refused = !run_all(caller, batch, check, reply).await?;
-        let rest = commands.get(1..).unwrap_or(&[]);
-        if is_refused || !run_all(caller, batch, rest, reply).await? {
-            if let Some(run) = run {
-                run.release(caller.shell).await;
-            }
-            return Ok(());
+        let checked = run_all(caller, batch, check, reply).await;
+        if checked != Ok(true) {
+            release(caller, run).await;
+            return checked.map(|_| ());
         }
-        return finish(caller, run, &[], reply).await;
+        let rest = commands.get(1..).unwrap_or(&[]);
+        return write(caller, (batch, run), rest, reply).await;
     }
     reply.error(CHANGING);
     Ok(())
@@ -205,52 +200,38 @@ async fn run_all(
     Ok(true)
 }
 
-/// Commits, then runs what comes after it.
-async fn finish(
+/// Lets the keys go of a batch of its own that has written nothing.
+async fn release(caller: RuleCaller<'_>, run: Option<BatchRun>) {
+    if let Some(run) = run {
+        run.release(caller.shell).await;
+    }
+}
+
+/// Runs the commands that write, and commits, which delivers what the rules owe.
+async fn write(
     caller: RuleCaller<'_>,
-    run: Option<BatchRun>,
-    afterwards: &[QueuedCommand],
+    (batch, run): (BatchId, Option<BatchRun>),
+    commands: &[QueuedCommand],
     reply: &mut Reply,
 ) -> Result<(), String> {
-    match (run, caller.within) {
-        (None, Some(batch)) => {
-            if !run_all(caller, batch, afterwards, reply).await? {
-                return Ok(());
-            }
-        }
-        (None, None) => {}
-        (Some(run), _) => {
+    let written = run_all(caller, batch, commands, reply).await;
+    match (written, run) {
+        (Ok(true), Some(run)) => {
             if let Ended::Unknown(text) = run.commit(caller.shell).await {
                 return Err(text);
             }
-            let client = caller.client.session.borrow().id;
-            for command in afterwards {
-                run_later(caller.shell, client, command).await?;
+        }
+        (Ok(true), None) => {}
+        (failed, run) => {
+            // Half a rule may be in memory, and on no record.
+            if let Some(run) = run {
+                run.call_off(caller.shell).await;
             }
+            return failed.map(|_| ());
         }
     }
     reply.ok();
     Ok(())
-}
-
-/// Runs a command on its owner, whatever it answers.
-async fn run_later(shell: &Rc<LaneShell>, client: u64, command: &QueuedCommand) -> Result<(), String> {
-    let place = command
-        .args
-        .get(1)
-        .and_then(|key| shell.shared.directory.place(key));
-    let Some(place) = place else { return Ok(()) };
-    let mut hop = Hop::new(client, Proto::Resp2, None);
-    let args = command.args.iter().map(|arg| &**arg);
-    hop.push(command.id, place.home.place, false, args);
-    match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
-        Answer::Unknown(text) => Err(text),
-        Answer::Parts(parts) => {
-            chains::follow(shell, parts.0.chained.clone()).await;
-            Ok(())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn queued(shell: &LaneShell, name: &str, args: &[&[u8]]) -> Result<QueuedCommand, String> {
@@ -408,11 +389,5 @@ impl Survey {
             args.extend([&**name, &**value]);
         }
         queued(shell, "TS.RULE.DEST", &args)
-    }
-
-    fn backfills(&self, shell: &LaneShell, new: &NewRule) -> Result<Vec<QueuedCommand>, String> {
-        let links = self.links.iter().filter(|_| new.backfill);
-        let backfill = |link: &Link| queued(shell, "TS.RULE.BACKFILL", &[&link.source, &link.destination]);
-        links.map(backfill).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use ticklane::aggregate::Aggregator;
 use ticklane::lane::outbox::OutboxEntry;
-use ticklane::lane::{Partition, RangeQuery, Stop};
+use ticklane::lane::{Partition, RangeQuery, RollupFound, Stop};
 use ticklane::series::{Rule, Sample, SeriesProperties};
 
 use super::model::{Change, RuleOfModel};
@@ -14,6 +14,8 @@ use super::run::{Outcome, Run};
 
 const SOURCES: u8 = 2;
 const DESTINATIONS: u8 = 3;
+/// Samples that one delivery rolls up: few, so that backfills take several.
+const ROLLUP_SAMPLES_MAX: usize = 50;
 const AGGREGATORS: [&str; 5] = ["sum", "min", "max", "last", "count"];
 
 /// Key of a source.
@@ -61,7 +63,7 @@ impl Run {
         Ok(())
     }
 
-    /// TS.CREATERULE to a destination that is new.
+    /// TS.CREATERULE to a destination that is new, one in three with BACKFILL.
     pub fn create_rule(&mut self, source: &[u8], destination: &[u8], number: u8) -> Outcome {
         self.create_empty(source)?;
         self.deliver()?;
@@ -73,7 +75,8 @@ impl Run {
         let bucket = 7 + i64::from(number % 90);
         let samples = self.model.samples(source, 0, self.now_ms);
         let newest = samples.and_then(|samples| samples.keys().next_back().copied());
-        let from = newest.map_or(i64::MIN, |newest| newest + 1);
+        let backfill = number.is_multiple_of(3);
+        let from = newest.filter(|_| !backfill).map_or(i64::MIN, |newest| newest + 1);
         let aggregator = AGGREGATORS[usize::from(number) % AGGREGATORS.len()];
         let rule = Rule {
             destination: destination.into(),
@@ -85,6 +88,14 @@ impl Run {
         };
         self.change_properties(destination, |properties| properties.source = Some(source.into()))?;
         self.change_properties(source, |properties| properties.rules.push(rule.clone()))?;
+        if let Some(newest) = newest.filter(|_| backfill) {
+            self.until_done(|partition, now_ms| {
+                let found = partition.find_plain_series(source, now_ms)?;
+                let (place, _) = found.expect("it has just got a rule");
+                partition.owe_closed_buckets(place, destination, newest);
+                Ok(())
+            })?;
+        }
         self.done(Change::Rule {
             destination: destination.into(),
             rule: RuleOfModel {
@@ -174,17 +185,17 @@ impl Run {
 
     /// Everything that is owed is delivered.
     pub fn deliver(&mut self) -> Outcome {
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             if self.partition().undelivered() == 0 {
                 return Ok(());
             }
             self.commit()?;
             for (id, entry) in self.partition().take_deliveries(7) {
                 let done = self.until_done(|partition, now_ms| deliver_one(partition, &entry, now_ms))?;
-                if done.is_none() {
+                let Some(rest) = done else {
                     return Err(format!("{entry:?} was refused"));
-                }
-                self.partition().delivered(id);
+                };
+                self.partition().delivered(id, rest);
                 self.delivered += 1;
             }
         }
@@ -273,7 +284,12 @@ impl Run {
     }
 }
 
-fn deliver_one(partition: &mut Partition, entry: &OutboxEntry, now_ms: i64) -> Result<(), Stop> {
+/// Returns what is left of it.
+fn deliver_one(
+    partition: &mut Partition,
+    entry: &OutboxEntry,
+    now_ms: i64,
+) -> Result<Option<OutboxEntry>, Stop> {
     match entry {
         OutboxEntry::Rollup {
             source,
@@ -281,13 +297,32 @@ fn deliver_one(partition: &mut Partition, entry: &OutboxEntry, now_ms: i64) -> R
             from,
             to,
         } => {
-            let Some(read) = partition.read_rollup(source, destination, (*from, *to), now_ms)? else {
-                return Ok(());
+            let (mut up_to, mut samples_max) = (*to, ROLLUP_SAMPLES_MAX);
+            let rolled_up = loop {
+                let stretch = (*from, up_to);
+                let Some(read) =
+                    partition.read_rollup(source, destination, (stretch, samples_max), now_ms)?
+                else {
+                    return Ok(None);
+                };
+                match read.run()? {
+                    RollupFound::Whole(rolled_up) => break rolled_up,
+                    RollupFound::UpTo(last) => (up_to, samples_max) = (last, usize::MAX),
+                }
             };
             partition.warm(destination)?;
-            partition.write_rollup(source, destination, &read.run()?, now_ms)
+            partition.write_rollup(source, destination, &rolled_up, now_ms)?;
+            Ok((up_to < *to).then(|| OutboxEntry::Rollup {
+                source: source.clone(),
+                destination: destination.clone(),
+                from: up_to + 1,
+                to: *to,
+            }))
         }
-        OutboxEntry::Relink { key, from, to } => partition.relink(key, from, to.as_deref(), now_ms),
-        OutboxEntry::Create { .. } => Ok(()),
+        OutboxEntry::Relink { key, from, to } => {
+            partition.relink(key, from, to.as_deref(), now_ms)?;
+            Ok(None)
+        }
+        OutboxEntry::Create { .. } => Ok(None),
     }
 }

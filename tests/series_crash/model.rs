@@ -12,6 +12,8 @@ pub type Samples = BTreeMap<i64, f64>;
 pub struct Rule {
     pub aggregator: &'static str,
     pub bucket: i64,
+    /// What was there before the rule counts too.
+    pub backfill: bool,
     /// Older samples were there before the rule.
     pub from: i64,
     /// Starts of buckets older than the rule in which something has changed since; they count whole.
@@ -121,14 +123,18 @@ impl Operation {
                 source,
                 destination,
                 rule,
-            } => words(&[
-                "TS.CREATERULE",
-                source,
-                destination,
-                "AGGREGATION",
-                rule.aggregator,
-                &rule.bucket.to_string(),
-            ]),
+            } => {
+                let mut command = words(&[
+                    "TS.CREATERULE",
+                    source,
+                    destination,
+                    "AGGREGATION",
+                    rule.aggregator,
+                    &rule.bucket.to_string(),
+                ]);
+                command.extend(rule.backfill.then(|| "BACKFILL".to_owned()));
+                command
+            }
             Operation::DeleteRule { source, destination } => words(&["TS.DELETERULE", source, destination]),
         }
     }

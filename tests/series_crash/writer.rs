@@ -173,10 +173,12 @@ impl Writer {
                     return Operation::Delete { key: source };
                 }
                 let newest = of.samples.keys().next_back();
+                let backfill = self.random.bool();
                 let rule = Rule {
                     aggregator: AGGREGATORS[self.random.usize(..AGGREGATORS.len())],
                     bucket: self.random.i64(10..200),
-                    from: newest.map_or(i64::MIN, |newest| newest + 1),
+                    backfill,
+                    from: newest.filter(|_| !backfill).map_or(i64::MIN, |newest| newest + 1),
                     ..Rule::default()
                 };
                 Operation::CreateRule {
@@ -419,7 +421,8 @@ fn queue(client: &mut Client, operations: &[Operation]) -> std::io::Result<()> {
     Ok(())
 }
 
-fn samples_of(client: &mut Client, key: &str) -> Vec<(i64, f64)> {
+/// Everything that is there of a series.
+pub fn samples_of(client: &mut Client, key: &str) -> Vec<(i64, f64)> {
     let reply = client.command(&["TS.RANGE", key, "-", "+"]);
     let samples = reply.elements().iter();
     samples

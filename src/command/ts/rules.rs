@@ -26,7 +26,6 @@ pub const COMMANDS: &[Command] = &[
     facts::DELETERULE.command(Run::Session(delete_rule)),
     internal("TS.RULE.CHECK", check),
     internal("TS.RULE.ADD", add),
-    internal("TS.RULE.BACKFILL", backfill),
     internal("TS.RULE.HAS", has),
     internal("TS.RULE.SOURCE", set_source),
     internal("TS.RULE.RELINK", relink),
@@ -147,7 +146,8 @@ fn set_source(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
     Ok(())
 }
 
-/// `key destination aggregator bucket align calendar zone backfill`: adds the rule.
+/// `key destination aggregator bucket align calendar zone backfill`: adds the rule, and owes what was there before it
+/// if it is to be rolled up too.
 fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args;
     let found = partition.find_plain_series(args.get(1), call.now_ms)?;
@@ -169,15 +169,8 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
         },
     });
     partition.set_properties(place, properties);
-    reply.ok();
-    Ok(())
-}
-
-/// `key destination`: rolls up what was there before the rule.
-fn backfill(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
-    if let Some((place, member)) = partition.find_plain_series(call.args.get(1), call.now_ms)? {
-        partition.certain_newest(member)?;
-        partition.roll_up_all(place, call.args.get(2), call.now_ms);
+    if let Some(newest) = newest.filter(|_| backfill) {
+        partition.owe_closed_buckets(place, args.get(2), newest);
     }
     reply.ok();
     Ok(())

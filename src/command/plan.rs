@@ -24,8 +24,25 @@ pub type Collect = fn(&mut SessionContext<'_>, Args<'_>, &[&[u8]], &mut Reply) -
 pub struct Gather {
     /// What is run where.
     pub requests: Vec<GatherRequest>,
+    /// What follows once these are answered.
+    pub then: Option<Rounds>,
     /// Makes the reply.
     pub collect: Collect,
+}
+
+/// Keys of each round of commands that follow others, from what those have answered.
+pub type KeysOfRounds = fn(&[&[u8]]) -> Vec<KeysOfRound>;
+
+/// Keys of one round.
+pub type KeysOfRound = Vec<Box<[u8]>>;
+
+/// Internal commands that follow others, in rounds of which each waits for the rollups that the one before has caused.
+#[derive(Clone, Debug)]
+pub struct Rounds {
+    /// Keys of each round, from what the first commands have answered.
+    pub keys: KeysOfRounds,
+    /// What runs for each key, on its owner: a [`super::Run::Owner`] command, whose first argument is to be the key.
+    pub command: QueuedCommand,
 }
 
 /// One internal command.

@@ -212,8 +212,8 @@ impl Outbox {
         self.entries.remove(&id).is_some()
     }
 
-    /// The entry has been delivered but for this; returns the number of that, which stands in for it and comes after all
-    /// others. `sequence` is the record that says so.
+    /// The entry has been delivered but for this; returns the number of that, which stands in for it and comes after
+    /// all others. `sequence` is the record that says so.
     pub fn replace(&mut self, id: u64, rest: OutboxEntry, sequence: u64) -> Option<u64> {
         let waiting = self.entries.remove(&id)?;
         let next = self.push(rest, sequence, waiting.batch);
@@ -259,13 +259,14 @@ impl Outbox {
             .collect()
     }
 
-    /// Takes the entries of a batch that is not committed whose keys are among `held`; they stay listed until removed.
-    pub fn take_of(&mut self, batch: BatchId, held: &BTreeSet<Box<[u8]>>) -> Vec<(u64, OutboxEntry)> {
+    /// Takes the entries of a batch that is not committed whose keys are among `held` (`None`: of all); they stay
+    /// listed until removed.
+    pub fn take_of(&mut self, batch: BatchId, held: Option<&BTreeSet<Box<[u8]>>>) -> Vec<(u64, OutboxEntry)> {
         let own = self.entries.iter_mut().filter(|(_, waiting)| {
             !waiting.taken
                 && !waiting.is_deferred
                 && waiting.batch == Some(batch)
-                && held.contains(waiting.entry.target())
+                && held.is_none_or(|held| held.contains(waiting.entry.target()))
         });
         own.map(|(id, waiting)| {
             waiting.taken = true;
@@ -377,11 +378,11 @@ mod tests {
         let other = outbox.push(relink, 10, None);
         outbox.push(create, 10, Some(7));
         let held = BTreeSet::from([b"d"[..].into(), b"s"[..].into()]);
-        let taken: Vec<u64> = outbox.take_of(7, &held).iter().map(|each| each.0).collect();
+        let taken: Vec<u64> = outbox.take_of(7, Some(&held)).iter().map(|each| each.0).collect();
         assert_eq!(taken, [own], "of this batch, to a key that it holds");
-        assert!(outbox.take_of(7, &held).is_empty(), "handed out once");
+        assert!(outbox.take_of(7, Some(&held)).is_empty(), "handed out once");
         outbox.defer(own);
-        assert!(outbox.take_of(7, &held).is_empty(), "not before the commit");
+        assert!(outbox.take_of(7, Some(&held)).is_empty(), "not before the commit");
         assert_eq!(outbox.take_ready(11, 9).len(), 1);
         outbox.remove(other);
         outbox.complete(7);
@@ -401,7 +402,10 @@ mod tests {
         assert!(outbox.take_ready(12, 9).is_empty(), "its batch may never happen");
         outbox.complete(7);
         let fourth = outbox.replace(third, rollup, 12).expect("it was there");
-        assert_eq!((outbox.take_ready(12, 9).len(), outbox.take_ready(13, 9).len()), (1, 1));
+        assert_eq!(
+            (outbox.take_ready(12, 9).len(), outbox.take_ready(13, 9).len()),
+            (1, 1)
+        );
         assert!(outbox.remove(second) && outbox.any_up_to(12) && !outbox.any_up_to(11));
         assert_eq!((outbox.first_of(7), outbox.count_of(7)), (Some(fourth), 1));
         assert!(!outbox.any_in(12), "nobody who writes then waits for it");

@@ -24,8 +24,12 @@ impl Partition {
         self.outbox.take_ready(self.sequence, max)
     }
 
-    /// Entries of a batch that is not committed whose keys are among `held`.
-    pub fn take_owed_by(&mut self, batch: BatchId, held: &BTreeSet<Box<[u8]>>) -> Vec<(u64, OutboxEntry)> {
+    /// Entries of a batch that is not committed whose keys are among `held`; `None` = it holds all.
+    pub fn take_owed_by(
+        &mut self,
+        batch: BatchId,
+        held: Option<&BTreeSet<Box<[u8]>>>,
+    ) -> Vec<(u64, OutboxEntry)> {
         if self.outbox.is_empty() {
             return Vec::new();
         }

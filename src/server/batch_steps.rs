@@ -66,7 +66,9 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
                 unknown_outcome()
             }
         }
-        BatchStep::TakeOwed { places, held } => super::exec_rules::take_owed(shell, id, &places, &held).await,
+        BatchStep::TakeOwed { places, held } => {
+            super::exec_rules::take_owed(shell, id, &places, held.as_deref()).await
+        }
         BatchStep::NoteOwed(outcomes) => {
             super::exec_rules::note_owed(shell, id, outcomes);
             Answer::Flag(true)
@@ -132,7 +134,9 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
 async fn wait_for_deliveries(shell: &Rc<LaneShell>, id: BatchId, places: &[usize]) {
     let owed = || {
         let mut first = Vec::with_capacity(places.len());
-        each_partition(shell, places, |partition| first.extend(partition.first_owed_by(id)));
+        each_partition(shell, places, |partition| {
+            first.extend(partition.first_owed_by(id))
+        });
         first
     };
     let mut left = owed();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::command::QueuedCommand;
@@ -104,15 +105,39 @@ async fn rule_ends(shell: &Rc<LaneShell>, batch: &BatchRun) -> Result<(Vec<Box<[
 /// # Errors
 /// The reply, if the storage failed.
 pub async fn deliver_within(shell: &Rc<LaneShell>, batch: &BatchRun) -> Result<(), String> {
+    if batch.writes_everywhere() {
+        return deliver_everywhere(shell, batch.id).await;
+    }
+    deliver_to(shell, batch.id, batch.written_places(), Some(batch.held_keys())).await
+}
+
+/// As [`deliver_within`] for a batch that holds every key and may write to all of them.
+///
+/// # Errors
+/// As there.
+pub async fn deliver_everywhere(shell: &Rc<LaneShell>, batch: BatchId) -> Result<(), String> {
+    let directory = &shell.shared.directory;
+    let places = |lane| (0..directory.plan(lane).len()).collect();
+    let places = (0..directory.lanes()).map(|lane| (lane, places(lane)));
+    deliver_to(shell, batch, places.collect(), None).await
+}
+
+/// Does what is owed by these places to the keys that are held; `None` = all are.
+async fn deliver_to(
+    shell: &Rc<LaneShell>,
+    batch: BatchId,
+    owing: Vec<(usize, Vec<usize>)>,
+    held: Option<Arc<BTreeSet<Box<[u8]>>>>,
+) -> Result<(), String> {
     if !shell.shared.rules_seen.load(Ordering::Relaxed) {
         return Ok(());
     }
     for _ in 0..ROUNDS_MAX {
         let mut any = false;
-        for (lane, places) in batch.written_places() {
-            let held = batch.held_keys();
+        for (lane, places) in &owing {
+            let (lane, places, held) = (*lane, places.clone(), held.clone());
             let step = BatchStep::TakeOwed { places, held };
-            let Answer::Deliveries(deliveries) = ask(shell, lane, LaneRequest::Batch(batch.id, step)).await
+            let Answer::Deliveries(deliveries) = ask(shell, lane, LaneRequest::Batch(batch, step)).await
             else {
                 continue;
             };
@@ -125,12 +150,12 @@ pub async fn deliver_within(shell: &Rc<LaneShell>, batch: &BatchRun) -> Result<(
                 outcomes.push(OwedOutcome {
                     place: delivery.from,
                     id: delivery.id,
-                    is_done: deliver_one(shell, batch.id, &delivery).await?,
+                    is_done: deliver_one(shell, batch, &delivery).await?,
                     rest: delivery.rest,
                 });
             }
             let step = BatchStep::NoteOwed(outcomes);
-            ask(shell, lane, LaneRequest::Batch(batch.id, step)).await;
+            ask(shell, lane, LaneRequest::Batch(batch, step)).await;
         }
         if !any {
             break;
@@ -155,7 +180,7 @@ pub async fn take_owed(
     shell: &Rc<LaneShell>,
     batch: BatchId,
     places: &[usize],
-    held: &BTreeSet<Box<[u8]>>,
+    held: Option<&BTreeSet<Box<[u8]>>>,
 ) -> Answer {
     let mut deliveries = Vec::new();
     for place in places {
@@ -170,7 +195,16 @@ pub async fn take_owed(
                     let place = *place;
                     let is_done = nothing.is_ok();
                     let rest = None;
-                    note_owed(shell, batch, vec![OwedOutcome { place, id, rest, is_done }]);
+                    note_owed(
+                        shell,
+                        batch,
+                        vec![OwedOutcome {
+                            place,
+                            id,
+                            rest,
+                            is_done,
+                        }],
+                    );
                 }
             }
         }

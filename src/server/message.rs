@@ -319,8 +319,8 @@ pub enum BatchStep {
     TakeOwed {
         /// Places that take part here.
         places: Vec<usize>,
-        /// Every key that the batch holds.
-        held: Arc<BTreeSet<Box<[u8]>>>,
+        /// Every key that the batch holds; `None` = all there are.
+        held: Option<Arc<BTreeSet<Box<[u8]>>>>,
     },
     /// What has become of what was handed out.
     NoteOwed(Vec<OwedOutcome>),

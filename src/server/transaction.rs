@@ -51,6 +51,8 @@ pub struct BatchRun {
     shares: BTreeMap<usize, Share>,
     participants: Vec<PartitionName>,
     all_keys: bool,
+    /// All keys, in fact, are written, or may be.
+    writes_everywhere: bool,
     held_lanes: Vec<usize>,
     held: Arc<BTreeSet<Box<[u8]>>>,
 }
@@ -70,16 +72,17 @@ impl BatchRun {
             shares: BTreeMap::new(),
             participants: Vec::new(),
             all_keys: false,
+            writes_everywhere: false,
             held_lanes: Vec::new(),
             held: Arc::default(),
         };
         let table = &shell.shared.commands;
-        let mut writes_everywhere = false;
         for command in commands {
             let entry = table.get(command.id);
             // It names no keys: which ones it writes to, each partition finds out.
-            writes_everywhere = writes_everywhere || entry.name == "TS.MDEL";
-            run.all_keys = run.all_keys || writes_everywhere || matches!(entry.name, "FLUSHALL" | "FLUSHDB");
+            run.writes_everywhere = run.writes_everywhere || entry.name == "TS.MDEL";
+            run.all_keys =
+                run.all_keys || run.writes_everywhere || matches!(entry.name, "FLUSHALL" | "FLUSHDB");
             let argument = |index: usize| command.args.get(index).map(|argument| &**argument);
             for index in entry.keys.indexes(command.args.len(), argument) {
                 if let Some(key) = command.args.get(index) {
@@ -98,7 +101,7 @@ impl BatchRun {
                 let plans = shell.shared.directory.plan(lane);
                 let share = run.shares.entry(lane).or_default();
                 share.places.extend(0..plans.len());
-                for (place, plan) in plans.iter().enumerate().filter(|_| writes_everywhere) {
+                for (place, plan) in plans.iter().enumerate().filter(|_| run.writes_everywhere) {
                     if share.written.insert(place) {
                         run.participants.push(plan.name);
                     }
@@ -111,6 +114,11 @@ impl BatchRun {
     /// Every key of the partitions that take part is held.
     pub fn holds_all_keys(&self) -> bool {
         self.all_keys
+    }
+
+    /// It may write to every partition, all of whose keys are held.
+    pub fn writes_everywhere(&self) -> bool {
+        self.writes_everywhere
     }
 
     /// Remembers the keys that are going to be held by name. To be called before they are.

@@ -1,5 +1,6 @@
 //! TS.DEL and TS.MDEL: deleting the samples of a stretch of time.
 
+use crate::command::plan::KeysOfRound;
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, Run};
 use crate::config::TimeUnit;
@@ -25,9 +26,19 @@ pub const COMMANDS: &[Command] = &[
         flags: Flags::WRITE.and(Flags::INTERNAL),
         ..internal("TS.PART.MDEL", delete_part)
     },
+    Command {
+        flags: Flags::WRITE.and(Flags::INTERNAL),
+        ..internal("TS.PART.DEL", delete_one)
+    },
 ];
 
-/// Every partition deletes its share; there is no all or nothing over partitions.
+/// A series that has rules, and one that is the destination of one, as partitions say it.
+const HAS_RULES: u8 = 1;
+const HAS_SOURCE: u8 = 2;
+
+/// Deletes as TS.DEL for one key after another, in their order, would: what is deleted from a source changes its
+/// destination, which may be the next. From series without rules every partition deletes at once. There is no all or
+/// nothing over partitions.
 fn delete_matching(
     context: &mut SessionContext<'_>,
     args: Args<'_>,
@@ -38,43 +49,89 @@ fn delete_matching(
         unit: TimeUnit::Milliseconds,
     };
     parse_multi_delete(args, now)?;
-    Err(parts::ask_every_partition(
-        context,
-        "TS.PART.MDEL",
-        args,
-        |_, _, answers, reply| {
-            let counts = answers.iter().flat_map(|answer| parts::entries(answer));
-            let count = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-            reply.integer(counts.map(|(_, bytes)| count(bytes)).sum::<u64>() as i64);
-            Ok(())
-        },
-    ))
+    let stop = parts::ask_every_partition(context, "TS.PART.MDEL", args, |_, _, answers, reply| {
+        let counts = answers.iter().flat_map(|answer| parts::entries(answer));
+        let count = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+        reply.integer(counts.map(|(_, bytes)| count(bytes)).sum::<u64>() as i64);
+        Ok(())
+    });
+    Err(parts::followed_by(context, stop, "TS.PART.DEL", args, rounds))
 }
 
+/// Keys with rules, or of destinations, in rounds. Those of a round know nothing of each other: sources are not changed
+/// by other sources, and destinations change no others.
+fn rounds(answers: &[&[u8]]) -> Vec<KeysOfRound> {
+    let mut rounds: Vec<(u8, KeysOfRound)> = Vec::new();
+    for (key, bytes) in parts::sorted(answers) {
+        let [ends] = bytes else { continue };
+        match rounds
+            .last_mut()
+            .filter(|(of_last, _)| of_last == ends && *ends != HAS_RULES | HAS_SOURCE)
+        {
+            Some((_, keys)) => keys.push(key.into()),
+            None => rounds.push((*ends, vec![key.into()])),
+        }
+    }
+    rounds.into_iter().map(|(_, keys)| keys).collect()
+}
+
+/// Answers the number of samples that are gone, and the keys whose rules say when theirs may go.
 fn delete_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args.from(OWN_ARGS);
     let (bounds, filter) = parse_multi_delete(args, now_of(partition, call))?;
     let matches = partition.find_labelled(&label_query(&filter, args), call.now_ms)?;
     // Everything that has to be read from the disk is read before the first sample goes.
-    for series in &matches {
-        if let Some(series) = partition.find_plain_series(series.key(), call.now_ms)? {
+    for matched in &matches {
+        if let Some(series) = partition.find_plain_series(matched.key(), call.now_ms)? {
             count_samples(partition, series, bounds)?;
         }
     }
     let mut count = 0;
+    parts::begin(reply);
     for matched in &matches {
-        // Rules that are followed may load keys into the table, which moves its places.
-        if let Some(series) = partition.find_plain_series(matched.key(), call.now_ms)? {
-            let deleted = delete_samples(partition, series, bounds, call.now_ms)?;
-            if deleted > 0 {
-                partition.note_event(EventClasses::MODULE, "ts.del", matched.key());
-            }
-            count += deleted;
+        let Some((place, member)) = partition.find_plain_series(matched.key(), call.now_ms)? else {
+            continue;
+        };
+        let ends = partition.properties(place).map_or(0, |properties| {
+            let has_rules = if properties.rules.is_empty() { 0 } else { HAS_RULES };
+            let has_source = properties.source.as_ref().map_or(0, |_| HAS_SOURCE);
+            has_rules | has_source
+        });
+        if ends == 0 {
+            count += delete_and_tell(partition, (place, member), matched.key(), (bounds, call.now_ms))?;
+        } else {
+            parts::push(reply, matched.key(), &[ends]);
         }
     }
+    parts::push(reply, b"", &count.to_le_bytes());
+    Ok(())
+}
+
+/// `key`, then what the client has sent: answers the number of samples that are gone.
+fn delete_one(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
+    let key = call.args.get(1);
+    let (bounds, _) = parse_multi_delete(call.args.from(OWN_ARGS), now_of(partition, call))?;
+    let count = match partition.find_plain_series(key, call.now_ms)? {
+        Some(series) => delete_and_tell(partition, series, key, (bounds, call.now_ms))?,
+        None => 0,
+    };
     parts::begin(reply);
     parts::push(reply, b"", &count.to_le_bytes());
     Ok(())
+}
+
+/// As [`delete_samples`] of a key that no command names.
+fn delete_and_tell(
+    partition: &mut Partition,
+    series: (usize, u32),
+    key: &[u8],
+    (bounds, now_ms): (Bounds, i64),
+) -> Result<u64, Stop> {
+    let count = delete_samples(partition, series, bounds, now_ms)?;
+    if count > 0 {
+        partition.note_event(EventClasses::MODULE, "ts.del", key);
+    }
+    Ok(count)
 }
 
 fn delete(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {

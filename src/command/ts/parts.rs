@@ -1,7 +1,7 @@
 //! What internal commands answer: for each series a key and some bytes, made into one reply by the connection's lane.
 
 use crate::aggregate::Rows;
-use crate::command::plan::Collect;
+use crate::command::plan::{Collect, KeysOfRounds, Rounds};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Gather, GatherRequest, GatherTarget, Plan, QueuedCommand};
 use crate::refusal::Refusal;
@@ -124,6 +124,29 @@ pub fn ask_every_partition(
     )
 }
 
+/// Runs the internal command `name` with `args` behind its own behind a gathering, on the owners of the keys that its
+/// answers say: round by round.
+pub fn followed_by(
+    context: &SessionContext<'_>,
+    mut stop: SessionStop,
+    name: &str,
+    args: Args<'_>,
+    keys: KeysOfRounds,
+) -> SessionStop {
+    let Some(id) = context.shared.commands.find(name.as_bytes()) else {
+        return Refusal::text("ERR internal: no such internal command").into();
+    };
+    if let SessionStop::Plan(plan) = &mut stop
+        && let Plan::Gather(gather) = &mut **plan
+    {
+        let args = [name.as_bytes()].into_iter().chain(args.iter());
+        let args = args.map(Box::from).collect();
+        let command = QueuedCommand { id, args };
+        gather.then = Some(Rounds { keys, command });
+    }
+    stop
+}
+
 /// Runs the internal command `name` with `args` behind its own on the owner of each key.
 pub fn ask_keys<'a>(
     context: &SessionContext<'_>,
@@ -171,6 +194,7 @@ fn ask(
     });
     Plan::Gather(Gather {
         requests: requests.collect(),
+        then: None,
         collect,
     })
     .into()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -66,7 +66,7 @@ impl Settings {
 pub struct ConnectionCounts {
     total: AtomicUsize,
     per_business: Vec<AtomicUsize>,
-    next_client: std::sync::atomic::AtomicU64,
+    next_client: AtomicU64,
     /// Clients that wait in a command such as TS.READ BLOCK.
     blocked: AtomicUsize,
 }
@@ -160,6 +160,8 @@ pub struct Shared {
     pub event_classes: Arc<AtomicU32>,
     /// Set for good when the first rollup rule is seen.
     pub rules_seen: Arc<AtomicBool>,
+    /// Milliseconds for which writing a checkpoint is held up, as a slow disk would: DEBUG CHECKPOINT-DELAY.
+    pub checkpoint_delay_ms: AtomicU64,
     /// Where keys live.
     pub directory: Arc<Directory>,
     /// All commands.

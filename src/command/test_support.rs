@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -36,6 +37,7 @@ pub fn shared() -> Arc<Shared> {
         series_defaults: Arc::default(),
         event_classes: Arc::default(),
         rules_seen: Arc::default(),
+        checkpoint_delay_ms: AtomicU64::new(0),
         directory,
         commands: CommandTable::default(),
         run_id: "0123456789abcdef0123456789abcdef01234567".into(),

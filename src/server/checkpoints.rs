@@ -1,6 +1,8 @@
 //! Driving checkpoints: gathering between turns, writing on the blocking pool.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::lane::CheckpointStep;
@@ -11,6 +13,9 @@ use super::{blocking, commit, lifecycle, supervisor};
 
 /// Wait before asking again whether a checkpoint can go on.
 const REST: Duration = Duration::from_millis(2);
+
+/// Wait between looks whether a delay of checkpoints is over.
+const DELAY_STEP: Duration = Duration::from_millis(10);
 
 /// Runs the checkpoint of one partition that is due (or `forced`) to its end.
 pub async fn checkpoint(shell: &Rc<LaneShell>, place: usize, forced: bool) {
@@ -60,8 +65,10 @@ async fn write(shell: &Rc<LaneShell>, place: usize, rows: crate::store::Checkpoi
         };
         partition.database().clone()
     };
+    let shared = Arc::clone(&shell.shared);
     let writer = database.clone();
     let written = blocking::run(move || {
+        wait_as_told(&shared.checkpoint_delay_ms);
         if rows.is_empty() {
             writer.kv_key_count()
         } else {
@@ -92,6 +99,15 @@ async fn write(shell: &Rc<LaneShell>, place: usize, rows: crate::store::Checkpoi
             supervisor::close_partition(shell, &mut shell.lane.borrow_mut().partitions, place, error);
             false
         }
+    }
+}
+
+/// Waits for so many milliseconds, unless they become fewer or the process is to end.
+fn wait_as_told(delay_ms: &AtomicU64) {
+    let start = Instant::now();
+    let is_over = || start.elapsed() >= Duration::from_millis(delay_ms.load(Ordering::Relaxed));
+    while !is_over() && !lifecycle::stop_requested() {
+        std::thread::sleep(DELAY_STEP);
     }
 }
 

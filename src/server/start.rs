@@ -1,6 +1,7 @@
 //! From the command line to lanes that serve: checks, directories, recovery, executors, banner.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -175,6 +176,7 @@ fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, por
         series_defaults,
         event_classes: Arc::default(),
         rules_seen: Arc::default(),
+        checkpoint_delay_ms: AtomicU64::new(0),
         commands: CommandTable::new(&config.server.disabled_commands),
         run_id: random_hex(40),
         started_ms: Clock::system().now_ms(),

@@ -1,6 +1,7 @@
 //! SAVE, BGSAVE, LASTSAVE, SHUTDOWN, DEBUG SLEEP: what concerns the process as a whole.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 use crate::command::key::inspect::{OBJECT_PART, ask_owner};
 use crate::command::plan::Plan;
@@ -9,7 +10,7 @@ use crate::command::session::{SessionContext, SessionStop};
 use crate::command::subcommand::{Subcommand, dispatch, find, unknown_or_wrong_count};
 use crate::command::{Flags, SessionHandler};
 use crate::refusal::Refusal;
-use crate::resp::number::parse_f64;
+use crate::resp::number::{parse_f64, parse_u64};
 use crate::resp::{Args, Reply};
 
 const DEBUG_REFUSED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \
@@ -21,8 +22,17 @@ const DEBUG_REFUSED: &str = "ERR DEBUG command not allowed. If the enable-debug-
 /// Longest DEBUG SLEEP, in seconds: a connection that sleeps longer is taken for dead.
 const SLEEP_MAX_S: f64 = 3_600.0;
 
+/// Longest DEBUG CHECKPOINT-DELAY, in milliseconds.
+const CHECKPOINT_DELAY_MAX_MS: u64 = 3_600_000;
+
 /// All but HELP.
 pub const DEBUG: &[Subcommand] = &[
+    debugging(
+        "debug|checkpoint-delay",
+        "milliseconds",
+        "Holds up the writing of each checkpoint for so long, as a slow disk would, until it is 0 again.",
+        delay_checkpoints,
+    ),
     debugging(
         "debug|object",
         "key",
@@ -82,6 +92,19 @@ fn sleep(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<()
     // The cast saturates, and what is not a number sleeps for no time.
     let milliseconds = (seconds.min(SLEEP_MAX_S) * 1_000.0) as u64;
     Err(Plan::Sleep { milliseconds }.into())
+}
+
+fn delay_checkpoints(
+    context: &mut SessionContext<'_>,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Result<(), SessionStop> {
+    let milliseconds = parse_u64(args.get(2)).ok_or(Refusal::NotInteger)?;
+    let milliseconds = milliseconds.min(CHECKPOINT_DELAY_MAX_MS);
+    let delay = &context.shared.checkpoint_delay_ms;
+    delay.store(milliseconds, Ordering::Relaxed);
+    reply.ok();
+    Ok(())
 }
 
 /// BGSAVE.
@@ -215,6 +238,24 @@ mod tests {
             client.plan(&["DEBUG", "SLEEP", "0"]),
             Plan::Sleep { milliseconds: 0 }
         ));
+    }
+
+    #[test]
+    fn checkpoints_can_be_held_up() {
+        let mut client = TestClient::new();
+        let delay_ms = |client: &TestClient| client.shared.checkpoint_delay_ms.load(Ordering::Relaxed);
+        assert_eq!(client.run(&["DEBUG", "CHECKPOINT-DELAY", "1500"]), "+OK\r\n");
+        assert_eq!(delay_ms(&client), 1_500);
+        assert!(
+            client
+                .run(&["DEBUG", "CHECKPOINT-DELAY", "-1"])
+                .starts_with("-ERR value is not")
+        );
+        client.run(&["DEBUG", "CHECKPOINT-DELAY", "99999999999"]);
+        assert_eq!(delay_ms(&client), CHECKPOINT_DELAY_MAX_MS);
+        client.session.address = "10.0.0.1:5000".into();
+        client.run(&["DEBUG", "CHECKPOINT-DELAY", "0"]);
+        assert_eq!(delay_ms(&client), CHECKPOINT_DELAY_MAX_MS, "not from elsewhere");
     }
 
     #[test]

@@ -293,11 +293,23 @@ impl Config {
         })
     }
 
+    /// As [`Config::load`] with the text of a file.
+    ///
+    /// # Errors
+    /// As there; no file is named.
+    pub fn from_text(text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
+        Self::from_tree(raw::over_defaults(raw::parse(text)?)?, overrides)
+    }
+
     fn load_unnamed(file: Option<&Path>, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        let mut tree = match file {
+        let tree = match file {
             Some(path) => raw::over_defaults(raw::read(path)?)?,
             None => raw::defaults(),
         };
+        Self::from_tree(tree, overrides)
+    }
+
+    fn from_tree(mut tree: toml::Table, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
         for (key, value) in overrides {
             set::set(&mut tree, key, value)?;
         }

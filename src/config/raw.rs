@@ -30,10 +30,18 @@ pub fn defaults() -> Table {
 pub fn read(path: &Path) -> Result<Table, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::new("", format!("\"{error}\""), "a readable TOML file"))?;
+    parse(&text)
+}
+
+/// Reads the text of a file.
+///
+/// # Errors
+/// It is not TOML; then the key is the position.
+pub fn parse(text: &str) -> Result<Table, ConfigError> {
     text.parse().map_err(|error: toml::de::Error| {
         let position = error
             .span()
-            .map_or_else(|| "TOML".to_owned(), |span| position(&text, span.start));
+            .map_or_else(|| "TOML".to_owned(), |span| position(text, span.start));
         let message = error.message().trim().replace('\n', ", ");
         ConfigError::new(
             &position,

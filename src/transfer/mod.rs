@@ -6,7 +6,7 @@
 mod connection;
 mod export;
 mod import;
-mod row;
+pub mod row;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -12,8 +12,8 @@ use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{PartitionReport, ReportKinds, Reports};
 use super::session::{SessionContext, SessionStop};
 use super::shared::Shared;
-use super::subcommand::{Subcommand, dispatch};
-use super::{Command, Flags, SessionHandler};
+use super::subcommand::{Subcommand, dispatch, subcommand};
+use super::{Command, Flags};
 
 /// Group of the commands that Redis does not have.
 const GROUP: &str = "ticklane";
@@ -41,100 +41,54 @@ pub const COMMANDS: &[Command] = &[
     ),
 ];
 
-const fn subcommand(
-    full_name: &'static str,
-    arity: i16,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::NONE,
-        since: "0.1.0",
-        syntax,
-        summary,
-        handler,
-    }
-}
-
 /// Subcommands of BUSINESS.
 pub const BUSINESS: &[Subcommand] = &[
-    subcommand(
-        "business|info",
-        3,
-        "name",
-        "Returns settings, state and size of a business.",
-        |context, args, _| {
-            find(context.shared, args.get(2))?;
-            Err(report(ReportKinds::STORAGE, render_one))
-        },
-    ),
-    subcommand(
-        "business|list",
-        2,
-        "",
-        "Returns the names of all businesses.",
-        |context, _, reply| {
-            let businesses = context.shared.directory.businesses();
-            reply.array(businesses.len());
-            for business in businesses {
-                reply.bulk(business.config.name.as_bytes());
-            }
-            Ok(())
-        },
-    ),
+    subcommand("business|info", 3, Flags::NONE, |context, args, _| {
+        find(context.shared, args.get(2))?;
+        Err(report(ReportKinds::STORAGE, render_one))
+    })
+    .says("0.1.0", "name", "Returns settings, state and size of a business."),
+    subcommand("business|list", 2, Flags::NONE, |context, _, reply| {
+        let businesses = context.shared.directory.businesses();
+        reply.array(businesses.len());
+        for business in businesses {
+            reply.bulk(business.config.name.as_bytes());
+        }
+        Ok(())
+    })
+    .says("0.1.0", "", "Returns the names of all businesses."),
 ];
 
 /// Subcommands of CACHE.
 pub const CACHE: &[Subcommand] = &[
-    subcommand(
-        "cache|clear",
-        2,
-        "",
-        "Drops what the read cache holds.",
-        |_, _, _| {
-            Err(Plan::Order {
-                order: Order::ClearCache,
-                answer: OrderAnswer::Ok,
-            }
-            .into())
-        },
-    ),
-    subcommand(
-        "cache|off",
-        2,
-        "",
-        "Empties the read cache and stops filling it.",
-        |_, _, _| {
-            Err(Plan::Order {
-                order: Order::EnableCache(false),
-                answer: OrderAnswer::Ok,
-            }
-            .into())
-        },
-    ),
-    subcommand(
-        "cache|on",
-        2,
-        "",
-        "Fills the read cache from now on.",
-        |_, _, _| {
-            Err(Plan::Order {
-                order: Order::EnableCache(true),
-                answer: OrderAnswer::Ok,
-            }
-            .into())
-        },
-    ),
-    subcommand(
-        "cache|stats",
-        2,
-        "",
-        "Returns size and use of the read cache.",
-        |_, _, _| Err(report(ReportKinds::BASIC, render_cache)),
-    ),
+    subcommand("cache|clear", 2, Flags::NONE, |_, _, _| {
+        Err(Plan::Order {
+            order: Order::ClearCache,
+            answer: OrderAnswer::Ok,
+        }
+        .into())
+    })
+    .says("0.1.0", "", "Drops what the read cache holds."),
+    subcommand("cache|off", 2, Flags::NONE, |_, _, _| {
+        Err(Plan::Order {
+            order: Order::EnableCache(false),
+            answer: OrderAnswer::Ok,
+        }
+        .into())
+    })
+    .says("0.1.0", "", "Empties the read cache and stops filling it."),
+    subcommand("cache|on", 2, Flags::NONE, |_, _, _| {
+        Err(Plan::Order {
+            order: Order::EnableCache(true),
+            answer: OrderAnswer::Ok,
+        }
+        .into())
+    })
+    .says("0.1.0", "", "Fills the read cache from now on."),
+    subcommand("cache|stats", 2, Flags::NONE, |_, _, _| {
+        Err(report(ReportKinds::BASIC, render_cache))
+    })
+    .says("0.1.0", "", "Returns size and use of the read cache."),
 ];
 
 fn report(kinds: ReportKinds, render: super::plan::Render) -> SessionStop {

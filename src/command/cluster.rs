@@ -13,8 +13,8 @@ use super::connection::entry;
 use super::plan::Plan;
 use super::session::{PortKind, SessionContext, SessionStop};
 use super::shared::Shared;
-use super::subcommand::{Subcommand, dispatch};
-use super::{Command, Flags, SessionHandler};
+use super::subcommand::{Subcommand, dispatch, subcommand};
+use super::{Command, Flags};
 
 const DISABLED: &str = "ERR This instance has cluster support disabled";
 const RESET_REFUSED: &str = "ERR CLUSTER RESET is not supported: the nodes are the cores of one server, \
@@ -60,111 +60,53 @@ pub const COMMANDS: &[Command] = &[
     ),
 ];
 
-const fn subcommand(
-    full_name: &'static str,
-    arity: i16,
-    since: &'static str,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::NONE,
-        since,
-        syntax,
-        summary,
-        handler,
-    }
-}
-
 /// Subcommands of CLUSTER.
 pub const CLUSTER: &[Subcommand] = &[
-    subcommand(
-        "cluster|countkeysinslot",
-        3,
+    subcommand("cluster|countkeysinslot", 3, Flags::NONE, count_keys_in_slot).says(
         "3.0.0",
         "slot",
         "Returns the number of keys in a hash slot.",
-        count_keys_in_slot,
     ),
-    subcommand(
-        "cluster|getkeysinslot",
-        4,
+    subcommand("cluster|getkeysinslot", 4, Flags::NONE, get_keys_in_slot).says(
         "3.0.0",
         "slot count",
         "Returns the key names in a hash slot.",
-        get_keys_in_slot,
     ),
-    subcommand(
-        "cluster|info",
-        2,
+    subcommand("cluster|info", 2, Flags::NONE, info).says(
         "3.0.0",
         "",
         "Returns information about the state of a node.",
-        info,
     ),
-    subcommand(
-        "cluster|keyslot",
-        3,
-        "3.0.0",
-        "key",
-        "Returns the hash slot for a key.",
-        |_, args, reply| {
-            reply.integer(slot_of(args.get(2)).into());
-            Ok(())
-        },
-    ),
-    subcommand(
-        "cluster|myid",
-        2,
-        "3.0.0",
-        "",
-        "Returns the ID of a node.",
-        |context, _, reply| {
-            let lane = require_lane(context)?;
-            reply.bulk(Node::new(context.shared, lane).id.as_bytes());
-            Ok(())
-        },
-    ),
-    subcommand(
-        "cluster|nodes",
-        2,
+    subcommand("cluster|keyslot", 3, Flags::NONE, |_, args, reply| {
+        reply.integer(slot_of(args.get(2)).into());
+        Ok(())
+    })
+    .says("3.0.0", "key", "Returns the hash slot for a key."),
+    subcommand("cluster|myid", 2, Flags::NONE, |context, _, reply| {
+        let lane = require_lane(context)?;
+        reply.bulk(Node::new(context.shared, lane).id.as_bytes());
+        Ok(())
+    })
+    .says("3.0.0", "", "Returns the ID of a node."),
+    subcommand("cluster|nodes", 2, Flags::NONE, nodes).says(
         "3.0.0",
         "",
         "Returns the cluster configuration for a node.",
-        nodes,
     ),
-    Subcommand {
-        flags: Flags::ADMIN,
-        ..subcommand(
-            "cluster|reset",
-            -2,
-            "3.0.0",
-            "[HARD | SOFT]",
-            "Refused: nodes are cores.",
-            |context, _, _| {
-                require_lane(context)?;
-                Err(Refusal::text(RESET_REFUSED).into())
-            },
-        )
-    },
-    subcommand(
-        "cluster|shards",
-        2,
+    subcommand("cluster|reset", -2, Flags::ADMIN, |context, _, _| {
+        require_lane(context)?;
+        Err(Refusal::text(RESET_REFUSED).into())
+    })
+    .says("3.0.0", "[HARD | SOFT]", "Refused: nodes are cores."),
+    subcommand("cluster|shards", 2, Flags::NONE, shards).says(
         "7.0.0",
         "",
         "Returns the mapping of cluster slots to shards.",
-        shards,
     ),
-    subcommand(
-        "cluster|slots",
-        2,
+    subcommand("cluster|slots", 2, Flags::NONE, slots).says(
         "3.0.0",
         "",
         "Returns the mapping of cluster slots to nodes.",
-        slots,
     ),
 ];
 

@@ -9,8 +9,8 @@ use super::connection::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{ReportKinds, Reports, SlowCall};
 use super::session::{SessionContext, SessionStop};
-use super::subcommand::{Subcommand, dispatch, unknown_or_wrong_count};
-use super::{Command, Flags, SessionHandler};
+use super::subcommand::{Subcommand, dispatch, subcommand, unknown_or_wrong_count};
+use super::{Command, Flags};
 
 /// Slow calls that SLOWLOG GET shows unless told otherwise.
 const SLOW_CALLS_SHOWN: usize = 10;
@@ -33,142 +33,82 @@ pub const COMMANDS: &[Command] = &[
     .says("2.2.12", "", "A container for slow log commands."),
 ];
 
-const fn subcommand(
-    full_name: &'static str,
-    arity: i16,
-    since: &'static str,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::ADMIN,
-        since,
-        syntax,
-        summary,
-        handler,
-    }
-}
-
 /// Subcommands of LATENCY.
 pub const LATENCY: &[Subcommand] = &[
-    subcommand(
-        "latency|doctor",
-        2,
-        "2.8.13",
-        "",
-        "Says where to look for latency.",
-        |_, _, reply| {
-            reply.verbatim("txt", NO_EVENTS.as_bytes());
-            Ok(())
-        },
-    ),
-    subcommand(
-        "latency|dump",
-        2,
+    subcommand("latency|doctor", 2, Flags::ADMIN, |_, _, reply| {
+        reply.verbatim("txt", NO_EVENTS.as_bytes());
+        Ok(())
+    })
+    .says("2.8.13", "", "Says where to look for latency."),
+    subcommand("latency|dump", 2, Flags::ADMIN, |_, _, _| {
+        Err(Plan::DumpLatency.into())
+    })
+    .says(
         "7.0.0",
         "",
         "Writes all histograms into the data directory as .hgrm and .hlog files.",
-        |_, _, _| Err(Plan::DumpLatency.into()),
     ),
-    subcommand(
-        "latency|graph",
-        3,
-        "2.8.13",
-        "event",
-        "Returns a latency graph for an event.",
-        |_, args, _| {
-            let event = String::from_utf8_lossy(args.get(2));
-            Err(Refusal::text(format!("ERR No samples available for event '{event}'")).into())
-        },
-    ),
-    subcommand(
-        "latency|histogram",
-        -2,
+    subcommand("latency|graph", 3, Flags::ADMIN, |_, args, _| {
+        let event = String::from_utf8_lossy(args.get(2));
+        Err(Refusal::text(format!("ERR No samples available for event '{event}'")).into())
+    })
+    .says("2.8.13", "event", "Returns a latency graph for an event."),
+    subcommand("latency|histogram", -2, Flags::ADMIN, |_, _, _| {
+        Err(Plan::Report {
+            kinds: ReportKinds::LATENCY,
+            render: render_histograms,
+        }
+        .into())
+    })
+    .says(
         "7.0.0",
         "[command [command ...]]",
         "Returns the cumulative distribution of latencies of a subset or all commands.",
-        |_, _, _| {
-            Err(Plan::Report {
-                kinds: ReportKinds::LATENCY,
-                render: render_histograms,
-            }
-            .into())
-        },
     ),
-    subcommand(
-        "latency|history",
-        3,
+    subcommand("latency|history", 3, Flags::ADMIN, empty).says(
         "2.8.13",
         "event",
         "Returns timestamp-latency samples for an event.",
-        empty,
     ),
-    subcommand(
-        "latency|latest",
-        2,
+    subcommand("latency|latest", 2, Flags::ADMIN, empty).says(
         "2.8.13",
         "",
         "Returns the latest latency samples for all events.",
-        empty,
     ),
-    subcommand(
-        "latency|reset",
-        -2,
+    subcommand("latency|reset", -2, Flags::ADMIN, reset).says(
         "2.8.13",
         "[command [command ...]]",
         "Resets the histograms of a subset or all commands.",
-        reset,
     ),
 ];
 
 /// Subcommands of SLOWLOG.
 pub const SLOWLOG: &[Subcommand] = &[
-    subcommand(
-        "slowlog|get",
-        -2,
-        "2.2.12",
-        "[count]",
-        "Returns the slow log's entries.",
-        |_, args, _| {
-            shown_max(args)?;
-            Err(Plan::Report {
-                kinds: ReportKinds::SLOWLOG,
-                render: render_slow_calls,
-            }
-            .into())
-        },
-    ),
-    subcommand(
-        "slowlog|len",
-        2,
-        "2.2.12",
-        "",
-        "Returns the number of entries in the slow log.",
-        |_, _, _| {
-            Err(Plan::Report {
-                kinds: ReportKinds::SLOWLOG,
-                render: render_slow_call_count,
-            }
-            .into())
-        },
-    ),
-    subcommand(
-        "slowlog|reset",
-        2,
-        "2.2.12",
-        "",
-        "Clears all entries from the slow log.",
-        |_, _, _| {
-            Err(Plan::Order {
-                order: Order::ResetSlowlog,
-                answer: OrderAnswer::Ok,
-            }
-            .into())
-        },
-    ),
+    subcommand("slowlog|get", -2, Flags::ADMIN, |_, args, _| {
+        shown_max(args)?;
+        Err(Plan::Report {
+            kinds: ReportKinds::SLOWLOG,
+            render: render_slow_calls,
+        }
+        .into())
+    })
+    .says("2.2.12", "[count]", "Returns the slow log's entries."),
+    subcommand("slowlog|len", 2, Flags::ADMIN, |_, _, _| {
+        Err(Plan::Report {
+            kinds: ReportKinds::SLOWLOG,
+            render: render_slow_call_count,
+        }
+        .into())
+    })
+    .says("2.2.12", "", "Returns the number of entries in the slow log."),
+    subcommand("slowlog|reset", 2, Flags::ADMIN, |_, _, _| {
+        Err(Plan::Order {
+            order: Order::ResetSlowlog,
+            answer: OrderAnswer::Ok,
+        }
+        .into())
+    })
+    .says("2.2.12", "", "Clears all entries from the slow log."),
 ];
 
 /// There is no event monitor, so there are no events.

@@ -7,11 +7,12 @@ use crate::refusal::Refusal;
 use crate::resp::glob::glob_match;
 use crate::resp::{Args, Proto, Reply};
 
+use super::connection::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{ReportKinds, Reports};
 use super::session::{SessionContext, SessionStop};
-use super::subcommand::{Subcommand, dispatch};
-use super::{Command, Flags, KeySpec, Run};
+use super::subcommand::{Subcommand, dispatch, subcommand, unknown_or_wrong_count};
+use super::{Command, Flags};
 
 /// A message on its way to those who listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,140 +105,129 @@ fn begin(reply: &mut Reply, len: usize) {
     }
 }
 
-const fn entry(name: &'static str, arity: i16, flags: Flags, handler: super::SessionHandler) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::NONE,
-        group: "pubsub",
-        since: "2.0.0",
-        syntax: "",
-        summary: "",
-        run: Run::Session(handler),
-    }
-}
-
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
-    Command {
-        syntax: "channel [channel ...]",
-        summary: "Listens for messages published to channels.",
-        ..entry("SUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
-            subscribe(context, args, Kind::Channel, reply)
-        })
-    },
-    Command {
-        syntax: "[channel [channel ...]]",
-        summary: "Stops listening to messages posted to channels.",
-        ..entry("UNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
-            unsubscribe(context, args, Kind::Channel, reply)
-        })
-    },
-    Command {
-        syntax: "pattern [pattern ...]",
-        summary: "Listens for messages published to channels that match one or more patterns.",
-        ..entry("PSUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
-            subscribe(context, args, Kind::Pattern, reply)
-        })
-    },
-    Command {
-        syntax: "[pattern [pattern ...]]",
-        summary: "Stops listening to messages published to channels that match one or more patterns.",
-        ..entry("PUNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
-            unsubscribe(context, args, Kind::Pattern, reply)
-        })
-    },
-    Command {
-        syntax: "channel message",
-        summary: "Posts a message to a channel and returns how many listened.",
-        ..entry("PUBLISH", 3, Flags::FAST, |_, args, _| publish(args, false))
-    },
-    Command {
-        since: "7.0.0",
-        syntax: "shardchannel [shardchannel ...]",
-        summary: "Listens for messages published to sharded channels.",
-        ..entry("SSUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
-            subscribe(context, args, Kind::Sharded, reply)
-        })
-    },
-    Command {
-        since: "7.0.0",
-        syntax: "[shardchannel [shardchannel ...]]",
-        summary: "Stops listening to messages posted to sharded channels.",
-        ..entry("SUNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
-            unsubscribe(context, args, Kind::Sharded, reply)
-        })
-    },
-    Command {
-        since: "7.0.0",
-        syntax: "shardchannel message",
-        summary: "Posts a message to a sharded channel and returns how many listened.",
-        ..entry("SPUBLISH", 3, Flags::FAST, |_, args, _| publish(args, true))
-    },
-    Command {
-        since: "2.8.0",
-        summary: "A container for commands about channels and who listens to them.",
-        ..entry("PUBSUB", -2, Flags::NONE, |context, args, reply| {
-            dispatch(PUBSUB, context, args, reply)
-        })
-    },
+    entry("SUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
+        subscribe(context, args, Kind::Channel, reply)
+    })
+    .of_group("pubsub")
+    .says(
+        "2.0.0",
+        "channel [channel ...]",
+        "Listens for messages published to channels.",
+    ),
+    entry("UNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
+        unsubscribe(context, args, Kind::Channel, reply)
+    })
+    .of_group("pubsub")
+    .says(
+        "2.0.0",
+        "[channel [channel ...]]",
+        "Stops listening to messages posted to channels.",
+    ),
+    entry("PSUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
+        subscribe(context, args, Kind::Pattern, reply)
+    })
+    .of_group("pubsub")
+    .says(
+        "2.0.0",
+        "pattern [pattern ...]",
+        "Listens for messages published to channels that match one or more patterns.",
+    ),
+    entry("PUNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
+        unsubscribe(context, args, Kind::Pattern, reply)
+    })
+    .of_group("pubsub")
+    .says(
+        "2.0.0",
+        "[pattern [pattern ...]]",
+        "Stops listening to messages published to channels that match one or more patterns.",
+    ),
+    entry("PUBLISH", 3, Flags::FAST, |_, args, _| publish(args, false))
+        .of_group("pubsub")
+        .says(
+            "2.0.0",
+            "channel message",
+            "Posts a message to a channel and returns how many listened.",
+        ),
+    entry("SSUBSCRIBE", -2, Flags::NO_MULTI, |context, args, reply| {
+        subscribe(context, args, Kind::Sharded, reply)
+    })
+    .of_group("pubsub")
+    .says(
+        "7.0.0",
+        "shardchannel [shardchannel ...]",
+        "Listens for messages published to sharded channels.",
+    ),
+    entry("SUNSUBSCRIBE", -1, Flags::NO_MULTI, |context, args, reply| {
+        unsubscribe(context, args, Kind::Sharded, reply)
+    })
+    .of_group("pubsub")
+    .says(
+        "7.0.0",
+        "[shardchannel [shardchannel ...]]",
+        "Stops listening to messages posted to sharded channels.",
+    ),
+    entry("SPUBLISH", 3, Flags::FAST, |_, args, _| publish(args, true))
+        .of_group("pubsub")
+        .says(
+            "7.0.0",
+            "shardchannel message",
+            "Posts a message to a sharded channel and returns how many listened.",
+        ),
+    entry("PUBSUB", -2, Flags::NONE, |context, args, reply| {
+        dispatch(PUBSUB, context, args, reply)
+    })
+    .of_group("pubsub")
+    .says(
+        "2.8.0",
+        "",
+        "A container for commands about channels and who listens to them.",
+    ),
 ];
 
 /// Subcommands of PUBSUB.
 pub const PUBSUB: &[Subcommand] = &[
-    Subcommand {
-        full_name: "pubsub|channels",
-        arity: -2,
-        syntax: "[pattern]",
-        summary: "Returns the active channels.",
-        handler: |_, args, _| report_names(args, write_channels),
-        ..SUBCOMMAND
-    },
-    Subcommand {
-        full_name: "pubsub|numpat",
-        arity: 2,
-        summary: "Returns a count of unique pattern subscriptions.",
-        handler: |_, _, _| Err(report(write_pattern_count)),
-        ..SUBCOMMAND
-    },
-    Subcommand {
-        full_name: "pubsub|numsub",
-        arity: -2,
-        syntax: "[channel [channel ...]]",
-        summary: "Returns a count of subscribers to channels.",
-        handler: |_, _, _| Err(report(write_counts)),
-        ..SUBCOMMAND
-    },
-    Subcommand {
-        full_name: "pubsub|shardchannels",
-        arity: -2,
-        since: "7.0.0",
-        syntax: "[pattern]",
-        summary: "Returns the active sharded channels.",
-        handler: |_, args, _| report_names(args, write_sharded_channels),
-        ..SUBCOMMAND
-    },
-    Subcommand {
-        full_name: "pubsub|shardnumsub",
-        arity: -2,
-        since: "7.0.0",
-        syntax: "[shardchannel [shardchannel ...]]",
-        summary: "Returns a count of subscribers to sharded channels.",
-        handler: |_, _, _| Err(report(write_sharded_counts)),
-        ..SUBCOMMAND
-    },
+    subcommand("pubsub|channels", -2, Flags::NONE, |_, args, _| {
+        report_names(args, |_, args, reports, reply| {
+            list(&channels(reports), args, reply)
+        })
+    })
+    .says("2.8.0", "[pattern]", "Returns the active channels."),
+    subcommand("pubsub|numpat", 2, Flags::NONE, |_, _, _| {
+        Err(report(|_, _, reports, reply| {
+            reply.integer(pattern_count(reports) as i64);
+            Ok(())
+        }))
+    })
+    .says("2.8.0", "", "Returns a count of unique pattern subscriptions."),
+    subcommand("pubsub|numsub", -2, Flags::NONE, |_, _, _| {
+        Err(report(|_, args, reports, reply| {
+            count(&channels(reports), args, reply)
+        }))
+    })
+    .says(
+        "2.8.0",
+        "[channel [channel ...]]",
+        "Returns a count of subscribers to channels.",
+    ),
+    subcommand("pubsub|shardchannels", -2, Flags::NONE, |_, args, _| {
+        report_names(args, |_, args, reports, reply| {
+            list(&sharded_channels(reports), args, reply)
+        })
+    })
+    .says("7.0.0", "[pattern]", "Returns the active sharded channels."),
+    subcommand("pubsub|shardnumsub", -2, Flags::NONE, |_, _, _| {
+        Err(report(|_, args, reports, reply| {
+            count(&sharded_channels(reports), args, reply)
+        }))
+    })
+    .says(
+        "7.0.0",
+        "[shardchannel [shardchannel ...]]",
+        "Returns a count of subscribers to sharded channels.",
+    ),
 ];
-
-const SUBCOMMAND: Subcommand = Subcommand {
-    full_name: "",
-    arity: 2,
-    flags: Flags::NONE,
-    since: "2.8.0",
-    syntax: "",
-    summary: "",
-    handler: |_, _, _| Ok(()),
-};
 
 fn report(render: super::Render) -> SessionStop {
     let kinds = ReportKinds::CHANNELS;
@@ -247,11 +237,7 @@ fn report(render: super::Render) -> SessionStop {
 /// Lists names that fit the one pattern that may be given.
 fn report_names(args: Args<'_>, render: super::Render) -> Result<(), SessionStop> {
     if args.len() > 3 {
-        let name = String::from_utf8_lossy(args.get(1));
-        return Err(Refusal::text(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP."
-        ))
-        .into());
+        return Err(unknown_or_wrong_count("PUBSUB", args.get(1)).into());
     }
     Err(report(render))
 }
@@ -284,27 +270,7 @@ pub fn pattern_count(reports: &Reports) -> usize {
     patterns.len()
 }
 
-fn write_channels(
-    _: &mut SessionContext<'_>,
-    args: Args<'_>,
-    reports: &Reports,
-    reply: &mut Reply,
-) -> Result<(), Refusal> {
-    list(&channels(reports), args, reply);
-    Ok(())
-}
-
-fn write_sharded_channels(
-    _: &mut SessionContext<'_>,
-    args: Args<'_>,
-    reports: &Reports,
-    reply: &mut Reply,
-) -> Result<(), Refusal> {
-    list(&sharded_channels(reports), args, reply);
-    Ok(())
-}
-
-fn list(channels: &BTreeMap<&[u8], u64>, args: Args<'_>, reply: &mut Reply) {
+fn list(channels: &BTreeMap<&[u8], u64>, args: Args<'_>, reply: &mut Reply) -> Result<(), Refusal> {
     let pattern = args.try_get(2).unwrap_or(b"*");
     let wanted: Vec<&&[u8]> = channels
         .keys()
@@ -312,43 +278,15 @@ fn list(channels: &BTreeMap<&[u8], u64>, args: Args<'_>, reply: &mut Reply) {
         .collect();
     reply.array(wanted.len());
     wanted.into_iter().for_each(|name| reply.bulk(name));
-}
-
-fn write_counts(
-    _: &mut SessionContext<'_>,
-    args: Args<'_>,
-    reports: &Reports,
-    reply: &mut Reply,
-) -> Result<(), Refusal> {
-    count(&channels(reports), args, reply);
     Ok(())
 }
 
-fn write_sharded_counts(
-    _: &mut SessionContext<'_>,
-    args: Args<'_>,
-    reports: &Reports,
-    reply: &mut Reply,
-) -> Result<(), Refusal> {
-    count(&sharded_channels(reports), args, reply);
-    Ok(())
-}
-
-fn count(channels: &BTreeMap<&[u8], u64>, args: Args<'_>, reply: &mut Reply) {
+fn count(channels: &BTreeMap<&[u8], u64>, args: Args<'_>, reply: &mut Reply) -> Result<(), Refusal> {
     reply.array((args.len() - 2) * 2);
     for name in args.from(2).iter() {
         reply.bulk(name);
         reply.integer(channels.get(name).copied().unwrap_or(0) as i64);
     }
-}
-
-fn write_pattern_count(
-    _: &mut SessionContext<'_>,
-    _: Args<'_>,
-    reports: &Reports,
-    reply: &mut Reply,
-) -> Result<(), Refusal> {
-    reply.integer(pattern_count(reports) as i64);
     Ok(())
 }
 

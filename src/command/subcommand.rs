@@ -28,7 +28,35 @@ pub struct Subcommand {
     pub handler: SessionHandler,
 }
 
+/// An entry of a table of subcommands; [`Subcommand::says`] completes it.
+pub const fn subcommand(
+    full_name: &'static str,
+    arity: i16,
+    flags: Flags,
+    handler: SessionHandler,
+) -> Subcommand {
+    Subcommand {
+        full_name,
+        arity,
+        flags,
+        since: "",
+        syntax: "",
+        summary: "",
+        handler,
+    }
+}
+
 impl Subcommand {
+    /// Fills in what COMMAND DOCS and HELP tell.
+    pub const fn says(self, since: &'static str, syntax: &'static str, summary: &'static str) -> Subcommand {
+        Subcommand {
+            since,
+            syntax,
+            summary,
+            ..self
+        }
+    }
+
     /// The part behind the container's name, in lower case.
     pub fn name(&self) -> &'static str {
         self.full_name

@@ -1,10 +1,10 @@
 //! CLIENT: what a connection is called, how it behaves, which others there are.
 
+use crate::command::Flags;
 use crate::command::plan::{ClientFilter, Order, OrderAnswer, Plan};
 use crate::command::report::{ReportKinds, Reports};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::subcommand::Subcommand;
-use crate::command::{Flags, SessionHandler};
+use crate::command::subcommand::{Subcommand, subcommand};
 use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
@@ -20,185 +20,109 @@ const ATTRIBUTE_LEN_MAX_BYTES: usize = 64 * 1024;
 
 const NAME_HAS_BLANKS: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
-const fn entry(
-    full_name: &'static str,
-    arity: i16,
-    since: &'static str,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::NONE,
-        since,
-        syntax,
-        summary,
-        handler,
-    }
-}
-
-const fn admin(subcommand: Subcommand) -> Subcommand {
-    Subcommand {
-        flags: Flags::ADMIN,
-        ..subcommand
-    }
-}
-
 /// All but HELP.
 pub const SUBCOMMANDS: &[Subcommand] = &[
-    entry(
-        "client|caching",
-        3,
+    subcommand("client|caching", 3, Flags::NONE, |_, _, _| {
+        Err(Refusal::text(NOT_TRACKING).into())
+    })
+    .says(
         "6.0.0",
         "<YES | NO>",
         "Instructs the server whether to track the keys in the next request.",
-        |_, _, _| Err(Refusal::text(NOT_TRACKING).into()),
     ),
-    entry(
-        "client|getname",
-        2,
+    subcommand("client|getname", 2, Flags::NONE, get_name).says(
         "2.6.9",
         "",
         "Returns the name of the connection.",
-        get_name,
     ),
-    entry(
-        "client|getredir",
-        2,
+    subcommand("client|getredir", 2, Flags::NONE, |_, _, reply| {
+        write(reply, |reply| reply.integer(-1))
+    })
+    .says(
         "6.0.0",
         "",
         "Returns the client ID to which the connection's tracking notifications are redirected.",
-        |_, _, reply| write(reply, |reply| reply.integer(-1)),
     ),
-    entry(
-        "client|id",
-        2,
-        "5.0.0",
-        "",
-        "Returns the unique client ID of the connection.",
-        |context, _, reply| {
-            let id = context.session.id as i64;
-            write(reply, |reply| reply.integer(id))
-        },
-    ),
-    entry(
-        "client|info",
-        2,
+    subcommand("client|id", 2, Flags::NONE, |context, _, reply| {
+        let id = context.session.id as i64;
+        write(reply, |reply| reply.integer(id))
+    })
+    .says("5.0.0", "", "Returns the unique client ID of the connection."),
+    subcommand("client|info", 2, Flags::NONE, info).says(
         "6.2.0",
         "",
         "Returns information about the connection.",
-        info,
     ),
-    admin(entry(
-        "client|kill",
-        -3,
+    subcommand("client|kill", -3, Flags::ADMIN, kill).says(
         "2.4.0",
         "<ip:port | <[ID client-id] | [TYPE <NORMAL | REPLICA | PUBSUB>] | [USER username] | [ADDR \
          ip:port] | \
          [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage]>>",
         "Terminates open connections.",
-        kill,
-    )),
-    admin(entry(
-        "client|list",
-        -2,
+    ),
+    subcommand("client|list", -2, Flags::ADMIN, list).says(
         "2.4.0",
         "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
         "Lists open connections.",
-        list,
-    )),
-    admin(entry(
-        "client|no-evict",
-        3,
+    ),
+    subcommand("client|no-evict", 3, Flags::ADMIN, |context, args, reply| {
+        context.session.no_evict = parse_switch(args.get(2))?;
+        write(reply, Reply::ok)
+    })
+    .says(
         "7.0.0",
         "<ON | OFF>",
         "Sets the client eviction mode of the connection.",
-        |context, args, reply| {
-            context.session.no_evict = parse_switch(args.get(2))?;
-            write(reply, Reply::ok)
-        },
-    )),
-    entry(
-        "client|no-touch",
-        3,
+    ),
+    subcommand("client|no-touch", 3, Flags::NONE, |context, args, reply| {
+        context.session.no_touch = parse_switch(args.get(2))?;
+        write(reply, Reply::ok)
+    })
+    .says(
         "7.2.0",
         "<ON | OFF>",
         "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
-        |context, args, reply| {
-            context.session.no_touch = parse_switch(args.get(2))?;
-            write(reply, Reply::ok)
-        },
     ),
-    admin(entry(
-        "client|pause",
-        -3,
+    subcommand("client|pause", -3, Flags::ADMIN, pause).says(
         "3.0.0",
         "timeout [WRITE | ALL]",
         "Suspends commands processing.",
-        pause,
-    )),
-    entry(
-        "client|reply",
-        3,
+    ),
+    subcommand("client|reply", 3, Flags::NONE, reply_mode).says(
         "3.2.0",
         "<ON | OFF | SKIP>",
         "Instructs the server whether to reply to commands.",
-        reply_mode,
     ),
-    entry(
-        "client|setinfo",
-        4,
+    subcommand("client|setinfo", 4, Flags::NONE, set_info).says(
         "7.2.0",
         "<LIB-NAME libname | LIB-VER libver>",
         "Sets information specific to the client or connection.",
-        set_info,
     ),
-    entry(
-        "client|setname",
-        3,
-        "2.6.9",
-        "connection-name",
-        "Sets the connection name.",
-        |context, args, reply| {
-            context.session.name = valid_name(args.get(2))?.to_owned();
-            write(reply, Reply::ok)
-        },
-    ),
-    entry(
-        "client|tracking",
-        -3,
+    subcommand("client|setname", 3, Flags::NONE, |context, args, reply| {
+        context.session.name = valid_name(args.get(2))?.to_owned();
+        write(reply, Reply::ok)
+    })
+    .says("2.6.9", "connection-name", "Sets the connection name."),
+    subcommand("client|tracking", -3, Flags::NONE, tracking).says(
         "6.0.0",
         "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] \
          [NOLOOP]",
         "Controls server-assisted client-side caching for the connection.",
-        tracking,
     ),
-    entry(
-        "client|trackinginfo",
-        2,
+    subcommand("client|trackinginfo", 2, Flags::NONE, tracking_info).says(
         "6.2.0",
         "",
         "Returns information about server-assisted client-side caching for the connection.",
-        tracking_info,
     ),
-    admin(entry(
-        "client|unblock",
-        -3,
+    subcommand("client|unblock", -3, Flags::ADMIN, unblock).says(
         "5.0.0",
         "client-id [TIMEOUT | ERROR]",
         "Unblocks a client blocked by a blocking command from a different connection.",
-        unblock,
-    )),
-    admin(entry(
-        "client|unpause",
-        2,
-        "6.2.0",
-        "",
-        "Resumes processing commands from paused clients.",
-        |_, _, _| Err(pause_order(0, false).into()),
-    )),
+    ),
+    subcommand("client|unpause", 2, Flags::ADMIN, |_, _, _| {
+        Err(pause_order(0, false).into())
+    })
+    .says("6.2.0", "", "Resumes processing commands from paused clients."),
 ];
 
 /// Writes a reply that cannot be refused.

@@ -1,7 +1,7 @@
 //! OBJECT, and what MEMORY USAGE asks of a key's owner: how a key is kept.
 
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::subcommand::{Subcommand, dispatch};
+use crate::command::subcommand::{Subcommand, dispatch, subcommand};
 use crate::command::ts::parts::ask_keys;
 use crate::command::{Call, Flags};
 use crate::lane::keys::{Entry, Value};
@@ -27,25 +27,20 @@ const OWN_ARGS: usize = 2;
 
 /// Subcommands of OBJECT.
 pub const OBJECT: &[Subcommand] = &[
-    subcommand(
+    kept(
         "object|encoding",
         "Returns the word that Redis has for how a value is kept.",
     ),
-    subcommand("object|freq", "Refuses: uses of keys are not counted."),
-    subcommand("object|idletime", "Returns 0: times of use are not kept."),
-    subcommand("object|refcount", "Returns 1: every value is kept once."),
+    kept("object|freq", "Refuses: uses of keys are not counted."),
+    kept("object|idletime", "Returns 0: times of use are not kept."),
+    kept("object|refcount", "Returns 1: every value is kept once."),
 ];
 
-const fn subcommand(full_name: &'static str, summary: &'static str) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity: 3,
-        flags: Flags::READONLY,
-        since: "2.2.3",
-        syntax: "key",
-        summary,
-        handler: |context, args, _| Err(ask_owner(context, OBJECT_PART, args)),
-    }
+const fn kept(full_name: &'static str, summary: &'static str) -> Subcommand {
+    subcommand(full_name, 3, Flags::READONLY, |context, args, _| {
+        Err(ask_owner(context, OBJECT_PART, args))
+    })
+    .says("2.2.3", "key", summary)
 }
 
 /// OBJECT.

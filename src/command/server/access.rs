@@ -2,150 +2,85 @@
 
 use std::io::Read;
 
+use crate::command::Flags;
 use crate::command::connection::{DEFAULT_USER, REDIS_VERSION, write_modules};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::subcommand::Subcommand;
-use crate::command::{Flags, SessionHandler};
+use crate::command::subcommand::{Subcommand, subcommand};
 use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
 use super::command_info::{CATEGORIES, categories_of};
 
-/// A subcommand that Redis does not count among the administrator's.
-const fn open_to_all(subcommand: Subcommand) -> Subcommand {
-    Subcommand {
-        flags: Flags::NONE,
-        ..subcommand
-    }
-}
-
-const fn entry(
-    full_name: &'static str,
-    arity: i16,
-    since: &'static str,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::ADMIN,
-        since,
-        syntax,
-        summary,
-        handler,
-    }
-}
-
 /// All but HELP; users cannot be changed.
 pub const ACL: &[Subcommand] = &[
-    open_to_all(entry(
-        "acl|cat",
-        -2,
+    subcommand("acl|cat", -2, Flags::NONE, cat).says(
         "6.0.0",
         "[category]",
         "Lists the ACL categories, or the commands inside a category.",
-        cat,
-    )),
-    entry(
-        "acl|dryrun",
-        -4,
+    ),
+    subcommand("acl|dryrun", -4, Flags::ADMIN, dry_run).says(
         "7.0.0",
         "username command [arg [arg ...]]",
         "Simulates the execution of a command by a user, without running it.",
-        dry_run,
     ),
-    open_to_all(entry(
-        "acl|genpass",
-        -2,
+    subcommand("acl|genpass", -2, Flags::NONE, generate_password).says(
         "6.0.0",
         "[bits]",
         "Generates a password that is hard to guess.",
-        generate_password,
-    )),
-    entry(
-        "acl|getuser",
-        3,
+    ),
+    subcommand("acl|getuser", 3, Flags::ADMIN, get_user).says(
         "6.0.0",
         "username",
         "Lists the ACL rules of a user.",
-        get_user,
     ),
-    entry(
-        "acl|list",
-        2,
+    subcommand("acl|list", 2, Flags::ADMIN, list_users).says(
         "6.0.0",
         "",
         "Dumps the effective rules in ACL file format.",
-        list_users,
     ),
-    entry(
-        "acl|log",
-        -2,
+    subcommand("acl|log", -2, Flags::ADMIN, security_log).says(
         "6.0.0",
         "[count | RESET]",
         "Lists recent security events: there are none where everything is allowed.",
-        security_log,
     ),
-    entry(
-        "acl|users",
-        2,
-        "6.0.0",
-        "",
-        "Lists all ACL users.",
-        |_, _, reply| {
-            reply.array(1);
-            reply.bulk(DEFAULT_USER.as_bytes());
-            Ok(())
-        },
-    ),
-    open_to_all(entry(
-        "acl|whoami",
-        2,
+    subcommand("acl|users", 2, Flags::ADMIN, |_, _, reply| {
+        reply.array(1);
+        reply.bulk(DEFAULT_USER.as_bytes());
+        Ok(())
+    })
+    .says("6.0.0", "", "Lists all ACL users."),
+    subcommand("acl|whoami", 2, Flags::NONE, |_, _, reply| {
+        reply.bulk(DEFAULT_USER.as_bytes());
+        Ok(())
+    })
+    .says(
         "6.0.0",
         "",
         "Returns the authenticated username of the current connection.",
-        |_, _, reply| {
-            reply.bulk(DEFAULT_USER.as_bytes());
-            Ok(())
-        },
-    )),
+    ),
 ];
 
 /// All but HELP; nothing can be loaded.
 pub const FUNCTION: &[Subcommand] = &[
-    entry(
-        "function|flush",
-        -2,
+    subcommand("function|flush", -2, Flags::ADMIN, flush_functions).says(
         "7.0.0",
         "[ASYNC | SYNC]",
         "Deletes all libraries and functions.",
-        flush_functions,
     ),
-    open_to_all(entry(
-        "function|list",
-        -2,
+    subcommand("function|list", -2, Flags::NONE, list_functions).says(
         "7.0.0",
         "[LIBRARYNAME library-name-pattern] [WITHCODE]",
         "Returns information about all libraries.",
-        list_functions,
-    )),
+    ),
 ];
 
 /// All but HELP; nothing can be loaded.
-pub const MODULE: &[Subcommand] = &[entry(
-    "module|list",
-    2,
-    "4.0.0",
-    "",
-    "Returns all loaded modules.",
-    |context, _, reply| {
-        write_modules(context.shared, reply);
-        Ok(())
-    },
-)];
+pub const MODULE: &[Subcommand] = &[subcommand("module|list", 2, Flags::ADMIN, |context, _, reply| {
+    write_modules(context.shared, reply);
+    Ok(())
+})
+.says("4.0.0", "", "Returns all loaded modules.")];
 
 fn cat(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
     let Some(wanted) = args.try_get(2) else {

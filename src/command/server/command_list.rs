@@ -2,8 +2,8 @@
 
 use crate::command::connection::has_time_series;
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::subcommand::{Subcommand, find, subcommands_of};
-use crate::command::{Command, CommandTable, Flags, KeySpec, SessionHandler};
+use crate::command::subcommand::{Subcommand, find, subcommand, subcommands_of};
+use crate::command::{Command, CommandTable, Flags, KeySpec};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply, glob_match};
 
@@ -13,77 +13,37 @@ use super::command_info::{
     categories_of, categories_of_subcommand, default_key_flags, write_all, write_command, write_subcommand,
 };
 
-const fn entry(
-    full_name: &'static str,
-    arity: i16,
-    since: &'static str,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::NONE,
-        since,
-        syntax,
-        summary,
-        handler,
-    }
-}
-
 /// All but HELP.
 pub const SUBCOMMANDS: &[Subcommand] = &[
-    entry(
-        "command|count",
-        2,
-        "2.8.13",
-        "",
-        "Returns a count of commands.",
-        |context, _, reply| {
-            reply.integer(context.shared.commands.iter().count() as i64);
-            Ok(())
-        },
-    ),
-    entry(
-        "command|docs",
-        -2,
+    subcommand("command|count", 2, Flags::NONE, |context, _, reply| {
+        reply.integer(context.shared.commands.iter().count() as i64);
+        Ok(())
+    })
+    .says("2.8.13", "", "Returns a count of commands."),
+    subcommand("command|docs", -2, Flags::NONE, docs).says(
         "7.0.0",
         "[command-name [command-name ...]]",
         "Returns documentary information about one, multiple or all commands.",
-        docs,
     ),
-    entry(
-        "command|getkeys",
-        -4,
+    subcommand("command|getkeys", -4, Flags::NONE, get_keys).says(
         "2.8.13",
         "command [arg [arg ...]]",
         "Extracts the key names from an arbitrary command.",
-        get_keys,
     ),
-    entry(
-        "command|getkeysandflags",
-        -4,
+    subcommand("command|getkeysandflags", -4, Flags::NONE, get_keys_and_flags).says(
         "7.0.0",
         "command [arg [arg ...]]",
         "Extracts the key names and access flags for an arbitrary command.",
-        get_keys_and_flags,
     ),
-    entry(
-        "command|info",
-        -2,
+    subcommand("command|info", -2, Flags::NONE, info).says(
         "2.8.13",
         "[command-name [command-name ...]]",
         "Returns information about one, multiple or all commands.",
-        info,
     ),
-    entry(
-        "command|list",
-        -2,
+    subcommand("command|list", -2, Flags::NONE, list).says(
         "7.0.0",
         "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
         "Returns a list of command names.",
-        list,
     ),
 ];
 

@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::command::Flags;
 use crate::command::plan::{Order, OrderAnswer, Plan};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::shared::{Settings, Shared};
-use crate::command::subcommand::Subcommand;
-use crate::command::{Flags, SessionHandler};
+use crate::command::subcommand::{Subcommand, subcommand};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply, glob_match};
 
@@ -20,64 +20,29 @@ const REWRITE_REFUSED: &str = "ERR CONFIG REWRITE is not supported: the configur
     operator's, \
                                change it there";
 
-const fn entry(
-    full_name: &'static str,
-    arity: i16,
-    since: &'static str,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::ADMIN,
-        since,
-        syntax,
-        summary,
-        handler,
-    }
-}
-
 /// All but HELP.
 pub const SUBCOMMANDS: &[Subcommand] = &[
-    entry(
-        "config|get",
-        -3,
+    subcommand("config|get", -3, Flags::ADMIN, get).says(
         "2.0.0",
         "parameter [parameter ...]",
         "Returns the effective values of configuration parameters.",
-        get,
     ),
-    entry(
-        "config|resetstat",
-        2,
-        "2.0.0",
-        "",
-        "Resets the server's statistics.",
-        |_, _, _| {
-            Err(Plan::Order {
-                order: Order::ResetStats,
-                answer: OrderAnswer::Ok,
-            }
-            .into())
-        },
-    ),
-    entry(
-        "config|rewrite",
-        2,
-        "2.8.0",
-        "",
-        "Refused: the configuration file is the operator's.",
-        |_, _, _| Err(Refusal::text(REWRITE_REFUSED).into()),
-    ),
-    entry(
-        "config|set",
-        -4,
+    subcommand("config|resetstat", 2, Flags::ADMIN, |_, _, _| {
+        Err(Plan::Order {
+            order: Order::ResetStats,
+            answer: OrderAnswer::Ok,
+        }
+        .into())
+    })
+    .says("2.0.0", "", "Resets the server's statistics."),
+    subcommand("config|rewrite", 2, Flags::ADMIN, |_, _, _| {
+        Err(Refusal::text(REWRITE_REFUSED).into())
+    })
+    .says("2.8.0", "", "Refused: the configuration file is the operator's."),
+    subcommand("config|set", -4, Flags::ADMIN, set).says(
         "2.0.0",
         "parameter value [parameter value ...]",
         "Sets configuration parameters in-flight, all or none of them.",
-        set,
     ),
 ];
 

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
+use crate::command::Flags;
 use crate::command::key::inspect::{OBJECT_PART, ask_owner};
 use crate::command::plan::Plan;
 use crate::command::report::{ReportKinds, Reports};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::subcommand::{Subcommand, dispatch, find, unknown_or_wrong_count};
-use crate::command::{Flags, SessionHandler};
+use crate::command::subcommand::{Subcommand, dispatch, find, subcommand, unknown_or_wrong_count};
 use crate::refusal::Refusal;
 use crate::resp::number::{parse_f64, parse_u64};
 use crate::resp::{Args, Reply};
@@ -27,51 +27,34 @@ const CHECKPOINT_DELAY_MAX_MS: u64 = 3_600_000;
 
 /// All but HELP.
 pub const DEBUG: &[Subcommand] = &[
-    debugging(
-        "debug|checkpoint-delay",
+    subcommand("debug|checkpoint-delay", 3, Flags::ADMIN, delay_checkpoints).says(
+        "1.0.0",
         "milliseconds",
         "Holds up the writing of each checkpoint for so long, as a slow disk would, until it is 0 again.",
-        delay_checkpoints,
     ),
-    debugging(
-        "debug|object",
+    subcommand("debug|object", 3, Flags::ADMIN, |context, args, _| {
+        Err(ask_owner(context, OBJECT_PART, args))
+    })
+    .says(
+        "1.0.0",
         "key",
         "Tells how a key is kept, as OBJECT and MEMORY do.",
-        |context, args, _| Err(ask_owner(context, OBJECT_PART, args)),
     ),
-    debugging(
-        "debug|set-active-expire",
+    subcommand("debug|set-active-expire", 3, Flags::ADMIN, |_, _, reply| {
+        reply.ok();
+        Ok(())
+    })
+    .says(
+        "1.0.0",
         "<0 | 1>",
         "Does nothing: a key that has expired is never seen, whether it is still there or not.",
-        |_, _, reply| {
-            reply.ok();
-            Ok(())
-        },
     ),
-    debugging(
-        "debug|sleep",
+    subcommand("debug|sleep", 3, Flags::ADMIN, sleep).says(
+        "1.0.0",
         "seconds",
         "Answers after so many seconds, decimals allowed; other connections go on.",
-        sleep,
     ),
 ];
-
-const fn debugging(
-    full_name: &'static str,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity: 3,
-        flags: Flags::ADMIN,
-        since: "1.0.0",
-        syntax,
-        summary,
-        handler,
-    }
-}
 
 /// As Redis with `enable-debug-command local`.
 pub fn debug(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {

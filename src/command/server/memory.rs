@@ -1,11 +1,11 @@
 //! MEMORY: what the process and its keys take.
 
+use crate::command::Flags;
 use crate::command::key::inspect::{MEMORY_PART, ask_owner, check_usage_options};
 use crate::command::plan::{Plan, Render};
 use crate::command::report::{ReportKinds, Reports};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::subcommand::Subcommand;
-use crate::command::{Flags, SessionHandler};
+use crate::command::subcommand::{Subcommand, subcommand};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
@@ -13,72 +13,43 @@ use super::info::{MemoryUse, memory_use};
 
 /// All but HELP.
 pub const MEMORY: &[Subcommand] = &[
-    entry(
-        "memory|doctor",
-        2,
-        "",
-        "Says in words what the process takes.",
-        |_, _, _| Err(report(write_diagnosis)),
-    ),
-    entry(
-        "memory|malloc-stats",
-        2,
+    subcommand("memory|doctor", 2, Flags::NONE, |_, _, _| {
+        Err(report(write_diagnosis))
+    })
+    .says("4.0.0", "", "Says in words what the process takes."),
+    subcommand("memory|malloc-stats", 2, Flags::NONE, |_, _, reply| {
+        reply.bulk(b"Stats not supported for the current allocator");
+        Ok(())
+    })
+    .says(
+        "4.0.0",
         "",
         "Refers to MEMORY STATS: the allocator shows no statistics of its own.",
-        |_, _, reply| {
-            reply.bulk(b"Stats not supported for the current allocator");
-            Ok(())
-        },
     ),
-    entry(
-        "memory|purge",
-        2,
+    subcommand("memory|purge", 2, Flags::NONE, |_, _, reply| {
+        reply.ok();
+        Ok(())
+    })
+    .says(
+        "4.0.0",
         "",
         "Does nothing: memory goes back to the system by itself.",
-        |_, _, reply| {
-            reply.ok();
-            Ok(())
-        },
     ),
-    entry(
-        "memory|stats",
-        2,
+    subcommand("memory|stats", 2, Flags::NONE, |_, _, _| Err(report(write_stats))).says(
+        "4.0.0",
         "",
         "Returns what the process takes, by kind.",
-        |_, _, _| Err(report(write_stats)),
     ),
-    Subcommand {
-        flags: Flags::READONLY,
-        ..entry(
-            "memory|usage",
-            -3,
-            "key [SAMPLES count]",
-            "Returns the bytes of memory that a key takes.",
-            |context, args, _| {
-                check_usage_options(args)?;
-                Err(ask_owner(context, MEMORY_PART, args))
-            },
-        )
-    },
+    subcommand("memory|usage", -3, Flags::READONLY, |context, args, _| {
+        check_usage_options(args)?;
+        Err(ask_owner(context, MEMORY_PART, args))
+    })
+    .says(
+        "4.0.0",
+        "key [SAMPLES count]",
+        "Returns the bytes of memory that a key takes.",
+    ),
 ];
-
-const fn entry(
-    full_name: &'static str,
-    arity: i16,
-    syntax: &'static str,
-    summary: &'static str,
-    handler: SessionHandler,
-) -> Subcommand {
-    Subcommand {
-        full_name,
-        arity,
-        flags: Flags::NONE,
-        since: "4.0.0",
-        syntax,
-        summary,
-        handler,
-    }
-}
 
 fn report(render: Render) -> SessionStop {
     let kinds = ReportKinds::BASIC;

@@ -10,7 +10,7 @@ use crate::resp::{Args, Proto, Reply};
 use super::connection::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{PartitionReport, ReportKinds, Reports};
-use super::session::{SessionContext, SessionStop};
+use super::session::SessionContext;
 use super::shared::Shared;
 use super::subcommand::{Subcommand, dispatch, subcommand};
 use super::{Command, Flags};
@@ -31,7 +31,7 @@ pub const COMMANDS: &[Command] = &[
     .of_group(GROUP)
     .says("0.1.0", "", "A container for commands about the read cache."),
     entry("CLUSTER_INFO", 1, Flags::NONE, |_, _, _| {
-        Err(report(ReportKinds::STORAGE, render_all))
+        Err(Plan::report(ReportKinds::STORAGE, render_all).into())
     })
     .of_group(GROUP)
     .says(
@@ -45,7 +45,7 @@ pub const COMMANDS: &[Command] = &[
 pub const BUSINESS: &[Subcommand] = &[
     subcommand("business|info", 3, Flags::NONE, |context, args, _| {
         find(context.shared, args.get(2))?;
-        Err(report(ReportKinds::STORAGE, render_one))
+        Err(Plan::report(ReportKinds::STORAGE, render_one).into())
     })
     .says("0.1.0", "name", "Returns settings, state and size of a business."),
     subcommand("business|list", 2, Flags::NONE, |context, _, reply| {
@@ -62,38 +62,22 @@ pub const BUSINESS: &[Subcommand] = &[
 /// Subcommands of CACHE.
 pub const CACHE: &[Subcommand] = &[
     subcommand("cache|clear", 2, Flags::NONE, |_, _, _| {
-        Err(Plan::Order {
-            order: Order::ClearCache,
-            answer: OrderAnswer::Ok,
-        }
-        .into())
+        Err(Plan::order(Order::ClearCache, OrderAnswer::Ok).into())
     })
     .says("0.1.0", "", "Drops what the read cache holds."),
     subcommand("cache|off", 2, Flags::NONE, |_, _, _| {
-        Err(Plan::Order {
-            order: Order::EnableCache(false),
-            answer: OrderAnswer::Ok,
-        }
-        .into())
+        Err(Plan::order(Order::EnableCache(false), OrderAnswer::Ok).into())
     })
     .says("0.1.0", "", "Empties the read cache and stops filling it."),
     subcommand("cache|on", 2, Flags::NONE, |_, _, _| {
-        Err(Plan::Order {
-            order: Order::EnableCache(true),
-            answer: OrderAnswer::Ok,
-        }
-        .into())
+        Err(Plan::order(Order::EnableCache(true), OrderAnswer::Ok).into())
     })
     .says("0.1.0", "", "Fills the read cache from now on."),
     subcommand("cache|stats", 2, Flags::NONE, |_, _, _| {
-        Err(report(ReportKinds::BASIC, render_cache))
+        Err(Plan::report(ReportKinds::BASIC, render_cache).into())
     })
     .says("0.1.0", "", "Returns size and use of the read cache."),
 ];
-
-fn report(kinds: ReportKinds, render: super::plan::Render) -> SessionStop {
-    Plan::Report { kinds, render }.into()
-}
 
 fn find(shared: &Shared, name: &[u8]) -> Result<usize, Refusal> {
     let businesses = shared.directory.businesses();

@@ -54,11 +54,7 @@ pub const LATENCY: &[Subcommand] = &[
     })
     .says("2.8.13", "event", "Returns a latency graph for an event."),
     subcommand("latency|histogram", -2, Flags::ADMIN, |_, _, _| {
-        Err(Plan::Report {
-            kinds: ReportKinds::LATENCY,
-            render: render_histograms,
-        }
-        .into())
+        Err(Plan::report(ReportKinds::LATENCY, render_histograms).into())
     })
     .says(
         "7.0.0",
@@ -86,27 +82,15 @@ pub const LATENCY: &[Subcommand] = &[
 pub const SLOWLOG: &[Subcommand] = &[
     subcommand("slowlog|get", -2, Flags::ADMIN, |_, args, _| {
         shown_max(args)?;
-        Err(Plan::Report {
-            kinds: ReportKinds::SLOWLOG,
-            render: render_slow_calls,
-        }
-        .into())
+        Err(Plan::report(ReportKinds::SLOWLOG, render_slow_calls).into())
     })
     .says("2.2.12", "[count]", "Returns the slow log's entries."),
     subcommand("slowlog|len", 2, Flags::ADMIN, |_, _, _| {
-        Err(Plan::Report {
-            kinds: ReportKinds::SLOWLOG,
-            render: render_slow_call_count,
-        }
-        .into())
+        Err(Plan::report(ReportKinds::SLOWLOG, render_slow_call_count).into())
     })
     .says("2.2.12", "", "Returns the number of entries in the slow log."),
     subcommand("slowlog|reset", 2, Flags::ADMIN, |_, _, _| {
-        Err(Plan::Order {
-            order: Order::ResetSlowlog,
-            answer: OrderAnswer::Ok,
-        }
-        .into())
+        Err(Plan::order(Order::ResetSlowlog, OrderAnswer::Ok).into())
     })
     .says("2.2.12", "", "Clears all entries from the slow log."),
 ];
@@ -128,11 +112,7 @@ fn reset(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) ->
         reply.integer(0);
         return Ok(());
     }
-    Err(Plan::Order {
-        order: Order::ResetLatency(ids),
-        answer: OrderAnswer::Sum,
-    }
-    .into())
+    Err(Plan::order(Order::ResetLatency(ids), OrderAnswer::Sum).into())
 }
 
 fn render_histograms(

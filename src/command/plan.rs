@@ -197,6 +197,18 @@ pub enum Plan {
     },
 }
 
+impl Plan {
+    /// See [`Plan::Report`].
+    pub fn report(kinds: ReportKinds, render: Render) -> Plan {
+        Plan::Report { kinds, render }
+    }
+
+    /// See [`Plan::Order`].
+    pub fn order(order: Order, answer: OrderAnswer) -> Plan {
+        Plan::Order { order, answer }
+    }
+}
+
 /// How a transfer treats its two keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransferKind {

@@ -230,8 +230,7 @@ pub const PUBSUB: &[Subcommand] = &[
 ];
 
 fn report(render: super::Render) -> SessionStop {
-    let kinds = ReportKinds::CHANNELS;
-    Plan::Report { kinds, render }.into()
+    Plan::report(ReportKinds::CHANNELS, render).into()
 }
 
 /// Lists names that fit the one pattern that may be given.
@@ -297,8 +296,7 @@ fn publish(args: Args<'_>, is_sharded: bool) -> Result<(), SessionStop> {
         is_sharded,
     };
     let order = Order::Publish(Arc::from([message]));
-    let answer = OrderAnswer::Sum;
-    Err(Plan::Order { order, answer }.into())
+    Err(Plan::order(order, OrderAnswer::Sum).into())
 }
 
 fn subscribe(

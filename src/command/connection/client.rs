@@ -1,7 +1,7 @@
 //! CLIENT: what a connection is called, how it behaves, which others there are.
 
 use crate::command::Flags;
-use crate::command::plan::{ClientFilter, Order, OrderAnswer, Plan};
+use crate::command::plan::Plan;
 use crate::command::report::{ReportKinds, Reports};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::subcommand::{Subcommand, subcommand};
@@ -203,11 +203,7 @@ fn list(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result
     } else if args.len() != 2 {
         return Err(Refusal::Syntax.into());
     }
-    Err(Plan::Report {
-        kinds: ReportKinds::CLIENTS,
-        render: render_list,
-    }
-    .into())
+    Err(Plan::report(ReportKinds::CLIENTS, render_list).into())
 }
 
 fn wanted_ids(args: Args<'_>) -> Result<Vec<u64>, Refusal> {
@@ -244,14 +240,6 @@ fn render_list(
     }
     reply.verbatim("txt", text.as_bytes());
     Ok(())
-}
-
-/// The order that kills what `filter` means.
-pub fn kill_order(filter: ClientFilter, answer: OrderAnswer) -> Plan {
-    Plan::Order {
-        order: Order::KillClients(filter),
-        answer,
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! CLIENT KILL: which connections are to be closed.
 
-use crate::command::plan::{ClientFilter, OrderAnswer};
+use crate::command::plan::{ClientFilter, Order, OrderAnswer, Plan};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
 use super::DEFAULT_USER;
-use super::client::kill_order;
 
 /// Types of clients that Redis knows; all clients of this server are normal ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +43,10 @@ pub fn kill(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> 
             address,
             ..ClientFilter::default()
         };
-        return Err(kill_order(filter, OrderAnswer::OkIfAny).into());
+        return Err(Plan::order(Order::KillClients(filter), OrderAnswer::OkIfAny).into());
     }
     let filter = parse_filters(args, context.session.id)?;
-    Err(kill_order(filter, OrderAnswer::Sum).into())
+    Err(Plan::order(Order::KillClients(filter), OrderAnswer::Sum).into())
 }
 
 fn parse_filters(args: Args<'_>, caller: u64) -> Result<ClientFilter, Refusal> {

@@ -48,13 +48,11 @@ pub fn reply_mode(
 
 /// The order to all lanes that pauses or, with 0, resumes.
 pub fn pause_order(until_ms: i64, writes_only: bool) -> Plan {
-    Plan::Order {
-        order: Order::Pause {
-            until_ms,
-            writes_only,
-        },
-        answer: OrderAnswer::Ok,
-    }
+    let order = Order::Pause {
+        until_ms,
+        writes_only,
+    };
+    Plan::order(order, OrderAnswer::Ok)
 }
 
 /// CLIENT PAUSE.
@@ -125,8 +123,7 @@ pub fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Res
         id: u64::try_from(id).unwrap_or(0),
         with_error: reason.eq_ignore_ascii_case(b"ERROR"),
     };
-    let answer = OrderAnswer::Sum;
-    Err(Plan::Order { order, answer }.into())
+    Err(Plan::order(order, OrderAnswer::Sum).into())
 }
 
 #[cfg(test)]

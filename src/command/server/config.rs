@@ -28,11 +28,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         "Returns the effective values of configuration parameters.",
     ),
     subcommand("config|resetstat", 2, Flags::ADMIN, |_, _, _| {
-        Err(Plan::Order {
-            order: Order::ResetStats,
-            answer: OrderAnswer::Ok,
-        }
-        .into())
+        Err(Plan::order(Order::ResetStats, OrderAnswer::Ok).into())
     })
     .says("2.0.0", "", "Resets the server's statistics."),
     subcommand("config|rewrite", 2, Flags::ADMIN, |_, _, _| {

@@ -122,11 +122,7 @@ pub fn rewrite_journal(
 
 /// LASTSAVE.
 pub fn last_save(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    Err(Plan::Report {
-        kinds: ReportKinds::BASIC,
-        render: render_last_save,
-    }
-    .into())
+    Err(Plan::report(ReportKinds::BASIC, render_last_save).into())
 }
 
 fn render_last_save(

@@ -52,8 +52,7 @@ pub const MEMORY: &[Subcommand] = &[
 ];
 
 fn report(render: Render) -> SessionStop {
-    let kinds = ReportKinds::BASIC;
-    Plan::Report { kinds, render }.into()
+    Plan::report(ReportKinds::BASIC, render).into()
 }
 
 fn write_diagnosis(

@@ -143,7 +143,7 @@ fn chosen(args: Args<'_>) -> impl Iterator<Item = &'static Section> {
 /// INFO. Lanes report only what the sections need: whole histograms are copied for latencystats alone.
 pub fn info(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     let kinds = chosen(args).fold(ReportKinds::BASIC, |kinds, section| kinds.and(section.kinds));
-    Err(Plan::Report { kinds, render }.into())
+    Err(Plan::report(kinds, render).into())
 }
 
 fn render(

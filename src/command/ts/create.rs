@@ -8,7 +8,8 @@ use crate::resp::Reply;
 use crate::series::{CANDLE_PARTS, Label, Rule, SeriesDefaults, SeriesProperties};
 
 use super::options::{SeriesCommand, SeriesOptions};
-use super::read::{existing_series, now_of};
+use super::read::existing_series;
+use super::timestamp::Now;
 use super::{facts, texts};
 
 /// The commands of this file.
@@ -25,7 +26,7 @@ pub const COMMANDS: &[Command] = &[
 
 fn create(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args;
-    let options = SeriesOptions::parse(args, 2, SeriesCommand::Create, now_of(partition, call))?;
+    let options = SeriesOptions::parse(args, 2, SeriesCommand::Create, Now::of(partition, call))?;
     if partition.find(args.get(1), call.now_ms)?.is_some() {
         return Err(texts::KEY_EXISTS.into());
     }
@@ -133,7 +134,7 @@ fn unique(labels: Vec<Label>) -> Vec<Label> {
 
 fn alter(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args;
-    let options = SeriesOptions::parse(args, 2, SeriesCommand::Alter, now_of(partition, call))?;
+    let options = SeriesOptions::parse(args, 2, SeriesCommand::Alter, Now::of(partition, call))?;
     let (place, _) = existing_series(partition, args.get(1), call.now_ms)?;
     let mut properties = partition.properties(place).cloned().unwrap_or_default();
     if options.retention.is_some() {

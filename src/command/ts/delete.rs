@@ -3,14 +3,13 @@
 use crate::command::plan::KeysOfRound;
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, Run};
-use crate::config::TimeUnit;
 use crate::lane::{EventClasses, Handled, Partition, RangeCount, RangeQuery, Stop, bucketing_of};
 use crate::resp::{Args, Reply};
 
 use super::matching::label_query;
 use super::multi::internal;
 use super::parts::{self, OWN_ARGS};
-use super::read::{existing_series, now_of};
+use super::read::existing_series;
 use super::read_options::parse_multi_delete;
 use super::timestamp::{Bounds, Now, parse_bounds};
 use super::{facts, texts};
@@ -44,11 +43,7 @@ fn delete_matching(
     args: Args<'_>,
     _: &mut Reply,
 ) -> Result<(), SessionStop> {
-    let now = Now {
-        timestamp: context.clock.now_ms(),
-        unit: TimeUnit::Milliseconds,
-    };
-    parse_multi_delete(args, now)?;
+    parse_multi_delete(args, Now::of_form(context))?;
     let stop = parts::ask_every_partition(context, "TS.PART.MDEL", args, |_, _, answers, reply| {
         let counts = answers.iter().flat_map(|answer| parts::entries(answer));
         let count = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
@@ -78,7 +73,7 @@ fn rounds(answers: &[&[u8]]) -> Vec<KeysOfRound> {
 /// Answers the number of samples that are gone, and the keys whose rules say when theirs may go.
 fn delete_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args.from(OWN_ARGS);
-    let (bounds, filter) = parse_multi_delete(args, now_of(partition, call))?;
+    let (bounds, filter) = parse_multi_delete(args, Now::of(partition, call))?;
     let matches = partition.find_labelled(&label_query(&filter, args), call.now_ms)?;
     // Everything that has to be read from the disk is read before the first sample goes.
     for matched in &matches {
@@ -110,7 +105,7 @@ fn delete_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
 /// `key`, then what the client has sent: answers the number of samples that are gone.
 fn delete_one(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let key = call.args.get(1);
-    let (bounds, _) = parse_multi_delete(call.args.from(OWN_ARGS), now_of(partition, call))?;
+    let (bounds, _) = parse_multi_delete(call.args.from(OWN_ARGS), Now::of(partition, call))?;
     let count = match partition.find_plain_series(key, call.now_ms)? {
         Some(series) => delete_and_tell(partition, series, key, (bounds, call.now_ms))?,
         None => 0,
@@ -136,7 +131,7 @@ fn delete_and_tell(
 
 fn delete(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let found = existing_series(partition, call.args.get(1), call.now_ms)?;
-    let bounds = parse_bounds(call.args, 2, now_of(partition, call))?;
+    let bounds = parse_bounds(call.args, 2, Now::of(partition, call))?;
     reply.integer(delete_samples(partition, found, bounds, call.now_ms)? as i64);
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::store::{Database, StoreError};
 use super::facts;
 use super::label_choice::LabelChoice;
 use super::matching::{matches_of, offload, open_buckets, plain_series_of};
-use super::multi::{begin_series, collect_series, internal, write_labels};
+use super::multi::{collect_series, internal, open_series};
 use super::parts::{self, OWN_ARGS};
 use super::query::refuse;
 use super::read_options::parse_mget;
@@ -53,17 +53,10 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
     let choice = options.labels;
     let found = newest_of_matches(partition, &matches)?;
     if let Some(newest) = all_known(&found) {
-        parts::begin(reply);
-        for (number, (matched, newest)) in matches.iter().zip(newest).enumerate() {
-            let labels = labels_of(partition, matched);
-            write_series(
-                matched.key(),
-                labels,
-                &choice,
-                newer(newest, &open, number),
-                reply,
-            );
-        }
+        let series = matches
+            .iter()
+            .map(|matched| (matched.key(), labels_of(partition, matched)));
+        write_all(series, newest, &open, &choice, reply);
         return Ok(());
     }
     let store = partition.database().clone();
@@ -81,10 +74,8 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
         .collect();
     Err(offload(move |reply| {
         let newest = read_rest(&store, found).map_err(|error| refuse(&error))?;
-        parts::begin(reply);
-        for (number, ((key, labels), newest)) in wanted.iter().zip(newest).enumerate() {
-            write_series(key, labels, &choice, newer(newest, &open, number), reply);
-        }
+        let series = wanted.iter().map(|(key, labels)| (&**key, labels.as_slice()));
+        write_all(series, newest, &open, &choice, reply);
         Ok(())
     }))
 }
@@ -153,16 +144,17 @@ fn newer(stored: NewestValue, open: &[Option<Sample>], number: usize) -> Option<
     }
 }
 
-fn write_series(
-    key: &[u8],
-    labels: &[Label],
+fn write_all<'a>(
+    series: impl Iterator<Item = (&'a [u8], &'a [Label])>,
+    newest: Vec<NewestValue>,
+    open: &[Option<Sample>],
     choice: &LabelChoice,
-    newest: Option<Sample>,
     reply: &mut Reply,
 ) {
-    let opened = parts::open(reply, key);
-    begin_series(key, 1, reply);
-    write_labels(choice, labels, reply);
-    write_sample(reply, newest);
-    opened.close(reply);
+    parts::begin(reply);
+    for (number, ((key, labels), newest)) in series.zip(newest).enumerate() {
+        let opened = open_series(key, labels, choice, 1, reply);
+        write_sample(reply, newer(newest, open, number));
+        opened.close(reply);
+    }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::aggregate::{Rows, reduce};
+use crate::command::plan::Collect;
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::tsdb::now_in;
 use crate::command::{Call, Command, Flags, KeySpec, Run};
 use crate::lane::{Handled, Partition, Stop};
 use crate::refusal::Refusal;
@@ -27,8 +27,8 @@ use super::timestamp::{Bound, Bounds, Now};
 
 /// The table of these commands.
 pub const COMMANDS: &[Command] = &[
-    facts::MRANGE.command(Run::Session(mrange)),
-    facts::MREVRANGE.command(Run::Session(mrevrange)),
+    facts::MRANGE.command(Run::Session(ask_range)),
+    facts::MREVRANGE.command(Run::Session(ask_range)),
     facts::MGETAT.command(Run::Session(mget_at)),
     internal("TS.PART.MGETAT", mget_at_part),
     internal("TS.PART.MRANGE", mrange_part),
@@ -46,15 +46,6 @@ pub const fn internal(name: &'static str, handler: crate::command::KeyHandler) -
         syntax: "key command",
         summary: "Internal: one owner's share of a command on many series.",
         run: Run::Owner { key: 1, handler },
-    }
-}
-
-/// Time as the partition's business counts it.
-pub fn now_of(partition: &Partition, call: &Call<'_>) -> Now {
-    let unit = partition.settings.time_unit;
-    Now {
-        timestamp: now_in(unit, call),
-        unit,
     }
 }
 
@@ -80,11 +71,7 @@ fn write_series(series: &[(&[u8], &[u8])], reply: &mut Reply) {
 }
 
 fn mget_at(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    let now = Now {
-        timestamp: context.clock.now_ms(),
-        unit: crate::config::TimeUnit::Milliseconds,
-    };
-    parse_mget_at(args, now)?;
+    parse_mget_at(args, Now::of_form(context))?;
     Err(parts::ask_every_partition(
         context,
         "TS.PART.MGETAT",
@@ -95,7 +82,7 @@ fn mget_at(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> R
 
 fn mget_at_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let args = call.args.from(OWN_ARGS);
-    let now = now_of(partition, call);
+    let now = Now::of(partition, call);
     let options = parse_mget_at(args, now)?;
     let mut queries = Vec::new();
     for read in reads_at(&options.value_at).into_iter().flatten() {
@@ -112,22 +99,21 @@ fn mget_at_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -
         };
         queries.push(Arc::new(RowsQuery::new(range, 0, read.reverse, now.unit)?));
     }
-    let (at, proto) = (options.value_at.timestamp, reply.proto());
+    let at = options.value_at.timestamp;
     let filter = options.filter.clone();
     let write = move |matched: Vec<Matched>, reply: &mut Reply| {
         parts::begin(reply);
         for series in matched {
-            let mut part = Reply::new(proto);
-            begin_series(&series.key, 1, &mut part);
-            write_labels(&options.labels, &series.properties.labels, &mut part);
+            let labels = &series.properties.labels;
+            let opened = open_series(&series.key, labels, &options.labels, 1, reply);
             let first = |found: &SeriesRows| {
                 let (timestamp, row) = found.rows.iter().next()?;
                 Some(Sample::new(timestamp, row.first().copied()?))
             };
             let mut samples = series.found.iter().map(first);
             let (one, other) = (samples.next().flatten(), samples.next().flatten());
-            write_sample(&mut part, closer(at, one, other));
-            parts::push(reply, &series.key, part.as_bytes());
+            write_sample(reply, closer(at, one, other));
+            opened.close(reply);
         }
         Ok(())
     };
@@ -135,8 +121,23 @@ fn mget_at_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -
     rows_of_matches(partition, matches, &queries, call.now_ms, reply, Box::new(write))
 }
 
+/// Begins one series of an answer: its key and the labels that were asked for. `others` elements follow until it is
+/// closed.
+pub fn open_series(
+    key: &[u8],
+    labels: &[Label],
+    choice: &LabelChoice,
+    others: usize,
+    reply: &mut Reply,
+) -> parts::Opened {
+    let opened = parts::open(reply, key);
+    begin_series(key, others, reply);
+    write_labels(choice, labels, reply);
+    opened
+}
+
 /// Writes the key of a series and the head of what follows it: its labels and `others`.
-pub fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
+fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
     match part.proto() {
         Proto::Resp2 => {
             part.array(2 + others);
@@ -150,7 +151,7 @@ pub fn begin_series(key: &[u8], others: usize, part: &mut Reply) {
 }
 
 /// Writes the labels that were asked for.
-pub fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
+fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
     fn selected<'a>(labels: &'a [Label], wanted: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
         let label = labels.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
         label.map_or((wanted, None), |(name, value)| (&**name, Some(&**value)))
@@ -179,27 +180,6 @@ pub fn write_labels(choice: &LabelChoice, labels: &[Label], part: &mut Reply) {
     }
 }
 
-fn mrange(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    ask_range(context, args, reply, RangeCommand::MRange)
-}
-
-fn mrevrange(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    ask_range(context, args, reply, RangeCommand::MRevRange)
-}
-
-/// The form of the arguments is that of every business; what times mean is for the partitions to say.
-fn parse_form(
-    context: &SessionContext<'_>,
-    args: Args<'_>,
-    command: RangeCommand,
-) -> Result<MultiRange, Refusal> {
-    let now = Now {
-        timestamp: context.clock.now_ms(),
-        unit: crate::config::TimeUnit::Milliseconds,
-    };
-    parse_multi_range(args, command, now)
-}
-
 fn command_of(args: Args<'_>) -> RangeCommand {
     if args.name().eq_ignore_ascii_case(b"TS.MREVRANGE") {
         RangeCommand::MRevRange
@@ -208,24 +188,16 @@ fn command_of(args: Args<'_>) -> RangeCommand {
     }
 }
 
-fn ask_range(
-    context: &mut SessionContext<'_>,
-    args: Args<'_>,
-    _: &mut Reply,
-    command: RangeCommand,
-) -> Result<(), SessionStop> {
-    let options = parse_form(context, args, command)?;
-    let collect: crate::command::plan::Collect = if options.group.is_some() {
+fn ask_range(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    let options = parse_multi_range(args, command_of(args), Now::of_form(context))?;
+    let collect: Collect = if options.group.is_some() {
         |context, args, answers, reply| {
-            let options = parse_form(context, args, command_of(args))?;
+            let options = parse_multi_range(args, command_of(args), Now::of_form(context))?;
             write_groups(&options, command_of(args).is_reverse(), answers, reply);
             Ok(())
         }
     } else {
-        |_, _, answers, reply| {
-            write_series(&parts::sorted(answers), reply);
-            Ok(())
-        }
+        collect_series
     };
     Err(parts::ask_every_partition(
         context,
@@ -245,7 +217,7 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
         exclude_empty,
         filter,
         group,
-    } = parse_multi_range(args, command, now_of(partition, call))?;
+    } = parse_multi_range(args, command, Now::of(partition, call))?;
     // Groups are reduced oldest first, and cut when they are whole.
     let is_reverse = command.is_reverse() && group.is_none();
     let range = RangeOptions {
@@ -270,7 +242,6 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
         reply.truncate(start);
     }
     let asked = query.clone();
-    let proto = reply.proto();
     let write = move |matched: Vec<Matched>, reply: &mut Reply| {
         parts::begin(reply);
         for series in matched {
@@ -281,12 +252,9 @@ fn mrange_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
             match &group {
                 Some(group) => push_for_group(group, key, properties, &found.rows, reply),
                 None => {
-                    let mut part = Reply::new(proto);
-                    begin_series(key, 1 + usize::from(proto == Proto::Resp3), &mut part);
-                    write_labels(&labels, &properties.labels, &mut part);
-                    write_aggregators(&asked, &mut part);
-                    write_rows(&mut part, found);
-                    parts::push(reply, key, part.as_bytes());
+                    let opened = open_range(key, properties, &labels, &asked, reply);
+                    write_rows(reply, found);
+                    opened.close(reply);
                 }
             }
         }
@@ -313,10 +281,7 @@ fn write_in_place(
     let Some(properties) = partition.properties(place) else {
         return Ok(true);
     };
-    let opened = parts::open(reply, key);
-    begin_series(key, 1 + usize::from(reply.proto() == Proto::Resp3), reply);
-    write_labels(labels, &properties.labels, reply);
-    write_aggregators(query, reply);
+    let opened = open_range(key, properties, labels, query, reply);
     let rows = match write_decoded(partition, member, query, reply)? {
         Some(rows) => rows,
         None => match series_rows(partition, member, query)? {
@@ -335,17 +300,26 @@ fn write_in_place(
     Ok(true)
 }
 
-/// RESP3 names the aggregators.
-fn write_aggregators(query: &RowsQuery, part: &mut Reply) {
-    if part.proto() == Proto::Resp3 {
-        part.map(1);
-        part.bulk(b"aggregators");
-        part.array(query.aggregators().len());
+/// Begins one series of an answer, whose rows follow. RESP3 names the aggregators before them.
+fn open_range(
+    key: &[u8],
+    properties: &SeriesProperties,
+    choice: &LabelChoice,
+    query: &RowsQuery,
+    reply: &mut Reply,
+) -> parts::Opened {
+    let is_resp3 = reply.proto() == Proto::Resp3;
+    let opened = open_series(key, &properties.labels, choice, 1 + usize::from(is_resp3), reply);
+    if is_resp3 {
+        reply.map(1);
+        reply.bulk(b"aggregators");
+        reply.array(query.aggregators().len());
         query
             .aggregators()
             .iter()
-            .for_each(|aggregator| part.bulk(aggregator.name().as_bytes()));
+            .for_each(|aggregator| reply.bulk(aggregator.name().as_bytes()));
     }
+    opened
 }
 
 /// A series without the label is left out.

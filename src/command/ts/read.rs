@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::command::tsdb::now_in;
 use crate::command::{Call, Command, Run};
 use crate::lane::{DecodedRange, Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::resp::Reply;
@@ -33,15 +32,6 @@ pub const COMMANDS: &[Command] = &[
         handler: get_at,
     }),
 ];
-
-/// What texts about time mean on this call.
-pub fn now_of(partition: &Partition, call: &Call<'_>) -> Now {
-    let unit = partition.settings.time_unit;
-    Now {
-        timestamp: now_in(unit, call),
-        unit,
-    }
-}
 
 /// Place of the key and of its series.
 ///
@@ -101,7 +91,7 @@ fn read_range(
     reply: &mut Reply,
 ) -> Handled {
     let (place, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
-    let now = now_of(partition, call);
+    let now = Now::of(partition, call);
     let options = parse_range(call.args, command, now)?;
     let query = RowsQuery::new(options, 0, command.is_reverse(), now.unit)?;
     if !query.is_latest() && write_decoded(partition, member, &query, reply)?.is_some() {
@@ -162,7 +152,7 @@ pub fn closer(at: i64, before: Option<Sample>, after: Option<Sample>) -> Option<
 
 fn get_at(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let (_, member) = existing_series(partition, call.args.get(1), call.now_ms)?;
-    let wanted = parse_get_at(call.args, now_of(partition, call))?;
+    let wanted = parse_get_at(call.args, Now::of(partition, call))?;
     partition.settle_retention(member)?;
     let mut parts = [
         RangeRead::Ready(Columns::default()),

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use crate::aggregate::{AsofDirection, Rows, join_asof, join_inner, join_rows};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Run};
-use crate::config::TimeUnit;
 use crate::lane::{Handled, Partition, Stop};
 use crate::resp::number::parse_u64;
 use crate::resp::{Args, Reply};
 
 use super::facts;
-use super::multi::{internal, now_of};
+use super::multi::internal;
 use super::parts::{self, OWN_ARGS};
 use super::query::{RowsFound, RowsQuery, SeriesRows, series_rows};
 use super::range_options::{NumberedRange, RangeCommand, RangeOptions, parse_numbered_range};
@@ -26,28 +25,12 @@ use super::value::write_value;
 
 /// The table of these commands.
 pub const COMMANDS: &[Command] = &[
-    facts::NRANGE.command(Run::Session(nrange)),
-    facts::NREVRANGE.command(Run::Session(nrevrange)),
+    facts::NRANGE.command(Run::Session(ask_numbered)),
+    facts::NREVRANGE.command(Run::Session(ask_numbered)),
     facts::JOIN.command(Run::Session(join)),
     internal("TS.PART.NRANGE", numbered_part),
     internal("TS.PART.JOIN", join_part),
 ];
-
-fn nrange(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    ask_numbered(context, args)
-}
-
-fn nrevrange(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    ask_numbered(context, args)
-}
-
-/// Time for reading the form of arguments whose meaning is for their owners to say.
-fn form_now(context: &SessionContext<'_>) -> Now {
-    Now {
-        timestamp: context.clock.now_ms(),
-        unit: TimeUnit::Milliseconds,
-    }
-}
 
 fn command_of(args: Args<'_>) -> RangeCommand {
     if args.name().eq_ignore_ascii_case(b"TS.NREVRANGE") {
@@ -57,11 +40,11 @@ fn command_of(args: Args<'_>) -> RangeCommand {
     }
 }
 
-fn ask_numbered(context: &mut SessionContext<'_>, args: Args<'_>) -> Result<(), SessionStop> {
-    let options = parse_numbered_range(args, command_of(args), form_now(context))?;
+fn ask_numbered(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
+    let options = parse_numbered_range(args, command_of(args), Now::of_form(context))?;
     let keys: Vec<&[u8]> = options.keys.clone().map(|index| args.get(index)).collect();
     let collect = |context: &mut SessionContext<'_>, args: Args<'_>, answers: &[&[u8]], reply: &mut Reply| {
-        let options = parse_numbered_range(args, command_of(args), form_now(context))?;
+        let options = parse_numbered_range(args, command_of(args), Now::of_form(context))?;
         write_numbered(&options, command_of(args).is_reverse(), answers, reply);
         Ok(())
     };
@@ -76,7 +59,7 @@ fn numbered_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) 
     let number = parse_u64(call.args.get(len - 1)).map_or(0, |number| number as usize);
     let args = call.args.range(OWN_ARGS..len - 1);
     let command = command_of(args);
-    let NumberedRange { range, .. } = parse_numbered_range(args, command, now_of(partition, call))?;
+    let NumberedRange { range, .. } = parse_numbered_range(args, command, Now::of(partition, call))?;
     let unit = partition.settings.time_unit;
     let query = RowsQuery::new(range, number, command.is_reverse(), unit)?;
     rows_part(partition, call, query, command.is_reverse(), reply)
@@ -147,10 +130,10 @@ fn write_numbered(options: &NumberedRange, is_reverse: bool, answers: &[&[u8]], 
 }
 
 fn join(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
-    parse_join(args, form_now(context))?;
+    parse_join(args, Now::of_form(context))?;
     let keys = [args.get(1), args.get(2)].into_iter();
     let collect = |context: &mut SessionContext<'_>, args: Args<'_>, answers: &[&[u8]], reply: &mut Reply| {
-        let options = parse_join(args, form_now(context))?;
+        let options = parse_join(args, Now::of_form(context))?;
         let rows = rows_of(answers);
         if let [left, right] = rows.as_slice() {
             let rows = joined(&options, left, right);
@@ -176,7 +159,7 @@ fn joined(options: &JoinOptions, left: &Rows, right: &Rows) -> Rows {
 fn join_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let len = call.args.len();
     let is_right = call.args.get(len - 1) != b"0";
-    let options = parse_join(call.args.range(OWN_ARGS..len - 1), now_of(partition, call))?;
+    let options = parse_join(call.args.range(OWN_ARGS..len - 1), Now::of(partition, call))?;
     let Bounds { mut from, mut to } = options.bounds;
     let open = |timestamp| Bound {
         timestamp,

@@ -1,6 +1,10 @@
 //! Timestamps of samples and bounds of ranges, in a business's time unit.
 
+use crate::command::Call;
+use crate::command::session::SessionContext;
+use crate::command::tsdb::now_in;
 use crate::config::TimeUnit;
+use crate::lane::Partition;
 use crate::refusal::Refusal;
 use crate::resp::Args;
 use crate::resp::number::parse_i64;
@@ -15,6 +19,25 @@ pub struct Now {
     pub timestamp: i64,
     /// What one step means.
     pub unit: TimeUnit,
+}
+
+impl Now {
+    /// Time as the partition's business counts it.
+    pub fn of(partition: &Partition, call: &Call<'_>) -> Now {
+        let unit = partition.settings.time_unit;
+        Now {
+            timestamp: now_in(unit, call),
+            unit,
+        }
+    }
+
+    /// Time for reading the form of arguments whose meaning is for the owners of their keys to say.
+    pub fn of_form(context: &SessionContext<'_>) -> Now {
+        Now {
+            timestamp: context.clock.now_ms(),
+            unit: TimeUnit::Milliseconds,
+        }
+    }
 }
 
 /// One end of a range, included in it.

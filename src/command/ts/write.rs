@@ -8,8 +8,7 @@ use crate::series::{DuplicatePolicy, Ignore, Sample};
 
 use super::create::create_series_by_sample;
 use super::options::{SeriesCommand, SeriesOptions};
-use super::read::now_of;
-use super::timestamp::parse_timestamp;
+use super::timestamp::{Now, parse_timestamp};
 use super::value::{parse_addend, parse_value};
 use super::{facts, texts};
 
@@ -58,7 +57,7 @@ fn parse_sample(
 ) -> Result<Sample, Refusal> {
     let value = parse_value(value)?;
     Ok(Sample::new(
-        parse_timestamp(timestamp, now_of(partition, call))?,
+        parse_timestamp(timestamp, Now::of(partition, call))?,
         value,
     ))
 }
@@ -67,7 +66,7 @@ fn add(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     let (args, now_ms) = (call.args, call.now_ms);
     let sample = parse_sample(partition, call, args.get(2), args.get(3))?;
     let options =
-        |partition: &Partition| SeriesOptions::parse(args, 4, SeriesCommand::Add, now_of(partition, call));
+        |partition: &Partition| SeriesOptions::parse(args, 4, SeriesCommand::Add, Now::of(partition, call));
     let (found, on_duplicate) = match find(partition, args.get(1), now_ms)? {
         Some(found) => {
             let on_duplicate = match names_on_duplicate(args) {
@@ -197,7 +196,7 @@ fn change_last(
     reply: &mut Reply,
 ) -> Handled {
     let (args, now_ms) = (call.args, call.now_ms);
-    let now = now_of(partition, call);
+    let now = Now::of(partition, call);
     let found = partition.find_plain_series(args.get(1), now_ms)?;
     let options = SeriesOptions::parse(args, 3, command, now)?;
     let addend = parse_addend(args.get(2))?;

@@ -7,7 +7,7 @@ use crate::config::{Compression, Fsync, TimeUnit};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Proto, Reply};
 
-use super::connection::entry;
+use super::entry::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{PartitionReport, ReportKinds, Reports};
 use super::session::SessionContext;

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
-use super::connection::entry;
+use super::entry::entry;
 use super::plan::Plan;
 use super::session::{PortKind, SessionContext, SessionStop};
 use super::shared::Shared;

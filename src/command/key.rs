@@ -8,6 +8,7 @@ mod transfer;
 use crate::lane::{Handled, KeyType, Partition};
 use crate::resp::Reply;
 
+use super::entry::internal;
 use super::{Call, Command, Flags, KeySpec, Merge, ReportKinds, Run};
 
 const READ: Flags = Flags::READONLY;
@@ -17,21 +18,6 @@ const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
 const GROW: Flags = Flags::WRITE.and(Flags::DENY_ON_FULL);
 /// Takes every partition at once, which no transaction does.
 const CLEAR: Flags = Flags::WRITE;
-
-/// An internal command: its name, its key, then what the client has sent.
-const fn part(name: &'static str, handler: super::KeyHandler) -> Command {
-    Command {
-        name,
-        arity: -3,
-        flags: Flags::READONLY.and(Flags::INTERNAL),
-        keys: KeySpec::FIRST,
-        group: "generic",
-        since: "1.0.0",
-        syntax: "key command",
-        summary: "Internal: the owner's share of a command that begins on the client's lane.",
-        run: Run::Owner { key: 1, handler },
-    }
-}
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
@@ -240,8 +226,8 @@ pub const COMMANDS: &[Command] = &[
         summary: "A container for commands that tell how a key is kept.",
         run: Run::Session(inspect::object),
     },
-    part(inspect::OBJECT_PART, inspect::object_part),
-    part(inspect::MEMORY_PART, inspect::memory_part),
+    internal(inspect::OBJECT_PART, "generic", READ, inspect::object_part),
+    internal(inspect::MEMORY_PART, "generic", READ, inspect::memory_part),
     Command {
         name: "FLUSHDB",
         arity: -1,

@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
-use super::connection::entry;
+use super::entry::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{ReportKinds, Reports, SlowCall};
 use super::session::{SessionContext, SessionStop};

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::resp::glob::glob_match;
 use crate::resp::{Args, Proto, Reply};
 
-use super::connection::entry;
+use super::entry::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{ReportKinds, Reports};
 use super::session::{SessionContext, SessionStop};

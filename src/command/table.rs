@@ -237,6 +237,7 @@ mod tests {
         for (id, command) in table.iter() {
             assert_eq!(command.name, command.name.to_ascii_uppercase());
             assert!(command.name.len() <= NAME_LEN_MAX_BYTES);
+            assert!(!command.group.is_empty(), "{}", command.name);
             assert!(
                 command.summary.ends_with('.'),
                 "{}: the summary is a sentence",

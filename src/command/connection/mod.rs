@@ -12,11 +12,12 @@ use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Proto, Reply};
 
+use super::entry::entry;
 use super::plan::Plan;
 use super::session::{PortKind, ReplyMode, Session, SessionContext, SessionStop};
 use super::shared::Shared;
 use super::subcommand::{Subcommand, dispatch};
-use super::{Command, Flags, KeySpec, Run, SessionHandler};
+use super::{Command, Flags};
 
 pub use client_line::client_line;
 
@@ -42,23 +43,25 @@ const HELLO_NOT_AUTHENTICATED: &str = "NOAUTH HELLO must be called with the clie
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
-    entry("AUTH", -2, Flags::FAST.and(Flags::NO_AUTH), auth).says(
+    entry("AUTH", -2, Flags::FAST.and(Flags::NO_AUTH), auth)
+        .of_group("connection")
+        .says("1.0.0", "[username] password", "Authenticates the connection."),
+    entry("CLIENT", -2, Flags::NONE, client_command)
+        .of_group("connection")
+        .says("2.4.0", "", "A container for client connection commands."),
+    entry("ECHO", 2, Flags::FAST, echo).of_group("connection").says(
         "1.0.0",
-        "[username] password",
-        "Authenticates the connection.",
+        "message",
+        "Returns the given string.",
     ),
-    entry("CLIENT", -2, Flags::NONE, client_command).says(
-        "2.4.0",
-        "",
-        "A container for client connection commands.",
-    ),
-    entry("ECHO", 2, Flags::FAST, echo).says("1.0.0", "message", "Returns the given string."),
-    entry("HELLO", -1, Flags::FAST.and(Flags::NO_AUTH), hello).says(
-        "6.0.0",
-        "[protover [AUTH username password] [SETNAME clientname]]",
-        "Handshakes with the server.",
-    ),
-    entry("PING", -1, Flags::FAST, ping).says(
+    entry("HELLO", -1, Flags::FAST.and(Flags::NO_AUTH), hello)
+        .of_group("connection")
+        .says(
+            "6.0.0",
+            "[protover [AUTH username password] [SETNAME clientname]]",
+            "Handshakes with the server.",
+        ),
+    entry("PING", -1, Flags::FAST, ping).of_group("connection").says(
         "1.0.0",
         "[message]",
         "Returns the server's liveliness response.",
@@ -69,6 +72,7 @@ pub const COMMANDS: &[Command] = &[
         Flags::FAST.and(Flags::NO_AUTH).and(Flags::IN_MULTI),
         quit,
     )
+    .of_group("connection")
     .says("1.0.0", "", "Closes the connection."),
     entry(
         "RESET",
@@ -76,45 +80,15 @@ pub const COMMANDS: &[Command] = &[
         Flags::FAST.and(Flags::NO_AUTH).and(Flags::IN_MULTI),
         reset,
     )
+    .of_group("connection")
     .says("6.2.0", "", "Resets the connection."),
-    entry("SELECT", 2, Flags::FAST, select).says("1.0.0", "index", "Changes the selected database."),
-    Command {
-        group: "server",
-        ..entry("TIME", 1, Flags::FAST, time).says("2.6.0", "", "Returns the server time.")
-    },
+    entry("SELECT", 2, Flags::FAST, select)
+        .of_group("connection")
+        .says("1.0.0", "index", "Changes the selected database."),
+    entry("TIME", 1, Flags::FAST, time)
+        .of_group("server")
+        .says("2.6.0", "", "Returns the server time."),
 ];
-
-/// An entry of a command without keys that runs on the connection's lane; [`Command::says`] completes it.
-pub const fn entry(name: &'static str, arity: i16, flags: Flags, handler: SessionHandler) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::NONE,
-        group: "connection",
-        since: "",
-        syntax: "",
-        summary: "",
-        run: Run::Session(handler),
-    }
-}
-
-impl Command {
-    /// Fills in what COMMAND DOCS tells.
-    pub const fn says(self, since: &'static str, syntax: &'static str, summary: &'static str) -> Command {
-        Command {
-            since,
-            syntax,
-            summary,
-            ..self
-        }
-    }
-
-    /// Puts the entry into a group.
-    pub const fn of_group(self, group: &'static str) -> Command {
-        Command { group, ..self }
-    }
-}
 
 fn client_command(
     context: &mut SessionContext<'_>,

@@ -15,7 +15,7 @@ mod syntax;
 
 use crate::resp::{Args, Reply};
 
-use super::connection::entry;
+use super::entry::entry;
 use super::session::{SessionContext, SessionStop};
 use super::subcommand::{Subcommand, dispatch};
 use super::{Command, Flags, KeySpec};

@@ -1,5 +1,6 @@
 //! LCS: the longest common subsequence of two strings, which may live on different lanes.
 
+use crate::command::entry::internal;
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::ts::parts::ask_keys;
 use crate::command::{Call, Command, Flags, KeySpec, Run};
@@ -36,20 +37,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Finds the longest common subsequence of two strings.",
         run: Run::Session(|context, args, _| Err(lcs(context, args))),
     },
-    Command {
-        name: PART,
-        arity: -3,
-        flags: Flags::READONLY.and(Flags::INTERNAL),
-        keys: KeySpec::FIRST,
-        group: "string",
-        since: "7.0.0",
-        syntax: "key command",
-        summary: "Internal: the owner's share of LCS.",
-        run: Run::Owner {
-            key: 1,
-            handler: part,
-        },
-    },
+    internal(PART, "string", Flags::READONLY, part),
 ];
 
 /// What to show of a match.

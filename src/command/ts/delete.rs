@@ -7,7 +7,6 @@ use crate::lane::{EventClasses, Handled, Partition, RangeCount, RangeQuery, Stop
 use crate::resp::{Args, Reply};
 
 use super::matching::label_query;
-use super::multi::internal;
 use super::parts::{self, OWN_ARGS};
 use super::read::existing_series;
 use super::read_options::parse_multi_delete;
@@ -21,14 +20,8 @@ pub const COMMANDS: &[Command] = &[
         handler: delete,
     }),
     facts::MDEL.command(Run::Session(delete_matching)),
-    Command {
-        flags: Flags::WRITE.and(Flags::INTERNAL),
-        ..internal("TS.PART.MDEL", delete_part)
-    },
-    Command {
-        flags: Flags::WRITE.and(Flags::INTERNAL),
-        ..internal("TS.PART.DEL", delete_one)
-    },
+    facts::share("TS.PART.MDEL", Flags::WRITE, delete_part),
+    facts::share("TS.PART.DEL", Flags::WRITE, delete_one),
 ];
 
 /// A series that has rules, and one that is the destination of one, as partitions say it.

@@ -1,6 +1,7 @@
 //! What the command table and COMMAND DOCS say about the TS.* commands.
 
-use crate::command::{Command, Flags, KeySpec, Run};
+use crate::command::entry::internal;
+use crate::command::{Command, Flags, KeyHandler, KeySpec, Run};
 
 /// All of a table entry but where and how the command runs.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +32,18 @@ impl Facts {
             arity: self.arity,
             flags: self.flags,
             keys: self.keys,
-            group: "timeseries",
+            group: GROUP,
             since: self.since,
             syntax: self.syntax,
             summary: self.summary,
             run,
         }
     }
+}
+
+/// The entry of an internal command of this family.
+pub const fn share(name: &'static str, flags: Flags, handler: KeyHandler) -> Command {
+    internal(name, GROUP, flags, handler)
 }
 
 /// How the cost of the command of this name, in capitals, grows; `None` for commands of other families.
@@ -48,6 +54,7 @@ pub fn complexity_of(name: &str) -> Option<&'static str> {
 }
 
 const WRITE: Flags = Flags::WRITE.and(Flags::DENY_ON_FULL);
+const GROUP: &str = "timeseries";
 const SINCE: &str = "1.0.0";
 
 macro_rules! options {

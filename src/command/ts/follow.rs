@@ -4,14 +4,13 @@
 
 use crate::command::plan::{FollowPlan, Plan};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::{Call, Command, Run};
+use crate::command::{Call, Command, Flags, Run};
 use crate::lane::{Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::resp::number::{parse_i64, parse_u64};
 use crate::resp::{Args, Reply};
 use crate::series::Columns;
 
 use super::facts;
-use super::multi::internal;
 use super::parts;
 use super::query::SeriesRows;
 use super::read_options::{ReadCursor, parse_read};
@@ -21,8 +20,8 @@ use crate::aggregate::Rows;
 /// The table of these commands.
 pub const COMMANDS: &[Command] = &[
     facts::READ.command(Run::Session(read)),
-    internal("TS.PART.CURSOR", cursor_part),
-    internal("TS.PART.READ", read_part),
+    facts::share("TS.PART.CURSOR", Flags::READONLY, cursor_part),
+    facts::share("TS.PART.READ", Flags::READONLY, read_part),
 ];
 
 fn read(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {

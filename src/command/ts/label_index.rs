@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::{Call, Command, Run};
+use crate::command::{Call, Command, Flags, Run};
 use crate::lane::{Handled, LabelMatch, Partition, Stop};
 use crate::resp::{Args, Reply};
 
 use super::facts;
 use super::labels::LabelFilter;
 use super::matching::label_query;
-use super::multi::internal;
 use super::parts::{self, OWN_ARGS};
 use super::read_options::parse_query_labels;
 
@@ -18,8 +17,8 @@ use super::read_options::parse_query_labels;
 pub const COMMANDS: &[Command] = &[
     facts::QUERYINDEX.command(Run::Session(query_index)),
     facts::QUERYLABELS.command(Run::Session(query_labels)),
-    internal("TS.PART.INDEX", index_part),
-    internal("TS.PART.LABELS", labels_part),
+    facts::share("TS.PART.INDEX", Flags::READONLY, index_part),
+    facts::share("TS.PART.LABELS", Flags::READONLY, labels_part),
 ];
 
 fn query_index(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {

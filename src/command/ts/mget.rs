@@ -3,7 +3,7 @@
 //! What is in memory is written where it lies; what is not comes from the blocking pool, all series in one go.
 
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::{Call, Command, Run};
+use crate::command::{Call, Command, Flags, Run};
 use crate::lane::{
     Handled, LabelMatch, NewestFound, NewestValue, Partition, RangeJob, Stop, newest_of_stored,
 };
@@ -14,7 +14,7 @@ use crate::store::{Database, StoreError};
 use super::facts;
 use super::label_choice::LabelChoice;
 use super::matching::{matches_of, offload, open_buckets, plain_series_of};
-use super::multi::{collect_series, internal, open_series};
+use super::multi::{collect_series, open_series};
 use super::parts::{self, OWN_ARGS};
 use super::query::refuse;
 use super::read_options::parse_mget;
@@ -23,7 +23,7 @@ use super::rows_reply::write_sample;
 /// The table of these commands.
 pub const COMMANDS: &[Command] = &[
     facts::MGET.command(Run::Session(mget)),
-    internal("TS.PART.MGET", mget_part),
+    facts::share("TS.PART.MGET", Flags::READONLY, mget_part),
 ];
 
 fn mget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::aggregate::{Rows, reduce};
 use crate::command::plan::Collect;
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::{Call, Command, Flags, KeySpec, Run};
+use crate::command::{Call, Command, Flags, Run};
 use crate::lane::{Handled, Partition, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Proto, Reply};
@@ -30,24 +30,9 @@ pub const COMMANDS: &[Command] = &[
     facts::MRANGE.command(Run::Session(ask_range)),
     facts::MREVRANGE.command(Run::Session(ask_range)),
     facts::MGETAT.command(Run::Session(mget_at)),
-    internal("TS.PART.MGETAT", mget_at_part),
-    internal("TS.PART.MRANGE", mrange_part),
+    facts::share("TS.PART.MGETAT", Flags::READONLY, mget_at_part),
+    facts::share("TS.PART.MRANGE", Flags::READONLY, mrange_part),
 ];
-
-/// An internal command: its name, its key (empty where it means a whole partition), then what the client has sent.
-pub const fn internal(name: &'static str, handler: crate::command::KeyHandler) -> Command {
-    Command {
-        name,
-        arity: -3,
-        flags: Flags::READONLY.and(Flags::INTERNAL),
-        keys: KeySpec::FIRST,
-        group: "timeseries",
-        since: "1.0.0",
-        syntax: "key command",
-        summary: "Internal: one owner's share of a command on many series.",
-        run: Run::Owner { key: 1, handler },
-    }
-}
 
 /// Makes one reply of the series of all partitions, by key.
 pub fn collect_series(

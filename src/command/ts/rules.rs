@@ -5,7 +5,7 @@
 use crate::aggregate::Aggregator;
 use crate::command::plan::{NewRule, Plan};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::{Call, Command, Flags, KeyHandler, KeySpec, Run};
+use crate::command::{Call, Command, Flags, Run};
 use crate::config::TimeUnit;
 use crate::lane::outbox::OutboxEntry;
 use crate::lane::{Handled, Partition, RolledUp, Stop};
@@ -24,29 +24,15 @@ use super::timestamp::Now;
 pub const COMMANDS: &[Command] = &[
     facts::CREATERULE.command(Run::Session(create_rule)),
     facts::DELETERULE.command(Run::Session(delete_rule)),
-    internal("TS.RULE.CHECK", check),
-    internal("TS.RULE.ADD", add),
-    internal("TS.RULE.HAS", has),
-    internal("TS.RULE.SOURCE", set_source),
-    internal("TS.RULE.RELINK", relink),
-    internal("TS.RULE.WRITE", write),
-    internal("TS.RULE.DEST", create_destination),
-    internal("TS.RULE.OPEN", open_bucket),
+    facts::share("TS.RULE.CHECK", Flags::WRITE, check),
+    facts::share("TS.RULE.ADD", Flags::WRITE, add),
+    facts::share("TS.RULE.HAS", Flags::WRITE, has),
+    facts::share("TS.RULE.SOURCE", Flags::WRITE, set_source),
+    facts::share("TS.RULE.RELINK", Flags::WRITE, relink),
+    facts::share("TS.RULE.WRITE", Flags::WRITE, write),
+    facts::share("TS.RULE.DEST", Flags::WRITE, create_destination),
+    facts::share("TS.RULE.OPEN", Flags::WRITE, open_bucket),
 ];
-
-const fn internal(name: &'static str, handler: KeyHandler) -> Command {
-    Command {
-        name,
-        arity: -3,
-        flags: Flags::WRITE.and(Flags::INTERNAL),
-        keys: KeySpec::FIRST,
-        group: "timeseries",
-        since: "1.0.0",
-        syntax: "key other",
-        summary: "Internal: one end of a rollup rule.",
-        run: Run::Owner { key: 1, handler },
-    }
-}
 
 /// Time as the business of the key counts it.
 fn now_at(context: &SessionContext<'_>, key: &[u8]) -> Now {

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use crate::aggregate::{AsofDirection, Rows, join_asof, join_inner, join_rows};
 use crate::command::session::{SessionContext, SessionStop};
-use crate::command::{Call, Command, Run};
+use crate::command::{Call, Command, Flags, Run};
 use crate::lane::{Handled, Partition, Stop};
 use crate::resp::number::parse_u64;
 use crate::resp::{Args, Reply};
 
 use super::facts;
-use super::multi::internal;
 use super::parts::{self, OWN_ARGS};
 use super::query::{RowsFound, RowsQuery, SeriesRows, series_rows};
 use super::range_options::{NumberedRange, RangeCommand, RangeOptions, parse_numbered_range};
@@ -28,8 +27,8 @@ pub const COMMANDS: &[Command] = &[
     facts::NRANGE.command(Run::Session(ask_numbered)),
     facts::NREVRANGE.command(Run::Session(ask_numbered)),
     facts::JOIN.command(Run::Session(join)),
-    internal("TS.PART.NRANGE", numbered_part),
-    internal("TS.PART.JOIN", join_part),
+    facts::share("TS.PART.NRANGE", Flags::READONLY, numbered_part),
+    facts::share("TS.PART.JOIN", Flags::READONLY, join_part),
 ];
 
 fn command_of(args: Args<'_>) -> RangeCommand {

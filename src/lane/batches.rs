@@ -4,9 +4,10 @@
 //! it changes is gathered apart from the open record and enters it as one marked part at commit. A checkpoint does
 //! not pass a part before the coordinator says that every participant has its outcome on record (forget).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::journal::{BatchId, JournalBuffer, PartitionName};
+use super::partition::Partition;
 use super::series_state::{SealedState, Series};
 
 /// Id of a series whose key is gone, and what is sealed of it.
@@ -245,6 +246,43 @@ impl Batches {
     /// True if no batch is under way here.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
+    }
+}
+
+impl Partition {
+    /// Batches whose part is in the open record.
+    pub fn open_batch_parts(&self) -> HashSet<BatchId> {
+        self.batches.parts_in(self.sequence).into_iter().collect()
+    }
+
+    /// From now on, what commands write is gathered as the part of `batch`.
+    pub fn enter_batch(&mut self, batch: BatchId) {
+        self.batches.enter(batch, &mut self.journal);
+    }
+
+    /// Ends [`Partition::enter_batch`].
+    pub fn leave_batch(&mut self) {
+        self.batches.leave(&mut self.journal);
+    }
+
+    /// Puts the part of `batch` on record, with the open record.
+    pub fn commit_batch(&mut self, batch: BatchId, participants: &[PartitionName]) -> bool {
+        let sequence = self.sequence;
+        self.batches
+            .commit(batch, participants, &mut self.journal, sequence)
+    }
+
+    /// Lets the keys of a complete batch go and puts its outcome on record, with the open record.
+    pub fn settle_batch(&mut self, batch: BatchId) {
+        self.outbox.complete(batch);
+        for (id, sealed) in self.batches.outcome(batch, &mut self.journal) {
+            self.drop_rows(id, &sealed);
+        }
+    }
+
+    /// The batch never happened: on record with the open record. Memory still holds it: close the partition then.
+    pub fn void_batch(&mut self, batch: BatchId) {
+        self.journal.batch_outcome(batch, false);
     }
 }
 

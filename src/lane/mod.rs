@@ -3,6 +3,7 @@
 //! Knows nothing of sockets, threads or commands. Everything here is synchronous and runs to completion.
 
 mod batches;
+mod changes;
 mod checkpoint;
 mod chunk_walk;
 mod commit;
@@ -12,6 +13,7 @@ mod deletions;
 mod events;
 mod eviction;
 mod evidence;
+mod finding;
 mod flush;
 mod housekeeping;
 pub mod journal;

@@ -67,6 +67,11 @@ fn put_text(line: &mut Line, at: usize, text: &[u8]) -> usize {
     at + text.len()
 }
 
+fn put_integer(line: &mut Line, at: usize, value: impl itoa::Integer) -> usize {
+    let at = put_text(line, at, itoa::Buffer::new().format(value).as_bytes());
+    put(line, at, *b"\r\n")
+}
+
 /// Of each number below 10^4 its four digits, leading zeros included, the first one in the lowest byte.
 static FOUR_DIGITS: [u32; 10_000] = {
     let mut digits = [0; 10_000];
@@ -224,8 +229,7 @@ impl SampleWriter {
     #[cold]
     fn early_timestamp(&self, line: &mut Line, timestamp: i64) -> usize {
         let at = put(line, 0, self.head());
-        let at = put_text(line, at, itoa::Buffer::new().format(timestamp).as_bytes());
-        put(line, at, *b"\r\n")
+        put_integer(line, at, timestamp)
     }
 
     fn set_high(&mut self, high: i64) {
@@ -270,8 +274,7 @@ fn value_head<const KIND: u8>(line: &mut Line, at: usize, text_bytes: usize) -> 
 
 fn quality_text(line: &mut Line, at: usize, quality: u8) -> usize {
     let at = put(line, at, *b":");
-    let at = put_text(line, at, itoa::Buffer::new().format(quality).as_bytes());
-    put(line, at, *b"\r\n")
+    put_integer(line, at, quality)
 }
 
 /// A value with at most two decimals. With up to 15 digits a decimal is the shortest text of the double that it is read

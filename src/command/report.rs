@@ -40,7 +40,7 @@ impl ReportKinds {
 }
 
 /// One partition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PartitionReport {
     /// Index of its business.
     pub business: usize,
@@ -58,15 +58,15 @@ pub struct PartitionReport {
     pub samples: u64,
     /// Samples and bytes of all chunks, by tier.
     pub tiers: TierTotals,
-    /// Entries in the key table and their bytes.
+    /// Entries in the key table.
     pub table_entries: u64,
     /// Bytes of the key table.
     pub table_bytes: u64,
     /// Bytes of series and heads.
     pub series_bytes: u64,
-    /// Journal above the low-water mark.
+    /// Bytes of journal above the low-water mark.
     pub journal_bytes: u64,
-    /// Checkpoints since start, and whether one is running.
+    /// Checkpoints completed since start.
     pub checkpoints: u64,
     /// A checkpoint is running.
     pub checkpoint_running: bool,
@@ -78,6 +78,18 @@ pub struct PartitionReport {
     pub stored_bytes: u64,
     /// Counts since start.
     pub counters: PartitionCounters,
+}
+
+impl PartitionReport {
+    /// Of a partition of which nothing is known but its place.
+    pub fn empty(business: usize, partition: usize) -> PartitionReport {
+        PartitionReport {
+            business,
+            partition,
+            cache_enabled: true,
+            ..PartitionReport::default()
+        }
+    }
 }
 
 /// One connected client.

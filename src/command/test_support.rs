@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use crate::business::Directory;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::lane::PartitionCounters;
 use crate::metrics::{LaneCounters, LatencySettings, LatencyTable};
 use crate::resp::{Args, Proto, Reply, Span};
 
@@ -61,7 +60,7 @@ pub fn reports(shared: &Shared) -> Reports {
             .directory
             .plan(lane)
             .iter()
-            .map(|plan| partition(plan.business, plan.partition))
+            .map(|plan| PartitionReport::empty(plan.business, plan.partition))
             .collect(),
         clients: Vec::new(),
         commands: Vec::new(),
@@ -80,29 +79,6 @@ pub fn reports(shared: &Shared) -> Reports {
         lanes: (0..LANES).map(lane).collect(),
         block_cache_used_bytes: 11,
         write_buffers_used_bytes: 22,
-    }
-}
-
-fn partition(business: usize, partition: usize) -> PartitionReport {
-    PartitionReport {
-        business,
-        partition,
-        closed: None,
-        keys: 0,
-        keys_with_deadline: 0,
-        loaded_series: 0,
-        samples: 0,
-        tiers: crate::lane::TierTotals::default(),
-        table_entries: 0,
-        table_bytes: 0,
-        series_bytes: 0,
-        journal_bytes: 0,
-        checkpoints: 0,
-        checkpoint_running: false,
-        last_checkpoint_ms: 0,
-        cache_enabled: true,
-        stored_bytes: 0,
-        counters: PartitionCounters::default(),
     }
 }
 

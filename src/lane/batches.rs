@@ -175,13 +175,6 @@ impl Batches {
         self.parts.remove(&id);
     }
 
-    /// True if commands of `id` have written something that is not committed.
-    pub fn has_uncommitted(&self, id: BatchId) -> bool {
-        self.parts
-            .get(&id)
-            .is_some_and(|part| part.sequence == 0 && !part.operations.is_empty())
-    }
-
     fn release_keys(&mut self, id: BatchId) {
         if let Some(part) = self.parts.get_mut(&id) {
             for key in std::mem::take(&mut part.keys) {
@@ -325,7 +318,7 @@ mod tests {
         batches.enter(7, &mut journal);
         journal.set(b"a", b"1", 0);
         batches.leave(&mut journal);
-        assert!(journal.is_empty() && batches.has_uncommitted(7) && batches.any_uncommitted());
+        assert!(journal.is_empty() && batches.any_uncommitted());
         assert!(batches.commit(7, &[PartitionName::new("x", 0)], &mut journal, 42));
         assert!(!journal.is_empty() && !batches.any_uncommitted());
         let mut series = Series::new(3, 0, b"a", SealedState::default());

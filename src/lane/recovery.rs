@@ -530,11 +530,4 @@ impl Partition {
             Read::Cold => Ok(None),
         }
     }
-
-    /// Series by id, for tests and reports.
-    pub fn series_by_id(&self, series_id: u64) -> Option<&Series> {
-        self.series
-            .place_of(series_id)
-            .map(|member| self.series_at(member))
-    }
 }

@@ -303,12 +303,6 @@ fn parse_nan(text: &[u8]) -> Option<f64> {
     unsigned.eq_ignore_ascii_case(b"nan").then_some(f64::NAN)
 }
 
-/// Appends `value` in decimal.
-#[inline]
-pub fn push_i64(value: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
 /// Appends `value` as `INCRBYFLOAT` replies with and stores it: fixed notation, the shortest digits that
 /// read back as the same number, at most 17 decimals, no trailing zeros, `0` for both zeros.
 ///

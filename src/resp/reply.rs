@@ -176,13 +176,6 @@ impl Reply {
         }
     }
 
-    /// The value of a sample; in RESP2 a byte string, not the simple string of RedisTimeSeries, since every
-    /// client reads both alike.
-    #[inline]
-    pub fn sample_value(&mut self, value: f64) {
-        self.double(value);
-    }
-
     /// A truth value; in RESP2 the integer 1 or 0.
     #[inline]
     pub fn boolean(&mut self, value: bool) {
@@ -213,14 +206,6 @@ impl Reply {
                 self.buf.extend_from_slice(text);
                 self.line_end();
             }
-        }
-    }
-
-    /// A whole number of any size, given in decimal digits; in RESP2 a byte string.
-    pub fn big_number(&mut self, digits: &str) {
-        match self.proto {
-            Proto::Resp2 => self.bulk(digits.as_bytes()),
-            Proto::Resp3 => self.line(b'(', digits),
         }
     }
 

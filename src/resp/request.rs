@@ -12,9 +12,6 @@ use crate::resp::error::ProtocolError;
 use crate::resp::inline::split_inline;
 use crate::resp::number::parse_i64;
 
-/// Longest argument of an authenticated client unless configured otherwise. Values here are small; Redis
-/// has 512 MiB.
-pub const BULK_LEN_MAX_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 /// Most arguments of one request.
 pub const ARGS_MAX: usize = 1024 * 1024;
 /// Longest inline request and longest `*` or `$` line: `PROTO_INLINE_MAX_SIZE` of Redis.

@@ -10,6 +10,9 @@ const LIMITS: RequestLimits = RequestLimits {
     ..RequestLimits::authenticated(1_000)
 };
 
+/// Longest argument that a server takes unless configured otherwise.
+const BULK_LEN_MAX_BYTES: usize = 64 << 20;
+
 /// One request's arguments and its length, or that it is incomplete.
 type Parsed = Result<Option<(Vec<Vec<u8>>, usize)>, ProtocolError>;
 
@@ -152,7 +155,7 @@ fn the_reader_learns_how_much_is_missing() {
 #[test]
 fn announcements_take_no_memory() {
     let (mut parser, mut spans) = (RequestParser::new(), Vec::new());
-    let limits = RequestLimits::authenticated(BULK_LEN_MAX_BYTES_DEFAULT);
+    let limits = RequestLimits::authenticated(BULK_LEN_MAX_BYTES);
     assert_eq!(
         parser.parse(b"*1048576\r\n$67108864\r\n", &limits, &mut spans),
         Ok(None)
@@ -165,7 +168,7 @@ fn a_million_arguments_in_pieces_are_not_read_again() {
     let mut bytes = b"*1000000\r\n".to_vec();
     bytes.extend_from_slice(&b"$1\r\nx\r\n".repeat(1_000_000));
     let (mut parser, mut spans) = (RequestParser::new(), Vec::new());
-    let limits = RequestLimits::authenticated(BULK_LEN_MAX_BYTES_DEFAULT);
+    let limits = RequestLimits::authenticated(BULK_LEN_MAX_BYTES);
     let mut position = 0;
     // 70,000 calls: reading everything again each time would take minutes.
     for end in (0..bytes.len()).step_by(100) {

@@ -28,7 +28,7 @@ fn plain(text: ValueText, with_quality: bool, proto: Proto, samples: &[(i64, f64
                     reply.simple(std::str::from_utf8(&bytes[..text_bytes]).unwrap());
                 }
             }
-            _ => reply.sample_value(*value),
+            _ => reply.double(*value),
         }
         if with_quality {
             reply.integer(i64::from(*quality));

@@ -81,7 +81,7 @@ fn partitions(shell: &LaneShell, lane: &Lane) -> Vec<PartitionReport> {
         .map(|(plan, slot)| match slot {
             PartitionSlot::Closed { cause, .. } => PartitionReport {
                 closed: Some(cause.clone()),
-                ..empty(plan.business, plan.partition)
+                ..PartitionReport::empty(plan.business, plan.partition)
             },
             PartitionSlot::Open(partition) => {
                 let (entries, bytes) = partition.table_size();
@@ -100,34 +100,11 @@ fn partitions(shell: &LaneShell, lane: &Lane) -> Vec<PartitionReport> {
                     last_checkpoint_ms: partition.checkpoint().finished_at_ms,
                     cache_enabled: partition.cache_enabled,
                     counters: partition.counters,
-                    ..empty(plan.business, plan.partition)
+                    ..PartitionReport::empty(plan.business, plan.partition)
                 }
             }
         })
         .collect()
-}
-
-fn empty(business: usize, partition: usize) -> PartitionReport {
-    PartitionReport {
-        business,
-        partition,
-        closed: None,
-        keys: 0,
-        keys_with_deadline: 0,
-        loaded_series: 0,
-        samples: 0,
-        tiers: crate::lane::TierTotals::default(),
-        table_entries: 0,
-        table_bytes: 0,
-        series_bytes: 0,
-        journal_bytes: 0,
-        checkpoints: 0,
-        checkpoint_running: false,
-        last_checkpoint_ms: 0,
-        cache_enabled: true,
-        stored_bytes: 0,
-        counters: Default::default(),
-    }
 }
 
 fn clients(shell: &LaneShell, lane: &Lane) -> Vec<ClientReport> {

@@ -52,16 +52,6 @@ pub fn write_value(reply: &mut Reply, value: f64) {
     }
 }
 
-/// Appends `value` as RESP2 shows it, which is also its text in `TS.INFO`.
-///
-/// Shortest digits that read back as the same number; fixed notation from 1 up to 17 digits, otherwise
-/// `5E-1`, `1E20`; `NaN`, `Infinity`, `-Infinity`.
-pub fn format_value(value: f64, out: &mut Vec<u8>) {
-    let mut line = Line::new();
-    line.value(value);
-    out.extend_from_slice(line.bytes());
-}
-
 /// Text of one value on the stack.
 struct Line {
     bytes: [u8; LINE_LEN_MAX_BYTES],
@@ -91,6 +81,8 @@ impl Line {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    /// Shortest digits that read back as the same number; fixed notation from 1 up to 17 digits, otherwise
+    /// `5E-1`, `1E20`; `NaN`, `Infinity`, `-Infinity`.
     #[inline]
     fn value(&mut self, value: f64) {
         if value.is_nan() {
@@ -158,9 +150,9 @@ mod tests {
     use super::*;
 
     fn shown(value: f64) -> String {
-        let mut text = Vec::new();
-        format_value(value, &mut text);
-        String::from_utf8(text).unwrap()
+        let mut line = Line::new();
+        line.value(value);
+        String::from_utf8(line.bytes().to_vec()).unwrap()
     }
 
     #[test]

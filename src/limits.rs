@@ -56,8 +56,6 @@ pub const DISABLED_COMMANDS_MAX: usize = 1024;
 /// Longest time that any setting may name: 100 years of 365 days.
 pub const DURATION_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 
-// A partition is a contiguous range of slots and must hold at least one.
-
 /// Samples of one chunk of the cold tier: enough for its codec to show its strength, decoded in 25 microseconds.
 pub const COLD_CHUNK_SAMPLES: usize = 8_192;
 
@@ -68,6 +66,7 @@ pub const DELETED_RANGES_MAX: usize = 16_384;
 /// disconnected.
 pub const MESSAGES_WAITING_MAX_BYTES: usize = 32 << 20;
 
+// A partition is a contiguous range of slots and must hold at least one.
 const _: () = assert!(PARTITIONS_MAX <= SLOTS);
 
 // With the default partition count (one per lane) every lane count must be possible.

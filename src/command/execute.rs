@@ -3,7 +3,7 @@
 use crate::lane::journal::BatchId;
 use crate::lane::{Handled, Partition, SOUGHT_KEYS_MAX, Stop, Wait};
 use crate::refusal::Refusal;
-use crate::resp::{Args, Reply};
+use crate::resp::Reply;
 
 use super::{Call, Command, Flags, KeyCheck, KeyHandler, Merge, Run};
 
@@ -109,10 +109,6 @@ pub fn execute_split(
         return Err(Refusal::text("ERR internal: not a split command").into());
     };
     let groups = call.args.from(1);
-    let group = |index: usize| Call {
-        args: groups.range(index..index + step),
-        ..*call
-    };
     if !partition.batches.holds_nothing() {
         for index in (0..groups.len()).step_by(step) {
             if partition.batches.is_held(groups.get(index), batch) {
@@ -139,63 +135,70 @@ pub fn execute_split(
         }
     }
     if let Some(prepare) = prepare {
-        check_groups(partition, prepare, groups, step, call)?;
+        check_groups(partition, prepare, step, &all)?;
     }
     let start = reply.len();
     if let Some(check) = atomic
-        && !check_groups(partition, check, groups, step, call)?
+        && !check_groups(partition, check, step, &all)?
     {
         write_outcome(merge, false, reply);
         return Ok(());
     }
-    let mut run = |reply: &mut Reply| -> Handled {
-        let mut sum = 0;
-        let is_array = matches!(merge, Merge::Array | Merge::Each);
-        if is_array {
-            reply.array(groups.len() / step);
+    run_groups(
+        partition,
+        (command.name, handler),
+        (step, merge),
+        &all,
+        batch,
+        reply,
+    )
+    .inspect_err(|_| reply.truncate(start))
+}
+
+/// Runs the groups of a split command one after the other and makes one reply of theirs.
+#[inline]
+fn run_groups(
+    partition: &mut Partition,
+    handler: (&str, KeyHandler),
+    (step, merge): (usize, Merge),
+    call: &Call<'_>,
+    batch: Option<BatchId>,
+    reply: &mut Reply,
+) -> Handled {
+    let groups = call.args;
+    let is_array = matches!(merge, Merge::Array | Merge::Each);
+    if is_array {
+        reply.array(groups.len() / step);
+    }
+    let mut sum = 0;
+    for index in (0..groups.len()).step_by(step) {
+        let before = reply.len();
+        let args = groups.range(index..index + step);
+        let group = Call { args, ..*call };
+        execute_ready(partition, handler, groups.get(index), &group, batch, reply)?;
+        if !is_array {
+            sum += integer_reply(reply, before);
+            reply.truncate(before);
         }
-        for index in (0..groups.len()).step_by(step) {
-            let before = reply.len();
-            let key = groups.get(index);
-            execute_ready(
-                partition,
-                (command.name, handler),
-                key,
-                &group(index),
-                batch,
-                reply,
-            )?;
-            if !is_array {
-                sum += integer_reply(reply, before);
-                reply.truncate(before);
-            }
-        }
-        match merge {
-            Merge::Array | Merge::Each => {}
-            Merge::Sum => reply.integer(sum),
-            Merge::Ok | Merge::OneIfDone => write_outcome(merge, true, reply),
-        }
-        Ok(())
-    };
-    run(reply).inspect_err(|_| reply.truncate(start))
+    }
+    match merge {
+        Merge::Array | Merge::Each => {}
+        Merge::Sum => reply.integer(sum),
+        Merge::Ok | Merge::OneIfDone => write_outcome(merge, true, reply),
+    }
+    Ok(())
 }
 
 /// Checks every group; `Ok(false)` if one of them calls the command off.
 fn check_groups(
     partition: &mut Partition,
     check: KeyCheck,
-    groups: Args<'_>,
     step: usize,
     call: &Call<'_>,
 ) -> Result<bool, Stop> {
-    for index in (0..groups.len()).step_by(step) {
-        if !check(
-            partition,
-            &Call {
-                args: groups.range(index..index + step),
-                ..*call
-            },
-        )? {
+    for index in (0..call.args.len()).step_by(step) {
+        let args = call.args.range(index..index + step);
+        if !check(partition, &Call { args, ..*call })? {
             return Ok(false);
         }
     }
@@ -226,6 +229,7 @@ mod tests {
     use crate::command::test_run::run;
     use crate::lane::test_support::test_partition;
     use crate::lane::{Committed, RangeQuery};
+    use crate::resp::Args;
     use crate::series::EncodeScratch;
 
     /// A handler that needs what is sealed of the series.

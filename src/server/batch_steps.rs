@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::lane::journal::BatchId;
+use crate::lane::journal::{BatchId, PartitionName};
 use crate::lane::{ClientId, Lane, Partition, Stop, Wait};
 
 use super::commit::Change;
 use super::hop::{resolve, unknown_outcome};
 use super::lane_shell::LaneShell;
-use super::message::{Answer, BatchStep};
+use super::message::{Answer, BatchStep, Hop};
 use super::requests::{note_changes, with_partition};
 
 /// A client waits at most so long for the next piece of what its batch owes: a partition may not answer.
@@ -23,49 +23,14 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
             all_keys,
             watcher,
         } => hold(shell, id, &keys, &places, all_keys, watcher).await,
-        BatchStep::Check(hop) => check(shell, id, hop).await,
+        BatchStep::Check(hop) => check(shell, hop).await,
         BatchStep::Rename {
             place,
             from,
             to,
             ends_are_told,
-        } => {
-            let renamed = with_partition(shell, place, |partition, now_ms| {
-                partition.warm(&from)?;
-                partition.warm(&to)?;
-                partition.enter_batch(id);
-                partition.ends_are_told = ends_are_told;
-                let renamed = partition.rename(&from, &to, now_ms);
-                partition.ends_are_told = false;
-                partition.leave_batch();
-                renamed
-            });
-            match renamed.await {
-                Ok(()) => Answer::Flag(true),
-                Err(refusal) => Answer::Refused(refusal.to_string()),
-            }
-        }
-        BatchStep::Commit { places, participants } => {
-            {
-                let mut lane = shell.lane.borrow_mut();
-                for place in &places {
-                    if !lane
-                        .partition(*place)
-                        .is_ok_and(|partition| partition.commit_batch(id, &participants))
-                    {
-                        return unknown_outcome();
-                    }
-                }
-            }
-            let changes = note_changes(shell, &places);
-            if shell.commits.wait(&changes).await {
-                let mut owed = 0;
-                each_partition(shell, &places, |partition| owed += partition.owed_by(id) as u64);
-                Answer::Count(owed)
-            } else {
-                unknown_outcome()
-            }
-        }
+        } => rename(shell, id, place, (&from, &to), ends_are_told).await,
+        BatchStep::Commit { places, participants } => commit(shell, id, &places, &participants).await,
         BatchStep::TakeOwed { places, held } => {
             super::exec_rules::take_owed(shell, id, &places, held.as_deref()).await
         }
@@ -74,30 +39,14 @@ pub async fn batch_step(shell: &Rc<LaneShell>, id: BatchId, step: BatchStep) -> 
             Answer::Flag(true)
         }
         BatchStep::Free { places } => {
-            each_partition(shell, &places, |partition| partition.batches.let_go(id));
-            shell.released.wake_all();
+            let_go(shell, id, &places);
             Answer::Flag(true)
         }
-        BatchStep::Deliver { places } => {
-            let delivering: Vec<Change> = places
-                .iter()
-                .map(|place| Change {
-                    owes: true,
-                    ..shell.commits.last_written(*place)
-                })
-                .collect();
-            each_partition(shell, &places, |partition| partition.complete_deliveries(id));
-            shell.commits.raise_delivery();
-            wait_for_deliveries(shell, id, &places).await;
-            Answer::Chained(shell.commits.chained_after(&delivering))
-        }
+        BatchStep::Deliver { places } => deliver(shell, id, &places).await,
         BatchStep::LetGo { places } => {
-            each_partition(shell, &places, |partition| partition.batches.let_go(id));
-            shell.released.wake_all();
-            let parts: Vec<Change> = places
-                .iter()
-                .map(|place| shell.commits.last_written(*place))
-                .collect();
+            let_go(shell, id, &places);
+            let last_written = |place: &usize| shell.commits.last_written(*place);
+            let parts: Vec<Change> = places.iter().map(last_written).collect();
             shell.commits.wait_durable(&parts).await;
             Answer::Flag(true)
         }
@@ -154,6 +103,78 @@ async fn wait_for_deliveries(shell: &Rc<LaneShell>, id: BatchId, places: &[usize
         }
         left = owed();
     }
+}
+
+async fn rename(
+    shell: &Rc<LaneShell>,
+    id: BatchId,
+    place: usize,
+    (from, to): (&[u8], &[u8]),
+    ends_are_told: bool,
+) -> Answer {
+    let renamed = with_partition(shell, place, |partition, now_ms| {
+        partition.warm(from)?;
+        partition.warm(to)?;
+        partition.enter_batch(id);
+        partition.ends_are_told = ends_are_told;
+        let renamed = partition.rename(from, to, now_ms);
+        partition.ends_are_told = false;
+        partition.leave_batch();
+        renamed
+    });
+    match renamed.await {
+        Ok(()) => Answer::Flag(true),
+        Err(refusal) => Answer::Refused(refusal.to_string()),
+    }
+}
+
+/// Answers how much the parts owe to keys elsewhere.
+async fn commit(
+    shell: &Rc<LaneShell>,
+    id: BatchId,
+    places: &[usize],
+    participants: &[PartitionName],
+) -> Answer {
+    {
+        let mut lane = shell.lane.borrow_mut();
+        for place in places {
+            if !lane
+                .partition(*place)
+                .is_ok_and(|partition| partition.commit_batch(id, participants))
+            {
+                return unknown_outcome();
+            }
+        }
+    }
+    let changes = note_changes(shell, places);
+    if shell.commits.wait(&changes).await {
+        Answer::Count(owed_by(shell, id, places) as u64)
+    } else {
+        unknown_outcome()
+    }
+}
+
+async fn deliver(shell: &Rc<LaneShell>, id: BatchId, places: &[usize]) -> Answer {
+    let owing = |place: &usize| Change {
+        owes: true,
+        ..shell.commits.last_written(*place)
+    };
+    let delivering: Vec<Change> = places.iter().map(owing).collect();
+    each_partition(shell, places, |partition| partition.complete_deliveries(id));
+    shell.commits.raise_delivery();
+    wait_for_deliveries(shell, id, places).await;
+    Answer::Chained(shell.commits.chained_after(&delivering))
+}
+
+fn owed_by(shell: &LaneShell, id: BatchId, places: &[usize]) -> usize {
+    let mut owed = 0;
+    each_partition(shell, places, |partition| owed += partition.owed_by(id));
+    owed
+}
+
+fn let_go(shell: &LaneShell, id: BatchId, places: &[usize]) {
+    each_partition(shell, places, |partition| partition.batches.let_go(id));
+    shell.released.wake_all();
 }
 
 fn each_partition(shell: &LaneShell, places: &[usize], mut act: impl FnMut(&mut Partition)) {
@@ -224,7 +245,7 @@ fn release_places(lane: &mut Lane, places: &[usize], id: BatchId) {
 }
 
 /// Runs the check of an atomic split command on every group of the hop.
-async fn check(shell: &Rc<LaneShell>, _id: BatchId, hop: Box<super::message::Hop>) -> Answer {
+async fn check(shell: &Rc<LaneShell>, hop: Box<Hop>) -> Answer {
     for index in 0..hop.len() {
         let Some((command, args)) = hop.get(index) else {
             break;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use crate::business::PartitionPlan;
 use crate::command::{PortKind, Shared};
 use crate::lane::{Lane, PartitionSlot};
-use crate::series::EncodeScratch;
 use crate::store::SharedResources;
 
 use super::commit::{self, CommitQueue};
@@ -43,6 +43,51 @@ pub struct LaneStart {
 
 /// Runs the lane until the server stops.
 pub async fn run_lane(start: LaneStart) {
+    let id = start.lane.id;
+    let (ready, wakers) = (start.ready.clone(), start.wakers.clone());
+    priority::be_lane();
+    let opened = bind_all(&start.shared, id).and_then(|listeners| Ok((listeners, shell_of(start)?)));
+    let (listeners, shell) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            // The main thread ends the process on this; nobody is left to hear if it has already.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    glommio::spawn_local(wakers.clone().stay_awake(id)).detach();
+    glommio::spawn_local(watch_loop(shell.clone())).detach();
+    glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
+    glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
+    glommio::spawn_local(deliveries::delivery_loop(shell.clone())).detach();
+    glommio::spawn_local(notices::notice_loop(shell.clone())).detach();
+    let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));
+    let walking = glommio::spawn_local(rewrites::walk_loop(shell.clone()));
+    commit_recovered(&shell).await;
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|(listener, kind)| glommio::spawn_local(listener::accept_loop(shell.clone(), listener, kind)))
+        .collect();
+    let _ = ready.send(Ok(id));
+    timers::heartbeat_loop(shell.clone()).await;
+    if id == 0
+        && shell.shared.config.latency.dump_on_exit
+        && let Err(error) = dumps::dump(&shell).await
+    {
+        log::error!("latency dump failed: {error}");
+    }
+    // A job under way keeps its database open: it must end before the lane does.
+    rewriting.await;
+    walking.await;
+    for task in accepting {
+        task.cancel().await;
+    }
+    stop(&shell).await;
+    wakers.leave(id);
+}
+
+/// What the tasks of the lane share.
+fn shell_of(start: LaneStart) -> Result<Rc<LaneShell>, String> {
     let LaneStart {
         lane,
         core,
@@ -50,41 +95,17 @@ pub async fn run_lane(start: LaneStart) {
         resources,
         mesh,
         openings,
-        wakers,
-        ready,
+        ..
     } = start;
-    let id = lane.id;
-    priority::be_lane();
-    let listeners = match bind_all(&shared, id) {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            // The main thread ends the process on this; nobody is left to hear if it has already.
-            let _ = ready.send(Err(error));
-            return;
-        }
-    };
-    let sockets = match Sockets::new(mesh.post.bell()) {
-        Ok(sockets) => sockets,
-        Err(error) => {
-            let _ = ready.send(Err(format!("cannot watch sockets: {error}")));
-            return;
-        }
-    };
-    let policies: Vec<_> = shared
-        .directory
-        .plan(id)
+    let sockets = Sockets::new(mesh.post.bell()).map_err(|error| format!("cannot watch sockets: {error}"))?;
+    let plan = shared.directory.plan(lane.id);
+    let business = |plan: &PartitionPlan| shared.directory.businesses().get(plan.business);
+    let policies: Vec<_> = plan
         .iter()
-        .filter_map(|plan| {
-            shared
-                .directory
-                .businesses()
-                .get(plan.business)
-                .map(|entry| entry.config.fsync)
-        })
+        .filter_map(|plan| business(plan).map(|entry| entry.config.fsync))
         .collect();
-    glommio::spawn_local(wakers.clone().stay_awake(id)).detach();
     let read_buffer = vec![0; shared.config.wire.read_buffer_bytes];
-    let shell = Rc::new(LaneShell {
+    Ok(Rc::new(LaneShell {
         lane: RefCell::new(lane),
         commits: CommitQueue::new(&policies),
         mesh,
@@ -111,15 +132,11 @@ pub async fn run_lane(start: LaneStart) {
         hops: RefCell::default(),
         buffers: RefCell::default(),
         read_buffer: RefCell::new(read_buffer),
-    });
-    glommio::spawn_local(watch_loop(shell.clone())).detach();
-    glommio::spawn_local(commit::commit_loop(shell.clone())).detach();
-    glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
-    glommio::spawn_local(deliveries::delivery_loop(shell.clone())).detach();
-    glommio::spawn_local(notices::notice_loop(shell.clone())).detach();
-    let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));
-    let walking = glommio::spawn_local(rewrites::walk_loop(shell.clone()));
-    // Recovery may have left outcomes of batches to be put on record.
+    }))
+}
+
+/// Recovery may have left outcomes of batches to be put on record.
+async fn commit_recovered(shell: &LaneShell) {
     let changed: Vec<usize> = {
         let mut lane = shell.lane.borrow_mut();
         lane.open_partitions()
@@ -132,26 +149,6 @@ pub async fn run_lane(start: LaneStart) {
         .map(|place| shell.commits.note(place, true))
         .collect();
     shell.commits.wait(&changes).await;
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|(listener, kind)| glommio::spawn_local(listener::accept_loop(shell.clone(), listener, kind)))
-        .collect();
-    let _ = ready.send(Ok(id));
-    timers::heartbeat_loop(shell.clone()).await;
-    if id == 0
-        && shell.shared.config.latency.dump_on_exit
-        && let Err(error) = dumps::dump(&shell).await
-    {
-        log::error!("latency dump failed: {error}");
-    }
-    // A job under way keeps its database open: it must end before the lane does.
-    rewriting.await;
-    walking.await;
-    for task in accepting {
-        task.cancel().await;
-    }
-    stop(&shell).await;
-    wakers.leave(id);
 }
 
 fn bind_all(shared: &Shared, lane: usize) -> Result<Vec<(glommio::net::TcpListener, PortKind)>, String> {
@@ -221,9 +218,4 @@ async fn stop(shell: &Rc<LaneShell>) {
             shell.id()
         );
     }
-}
-
-/// Buffers of the chunk encoder, one per lane.
-pub fn scratch() -> EncodeScratch {
-    EncodeScratch::default()
 }

@@ -1,5 +1,6 @@
 //! From the command line to lanes that serve: checks, directories, recovery, executors, banner.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
@@ -21,6 +22,7 @@ use crate::lane::{
 use crate::limits;
 use crate::metrics::{LaneCounters, LatencySettings, LatencyTable};
 use crate::preflight::{self, CoreChoice, DataDirLock, StartError};
+use crate::series::EncodeScratch;
 use crate::store::{
     BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, StoreError, check_logs,
     layout, open_business_dir,
@@ -28,7 +30,7 @@ use crate::store::{
 
 use super::banner::print_banner;
 use super::lane_shell::PartitionOpening;
-use super::run_lane::{LaneStart, run_lane, scratch};
+use super::run_lane::{LaneStart, run_lane};
 use super::waking::LaneWakers;
 use super::{lifecycle, mesh, priority};
 
@@ -73,12 +75,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let cut_damaged_logs = config.storage.cut_damaged_log;
     let opened =
         open_partitions(&directory, &openings, &resources, cut_damaged_logs).map_err(storage_error)?;
-    lifecycle::watch_signals(2 * config.server.shutdown_grace + STOP_MARGIN).map_err(|error| {
-        StartError::Lane {
-            lane: 0,
-            reason: error.to_string(),
-        }
-    })?;
+    lifecycle::watch_signals(2 * config.server.shutdown_grace + STOP_MARGIN).map_err(cannot_start(0))?;
     run(&config, &cores, shared, resources, openings, opened)?;
     drop(lock);
     log::info!("stopped; everything is on disk");
@@ -116,12 +113,7 @@ fn check_ports_and_directory(config: &Config, lanes: usize) -> Result<(u16, Data
 
 fn free_port(address: IpAddr) -> Result<u16, StartError> {
     let bound = TcpListener::bind(SocketAddr::new(address, 0)).and_then(|listener| listener.local_addr());
-    bound
-        .map(|address| address.port())
-        .map_err(|error| StartError::Lane {
-            lane: 0,
-            reason: error.to_string(),
-        })
+    bound.map(|address| address.port()).map_err(cannot_start(0))
 }
 
 /// Partition count of each business, as fixed on disk.
@@ -313,47 +305,33 @@ fn run(
     let lanes = cores.lanes.len();
     let (ready, is_ready) = channel();
     let max_ns = u64::try_from(config.latency.max.as_nanos()).unwrap_or(u64::MAX);
-    let latency = LatencySettings::new(max_ns, config.latency.significant_digits).map_err(|error| {
-        StartError::Lane {
-            lane: 0,
-            reason: error.to_string(),
-        }
-    })?;
+    let latency = LatencySettings::new(max_ns, config.latency.significant_digits).map_err(cannot_start(0))?;
     let wakers = LaneWakers::new(lanes);
-    wakers
-        .start(config.lane.heartbeat)
-        .map_err(|error| StartError::Lane {
-            lane: 0,
-            reason: error.to_string(),
-        })?;
+    wakers.start(config.lane.heartbeat).map_err(cannot_start(0))?;
+    let meshes = mesh::build(lanes, config.lane.hops_in_flight_max).map_err(cannot_start(0))?;
     let mut threads = Vec::new();
-    let meshes = mesh::build(lanes, config.lane.hops_in_flight_max).map_err(|error| StartError::Lane {
-        lane: 0,
-        reason: error.to_string(),
-    })?;
     for (((id, mesh), openings), partitions) in meshes.into_iter().enumerate().zip(openings).zip(opened) {
         let core = cores.lanes.get(id).copied().unwrap_or(0);
+        let partitions = partitions.into_iter();
         let lane = Lane {
             id,
             partitions: partitions
-                .into_iter()
-                .map(|p| PartitionSlot::Open(Box::new(p)))
+                .map(|partition| PartitionSlot::Open(Box::new(partition)))
                 .collect(),
             clock: Clock::system(),
             counters: LaneCounters::default(),
             latency: LatencyTable::new(shared.commands.len(), latency),
-            scratch: scratch(),
+            scratch: EncodeScratch::default(),
         };
-        let (shared, resources, ready) = (shared.clone(), resources.clone(), ready.clone());
         let start = LaneStart {
             lane,
             core,
-            shared,
-            resources,
+            shared: shared.clone(),
+            resources: resources.clone(),
             mesh,
             openings,
             wakers: wakers.clone(),
-            ready,
+            ready: ready.clone(),
         };
         let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
             .name(&format!("lane-{id}"))
@@ -362,33 +340,29 @@ fn run(
             .spin_before_park(config.lane.spin_before_park)
             .blocking_thread_pool_placement(blocking_placement(config.lane.blocking_threads, cores))
             .spawn(move || run_lane(start))
-            .map_err(|error| StartError::Lane {
-                lane: id,
-                reason: error.to_string(),
-            })?;
+            .map_err(cannot_start(id))?;
         threads.push(thread);
     }
     drop(ready);
     for _ in 0..lanes {
-        match is_ready.recv() {
-            Ok(Ok(_)) => {}
-            Ok(Err(reason)) => return Err(StartError::Lane { lane: 0, reason }),
-            Err(_) => {
-                return Err(StartError::Lane {
-                    lane: 0,
-                    reason: "a lane ended at once".into(),
-                });
-            }
-        }
+        let told = is_ready
+            .recv()
+            .map_err(|_| cannot_start(0)("a lane ended at once"))?;
+        told.map_err(cannot_start(0))?;
     }
     print_banner(config, cores, &shared);
     for (id, thread) in threads.into_iter().enumerate() {
-        thread.join().map_err(|error| StartError::Lane {
-            lane: id,
-            reason: error.to_string(),
-        })?;
+        thread.join().map_err(cannot_start(id))?;
     }
     Ok(())
+}
+
+/// The error of a start that fails for this reason.
+fn cannot_start<E: Display>(lane: usize) -> impl FnOnce(E) -> StartError {
+    move |reason| StartError::Lane {
+        lane,
+        reason: reason.to_string(),
+    }
 }
 
 /// Threads that may block run beside the lanes if there are cores to spare; without a set of their own they would

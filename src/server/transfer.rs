@@ -38,17 +38,7 @@ pub async fn transfer(
         has_written: false,
     };
     if batch.is_some() {
-        // EXEC holds the other ends of the rules of its keys.
-        if shell.shared.rules_seen.load(Ordering::Relaxed) {
-            match rule_ends::find(shell, source, target).await {
-                Ok((ends, _)) => transfer.ends = Some(ends),
-                Err(text) => {
-                    reply.error(&text);
-                    return Ok(());
-                }
-            }
-        }
-        match transfer.run(reply).await {
+        match transfer.run_in_exec(reply).await {
             Ok(true) => note(shell, (source, target), kind),
             Ok(false) => {}
             Err(error) => reply.error(&error),
@@ -73,30 +63,22 @@ pub async fn transfer(
         }
         Err(_) => return Err(UNKNOWN_OUTCOME.into()),
     };
-    let outcome = transfer.run(reply).await;
-    match outcome {
+    match transfer.run(reply).await {
         Ok(true) => match run.commit(shell).await {
-            Ended::Unknown(text) => Err(text),
-            _ => {
-                note(shell, (source, target), kind);
-                Ok(())
-            }
+            Ended::Unknown(text) => return Err(text),
+            _ => note(shell, (source, target), kind),
         },
-        Err(text) if transfer.has_written => {
-            run.call_off(shell).await;
-            reply.error(&text);
-            Ok(())
-        }
-        Ok(false) => {
-            run.release(shell).await;
-            Ok(())
-        }
+        Ok(false) => run.release(shell).await,
         Err(text) => {
-            run.release(shell).await;
+            if transfer.has_written {
+                run.call_off(shell).await;
+            } else {
+                run.release(shell).await;
+            }
             reply.error(&text);
-            Ok(())
         }
     }
+    Ok(())
 }
 
 fn note(shell: &LaneShell, (source, target): (&[u8], &[u8]), kind: TransferKind) {
@@ -122,6 +104,15 @@ struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
+    /// As [`Transfer::run`] inside EXEC, which holds the other ends of the rules of its keys.
+    async fn run_in_exec(&mut self, reply: &mut Reply) -> Result<bool, String> {
+        if self.shell.shared.rules_seen.load(Ordering::Relaxed) {
+            let (ends, _) = rule_ends::find(self.shell, self.source, self.target).await?;
+            self.ends = Some(ends);
+        }
+        self.run(reply).await
+    }
+
     /// The transfer itself, its keys being held; true if something was written.
     async fn run(&mut self, reply: &mut Reply) -> Result<bool, String> {
         let copies = matches!(self.kind, TransferKind::Copy { .. });

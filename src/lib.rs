@@ -1,7 +1,7 @@
 //! ticklane: a durable time-series and key-value server that speaks the Redis protocol.
 //!
 //! Modules in layer order; each may use those above it:
-//! - `limits`, `clock`, `config`, `refusal`, `metrics`: leaves.
+//! - `limits`, `clock`, `config`, `refusal`, `metrics`, `preflight`: leaves.
 //! - `resp`: bytes to requests and replies; knows no commands.
 //! - `series`: samples, chunks, codecs; bytes and numbers only.
 //! - `aggregate`: buckets, reductions and joins of samples; numbers only.
@@ -10,6 +10,7 @@
 //! - `business`: which lane owns a key.
 //! - `command`: the command table and the handlers.
 //! - `transfer`: import and export, a client of a running server.
+//! - `cli`: the command line.
 //! - `server`: threads, sockets, timers; the only module that names glommio.
 
 pub mod aggregate;

@@ -1,7 +1,7 @@
 """Rules made in the midst of a bucket, rollups seen at once, rules inside MULTI, chains and circles of rules."""
 
 import pytest
-from test_ts_rules import ENDS, ends, eventually, shown  # noqa: F401 (a fixture)
+from test_ts_rules import ENDS, ends, shown  # noqa: F401 (a fixture)
 from wire import Wire
 
 pytestmark = pytest.mark.ticklane_only
@@ -16,6 +16,11 @@ def ask_all(wire, lines):
     return [wire.read() for _ in lines]
 
 
+def rows(wire, key):
+    """All samples of a series."""
+    return wire(f"TS.RANGE {key} - +")
+
+
 def in_multi(wire, *lines):
     """What EXEC answers."""
     assert wire("MULTI") == "+OK"
@@ -24,11 +29,33 @@ def in_multi(wire, *lines):
     return wire("EXEC")
 
 
+def created(wire, keys):
+    for key in keys:
+        assert wire(f"TS.CREATE {key}") == "+OK"
+    return keys
+
+
 @pytest.fixture
 def chained(client):
     client.config_set("ts-chained-rules", "yes")
     yield
     client.config_set("ts-chained-rules", "no")
+
+
+@pytest.fixture
+def summed(wire, ends):  # noqa: F811
+    """A rule made when its ends were empty."""
+    source, destination = ends
+    assert wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10") == "+OK"
+    return ends
+
+
+@pytest.fixture
+def counted(wire, ends):  # noqa: F811
+    """The same, of a rule that counts samples."""
+    source, destination = ends
+    assert wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10") == "+OK"
+    return ends
 
 
 @pytest.fixture
@@ -47,16 +74,16 @@ def test_older_samples_are_left_out_of_the_bucket(wire, begun):
     wire(f"TS.ADD {source} 23 1")
     assert wire(f"TS.GET {destination} LATEST") == "*2 :20 +1"
     wire(f"TS.ADD {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    assert rows(wire, destination) == shown([(20, 1)])
 
 
 def test_a_bucket_without_samples_since_the_rule_is_not_written(wire, begun):
     source, destination = begun
     wire(f"TS.ADD {destination} 20 9")
     wire(f"TS.ADD {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 9)])
+    assert rows(wire, destination) == shown([(20, 9)])
     wire(f"TS.ADD {source} 41 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 9), (30, 1)])
+    assert rows(wire, destination) == shown([(20, 9), (30, 1)])
 
 
 @pytest.mark.parametrize("line", ["TS.ADD {} 22 5 ON_DUPLICATE LAST", "TS.ADD {} 20 5"])
@@ -67,7 +94,7 @@ def test_an_upsert_makes_the_open_bucket_whole(wire, begun, line):
     count = 3 + (" 20 " in line)
     assert wire(f"TS.GET {destination} LATEST") == f"*2 :20 +{count}"
     wire(f"TS.ADD {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, count)])
+    assert rows(wire, destination) == shown([(20, count)])
 
 
 def test_a_deletion_makes_the_open_bucket_whole(wire, begun):
@@ -75,47 +102,46 @@ def test_a_deletion_makes_the_open_bucket_whole(wire, begun):
     wire(f"TS.ADD {source} 23 1")
     assert wire(f"TS.DEL {source} 21 21") == ":1"
     wire(f"TS.ADD {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 2)])
+    assert rows(wire, destination) == shown([(20, 2)])
 
 
 def test_late_samples_make_the_bucket_whole_after_it_was_closed(wire, begun):
     source, destination = begun
     wire(f"TS.MADD {source} 23 1 {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    assert rows(wire, destination) == shown([(20, 1)])
     wire(f"TS.ADD {source} 24 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 4)])
+    assert rows(wire, destination) == shown([(20, 4)])
 
 
 def test_buckets_older_than_the_rule(wire, begun):
     source, destination = begun
     wire(f"TS.ADD {source} 5 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 3)])
+    assert rows(wire, destination) == shown([(0, 3)])
     assert wire(f"TS.DEL {source} 12 12") == ":1"
-    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 3), (10, 1)])
+    assert rows(wire, destination) == shown([(0, 3), (10, 1)])
     assert wire(f"TS.DEL {source} 0 12") == ":4"
-    assert wire(f"TS.RANGE {destination} - +") == "*0"
+    assert rows(wire, destination) == "*0"
     wire(f"TS.ADD {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == "*0", "the open bucket had no sample since the rule"
+    assert rows(wire, destination) == "*0", "the open bucket had no sample since the rule"
 
 
 def test_buckets_that_are_open_again(wire, begun):
     source, destination = begun
     wire(f"TS.MADD {source} 31 1 {source} 41 1")
     assert wire(f"TS.DEL {source} 20 100") == ":4"
-    assert wire(f"TS.RANGE {destination} - +") == "*0"
+    assert rows(wire, destination) == "*0"
     wire(f"TS.ADD {source} 13 1")
     wire(f"TS.ADD {source} 21 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(10, 3)])
+    assert rows(wire, destination) == shown([(10, 3)])
 
 
-def test_a_bucket_that_was_closed_and_is_deleted_leaves_nothing(wire, ends):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+def test_a_bucket_that_was_closed_and_is_deleted_leaves_nothing(wire, summed):
+    source, destination = summed
     wire(f"TS.MADD {source} 1 1 {source} 11 1 {source} 21 1")
     assert wire(f"TS.DEL {source} 21 100") == ":1"
     assert wire(f"TS.DEL {source} 11 100") == ":1"
     assert wire(f"TS.ADD {source} 31 1") == ":31"
-    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1)])
+    assert rows(wire, destination) == shown([(0, 1)])
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -124,15 +150,15 @@ def test_what_is_late_when_the_newest_samples_are_gone(wire, begun, sealed, adde
     """A deletion behind the bucket that the rule was made in changes nothing in it; a late sample makes it whole."""
     source, destination = begun
     wire(f"TS.MADD {source} 23 1 {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    assert rows(wire, destination) == shown([(20, 1)])
     if sealed:
         assert wire("SAVE") == "+OK"
     assert wire(f"TS.DEL {source} 31 100") == ":1"
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    assert rows(wire, destination) == shown([(20, 1)])
     wire(f"TS.ADD {source} {added} 1 ON_DUPLICATE LAST")
     assert wire(f"TS.GET {destination} LATEST") == f"*2 :20 +{count}"
     wire(f"TS.ADD {source} 41 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, count)])
+    assert rows(wire, destination) == shown([(20, count)])
 
 
 def test_a_rule_made_when_the_newest_samples_are_gone(wire, ends):  # noqa: F811
@@ -143,20 +169,19 @@ def test_a_rule_made_when_the_newest_samples_are_gone(wire, ends):  # noqa: F811
     wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
     wire(f"TS.ADD {source} 3 1")
     wire(f"TS.ADD {source} 11 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1)])
+    assert rows(wire, destination) == shown([(0, 1)])
 
 
-def test_a_bucket_that_a_deletion_of_the_newest_samples_begins_in_keeps_a_value(wire, ends):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+def test_a_bucket_that_a_deletion_of_the_newest_samples_begins_in_keeps_a_value(wire, summed):
+    source, destination = summed
     for timestamp in (1, 11, 12, 21, 31):
         wire(f"TS.ADD {source} {timestamp} 1")
     assert wire(f"TS.DEL {source} 12 100") == ":3"
-    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1), (10, 1)])
+    assert rows(wire, destination) == shown([(0, 1), (10, 1)])
     wire(f"TS.ADD {source} 13 5")
     assert wire(f"TS.RANGE {destination} - + LATEST") == shown([(0, 1), (10, 6)])
     wire(f"TS.ADD {source} 21 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1), (10, 6)])
+    assert rows(wire, destination) == shown([(0, 1), (10, 6)])
 
 
 def test_the_newest_sample_behind_a_deletion(wire):
@@ -170,15 +195,14 @@ def test_the_newest_sample_behind_a_deletion(wire):
         assert "+lastTimestamp :20 " in info and "+totalSamples :2 " in info
         assert wire(f"TS.GET {key}") == "*2 :20 +2"
         assert wire(f"TS.MGET FILTER key={key}").endswith(" *2 :20 +2")
-        assert wire(f"TS.RANGE {key} - +") == shown([(10, 1), (20, 2)])
+        assert rows(wire, key) == shown([(10, 1), (20, 2)])
         assert wire(f"TS.ADD {key} 15 3") == ":15", "not older than retention"
         assert wire(f"TS.INCRBY {key} 5 TIMESTAMP 30") == ":30"
         assert wire(f"TS.GET {key}") == "*2 :30 +7"
 
 
-def test_the_latest_bucket_of_a_source_that_lost_its_newest_samples(wire, ends):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+def test_the_latest_bucket_of_a_source_that_lost_its_newest_samples(wire, summed):
+    source, destination = summed
     for timestamp in (1, 11, 21):
         wire(f"TS.ADD {source} {timestamp} 1")
     assert wire(f"TS.DEL {source} 21 21") == ":1"
@@ -187,9 +211,8 @@ def test_the_latest_bucket_of_a_source_that_lost_its_newest_samples(wire, ends):
     assert wire(f"TS.RANGE {destination} - + LATEST") == shown([(0, 1), (10, 6)])
 
 
-def test_a_read_waits_for_a_rollup(server, wire, ends):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+def test_a_read_waits_for_a_rollup(server, wire, summed):
+    source, destination = summed
     with Wire(server.port) as waiting:
         waiting.send(f"TS.READ {destination} - BLOCK 10000 2")
         for timestamp in (1, 11, 21):
@@ -219,7 +242,7 @@ def test_restarts_keep_what_a_rule_leaves_out(wire, begun):
     wire(f"TS.ADD {source} 23 1")
     wire("SAVE")
     wire(f"TS.ADD {source} 31 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(20, 1)])
+    assert rows(wire, destination) == shown([(20, 1)])
 
 
 @pytest.mark.parametrize("source,destination", ENDS + [(f"s{n}", f"d{n}") for n in range(12)])
@@ -249,23 +272,21 @@ def test_a_pipeline_sees_its_rollups(wire, source, destination):
             assert lines[line] in (None, reply), line
 
 
-def test_exec_sees_its_rollups(wire, ends):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION sum 10")
+def test_exec_sees_its_rollups(wire, summed):
+    source, destination = summed
     lines = [f"TS.ADD {source} 1 1", f"TS.ADD {source} 11 2", f"TS.RANGE {destination} - +"]
     assert in_multi(wire, *lines) == f"*3 :1 :11 {shown([(0, 1)])}"
     lines = [f"TS.ADD {source} 5 3", f"TS.GET {destination}", f"TS.DEL {source} 0 9", f"TS.RANGE {destination} - +"]
     assert in_multi(wire, *lines) == "*4 :5 *2 :0 +4 :2 *0"
-    assert wire(f"TS.RANGE {destination} - +") == "*0"
+    assert rows(wire, destination) == "*0"
 
 
 def prefix_of(key):
     return key.split("_")[0] + "_" if "_" in key else ""
 
 
-def test_both_ends_renamed_by_one_exec(wire, ends):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
+def test_both_ends_renamed_by_one_exec(wire, counted):
+    source, destination = counted
     new_source, new_destination = f"{prefix_of(source)}new1", f"{prefix_of(destination)}new2"
     for _ in range(3):
         lines = [f"RENAME {source} {new_source}", f"RENAME {destination} {new_destination}"]
@@ -278,14 +299,12 @@ def test_both_ends_renamed_by_one_exec(wire, ends):  # noqa: F811
         assert f'+rules *1 *4 "{destination}" ' in wire(f"TS.INFO {source}")
         wire(f"TS.DEL {source} - +")
     wire(f"TS.MADD {source} 1 1 {source} 11 1")
-    assert wire(f"TS.RANGE {destination} - +") == shown([(0, 1)])
+    assert rows(wire, destination) == shown([(0, 1)])
 
 
 @pytest.mark.parametrize("onto", ["source", "destination"])
-def test_an_end_renamed_onto_the_other_by_exec(wire, ends, onto):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
-    gone, left = ends if onto == "destination" else ends[::-1]
+def test_an_end_renamed_onto_the_other_by_exec(wire, counted, onto):
+    gone, left = counted if onto == "destination" else counted[::-1]
     assert in_multi(wire, f"RENAME {gone} {left}") == "*1 +OK"
     assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {left}")
 
@@ -294,11 +313,9 @@ def test_an_end_renamed_onto_the_other_by_exec(wire, ends, onto):  # noqa: F811
 @pytest.mark.parametrize(
     "line", ["DEL {}", "UNLINK {}", "SET {} text", "EXPIRE {} -1", "COPY other {} REPLACE", "RENAME other {}"]
 )
-def test_an_end_that_goes_away_in_exec(wire, ends, line, which):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
+def test_an_end_that_goes_away_in_exec(wire, counted, line, which):
     wire("TS.CREATE other")
-    gone, left = ends[which], ends[1 - which]
+    gone, left = counted[which], counted[1 - which]
     new = f"{prefix_of(left)}new"
     reply = in_multi(wire, line.format(gone), f"RENAME {left} {new}", f"TS.INFO {new}")
     assert "+sourceKey $-1 +rules *0 " in reply
@@ -307,11 +324,10 @@ def test_an_end_that_goes_away_in_exec(wire, ends, line, which):  # noqa: F811
         assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {gone}")
 
 
-def test_copies_by_exec_have_no_rules(wire, ends):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
-    copies = [f"{prefix_of(key)}copy_{number}" for number, key in enumerate(ends)]
-    lines = [f"COPY {key} {copy}" for key, copy in zip(ends, copies, strict=True)]
+def test_copies_by_exec_have_no_rules(wire, counted):
+    source, destination = counted
+    copies = [f"{prefix_of(key)}copy_{number}" for number, key in enumerate(counted)]
+    lines = [f"COPY {key} {copy}" for key, copy in zip(counted, copies, strict=True)]
     assert in_multi(wire, *lines) == "*2 :1 :1"
     for copy in copies:
         assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {copy}")
@@ -319,42 +335,37 @@ def test_copies_by_exec_have_no_rules(wire, ends):  # noqa: F811
 
 
 @pytest.mark.parametrize("in_exec", [False, True])
-def test_flushall_takes_rules_away(wire, ends, in_exec):  # noqa: F811
-    source, destination = ends
-    wire(f"TS.CREATERULE {source} {destination} AGGREGATION count 10")
+def test_flushall_takes_rules_away(wire, counted, in_exec):
+    source, destination = counted
     if in_exec:
         in_multi(wire, f"TS.ADD {source} 1 1", "FLUSHALL")
     else:
         assert wire("FLUSHALL") == "+OK"
-    for key in ends:
+    for key in counted:
         assert wire(f"TS.CREATE {key}") == "+OK"
         assert "+sourceKey $-1 +rules *0 " in wire(f"TS.INFO {key}")
     wire(f"TS.MADD {source} 1 1 {source} 11 1")
-    assert wire(f"TS.RANGE {destination} - +") == "*0"
+    assert rows(wire, destination) == "*0"
 
 
 @pytest.mark.parametrize("keys", CHAIN, ids="-".join)
 def test_chains(wire, chained, keys):
-    first, second, third = keys
-    for key in keys:
-        wire(f"TS.CREATE {key}")
+    first, second, third = created(wire, keys)
     assert wire(f"TS.CREATERULE {first} {second} AGGREGATION sum 10") == "+OK"
     assert wire(f"TS.CREATERULE {second} {third} AGGREGATION max 100") == "+OK"
     for at in range(0, 311, 5):
         wire(f"TS.ADD {first} {at} {at}")
-    assert wire(f"TS.RANGE {third} - +") == shown([(0, 185), (100, 385), (200, 585)])
+    assert rows(wire, third) == shown([(0, 185), (100, 385), (200, 585)])
     wire(f"TS.ADD {first} 1 1000")
     assert wire(f"TS.GET {third}") == "*2 :200 +585"
     assert wire(f"TS.RANGE {third} 0 0") == shown([(0, 1005)])
     assert wire(f"TS.DEL {first} 100 199") == ":20"
-    assert wire(f"TS.RANGE {third} - +") == shown([(0, 1005), (200, 585)])
+    assert rows(wire, third) == shown([(0, 1005), (200, 585)])
 
 
 @pytest.mark.parametrize("keys", CHAIN, ids="-".join)
 def test_circles_are_refused(wire, chained, keys):
-    first, second, third = keys
-    for key in keys:
-        wire(f"TS.CREATE {key}")
+    first, second, third = created(wire, keys)
     assert wire(f"TS.CREATERULE {first} {second} AGGREGATION sum 10") == "+OK"
     circle = "-ERR TSDB: rules must not form a circle"
     assert wire(f"TS.CREATERULE {second} {first} AGGREGATION sum 10") == circle
@@ -398,21 +409,19 @@ def test_who_writes_sees_the_end_of_the_chain(wire, chained, keys):
     assert wire(f"TS.MADD {first} 310 31 {first} 320 32") == "*2 :310 :320"
     assert wire(f"TS.GET {last}") == f"*2 :{at + 30} +{at // 10 + 3}"
     assert wire(f"TS.DEL {first} 0 {at + 29}").startswith(":")
-    assert wire(f"TS.RANGE {last} - +") == shown([(at + 30, at // 10 + 3)])
+    assert rows(wire, last) == shown([(at + 30, at // 10 + 3)])
 
 
 @pytest.mark.parametrize("keys", CHAIN, ids="-".join)
 def test_chains_made_and_deleted_inside_multi(wire, chained, keys):
-    first, second, third = keys
-    for key in keys:
-        wire(f"TS.CREATE {key}")
+    first, second, third = created(wire, keys)
     rules = [f"TS.CREATERULE {first} {second} AGGREGATION sum 10", f"TS.CREATERULE {second} {third} AGGREGATION max 100"]
     circle = f"TS.CREATERULE {third} {first} AGGREGATION sum 10"
     refused = "-ERR TSDB: rules must not form a circle"
     assert in_multi(wire, *rules, circle) == f"*3 +OK +OK {refused}"
     for at in range(0, 311, 5):
         wire(f"TS.ADD {first} {at} {at}")
-    assert wire(f"TS.RANGE {third} - +") == shown([(0, 185), (100, 385), (200, 585)])
+    assert rows(wire, third) == shown([(0, 185), (100, 385), (200, 585)])
     assert in_multi(wire, f"TS.DELETERULE {second} {third}", f"TS.INFO {third}").startswith("*2 +OK ")
     assert in_multi(wire, rules[1], circle) == f"*2 +OK {refused}"
     assert in_multi(wire, f"TS.DELETERULE {first} {second}", circle) == "*2 +OK +OK"

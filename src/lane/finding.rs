@@ -179,7 +179,7 @@ impl Partition {
     ///
     /// # Errors
     /// `Wait::Load`.
-    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
+    #[expect(clippy::type_complexity, reason = "callers take it apart at once")]
     pub fn image_parts(
         &mut self,
         key: &[u8],

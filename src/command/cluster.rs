@@ -17,9 +17,8 @@ use super::subcommand::{Subcommand, dispatch, subcommand};
 use super::{Command, Flags};
 
 const DISABLED: &str = "ERR This instance has cluster support disabled";
-const RESET_REFUSED: &str = "ERR CLUSTER RESET is not supported: the nodes are the cores of one server, \
-    and their \
-                             slots follow from its configuration";
+const RESET_REFUSED: &str = "ERR CLUSTER RESET is not supported: the nodes are the cores of one server, and \
+    their slots follow from its configuration";
 
 /// What Redis adds to a port for the cluster bus; shown in CLUSTER NODES, nothing listens there.
 const BUS_PORT_OFFSET: u32 = 10_000;
@@ -180,11 +179,17 @@ fn info(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Res
     require_lane(context)?;
     let lanes = context.shared.directory.lanes();
     let text = format!(
-        "cluster_state:ok\r\ncluster_slots_assigned:{SLOTS}\r\ncluster_slots_ok:{SLOTS}\r\n\
+        "cluster_state:ok\r\n\
+         cluster_slots_assigned:{SLOTS}\r\n\
+         cluster_slots_ok:{SLOTS}\r\n\
          cluster_slots_pfail:0\r\n\
-         cluster_slots_fail:0\r\ncluster_known_nodes:{lanes}\r\ncluster_size:{lanes}\r\n\
+         cluster_slots_fail:0\r\n\
+         cluster_known_nodes:{lanes}\r\n\
+         cluster_size:{lanes}\r\n\
          cluster_current_epoch:{lanes}\r\n\
-         cluster_my_epoch:1\r\ncluster_stats_messages_sent:0\r\ncluster_stats_messages_received:0\r\n\
+         cluster_my_epoch:1\r\n\
+         cluster_stats_messages_sent:0\r\n\
+         cluster_stats_messages_received:0\r\n\
          total_cluster_links_buffer_limit_exceeded:0\r\n"
     );
     reply.verbatim("txt", text.as_bytes());

@@ -16,8 +16,7 @@ use super::{Command, Flags};
 const SLOW_CALLS_SHOWN: usize = 10;
 
 const NO_EVENTS: &str = "Dave, I have observed no latency events: this server keeps a histogram of every \
-    command \
-    instead. Try LATENCY HISTOGRAM, LATENCY DUMP or SLOWLOG GET.\n";
+    command instead. Try LATENCY HISTOGRAM, LATENCY DUMP or SLOWLOG GET.\n";
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[

@@ -55,9 +55,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     ),
     subcommand("client|kill", -3, Flags::ADMIN, kill).says(
         "2.4.0",
-        "<ip:port | <[ID client-id] | [TYPE <NORMAL | REPLICA | PUBSUB>] | [USER username] | [ADDR \
-         ip:port] | \
-         [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage]>>",
+        "<ip:port | <[ID client-id] | [TYPE <NORMAL | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] \
+         | [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage]>>",
         "Terminates open connections.",
     ),
     subcommand("client|list", -2, Flags::ADMIN, list).says(

@@ -8,8 +8,7 @@ use crate::resp::{Args, Reply};
 
 /// The refusal of CLIENT CACHING.
 pub const NOT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode \
-    with OPTIN or \
-                            OPTOUT mode enabled";
+    with OPTIN or OPTOUT mode enabled";
 const NO_TRACKING: &str =
     "ERR CLIENT TRACKING ON is not supported: this server sends no invalidation messages";
 

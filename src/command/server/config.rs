@@ -17,8 +17,7 @@ use crate::resp::{Args, Reply, glob_match};
 use super::parameters::{self, Parameter, Write};
 
 const REWRITE_REFUSED: &str = "ERR CONFIG REWRITE is not supported: the configuration file is the \
-    operator's, \
-                               change it there";
+    operator's, change it there";
 
 /// All but HELP.
 pub const SUBCOMMANDS: &[Subcommand] = &[

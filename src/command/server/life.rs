@@ -14,10 +14,8 @@ use crate::resp::number::{parse_f64, parse_u64};
 use crate::resp::{Args, Reply};
 
 const DEBUG_REFUSED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \
-    \"local\", \
-    you can run it from a local connection, otherwise you need to set this option in the configuration \
-    file, and then \
-    restart the server.";
+    \"local\", you can run it from a local connection, otherwise you need to set this option in the \
+    configuration file, and then restart the server.";
 
 /// Longest DEBUG SLEEP, in seconds: a connection that sleeps longer is taken for dead.
 const SLEEP_MAX_S: f64 = 3_600.0;

@@ -121,11 +121,9 @@ macro_rules! numbered_range {
 }
 
 const RANGE_COMPLEXITY: &str = "O(log(n)+m+b), n being the chunks of the series, m the samples of the range \
-    that no chunk summary answers, b the \
-     buckets";
+    that no chunk summary answers, b the buckets";
 const MULTI_RANGE_COMPLEXITY: &str = "O(f+s*(log(n)+m+b)), f being the postings of the filter, s the series \
-    that match, n their chunks, m the samples \
-     of the range that no chunk summary answers, b the buckets";
+    that match, n their chunks, m the samples of the range that no chunk summary answers, b the buckets";
 
 /// All of them, RedisTimeSeries's own first.
 pub const ALL: [&Facts; 25] = [
@@ -270,8 +268,7 @@ facts! {
     /// TS.MGETAT
     MGETAT: "TS.MGETAT", -5, Flags::READONLY, KeySpec::NONE,
         "timestamp <PREV | NEXT | NEAREST> [TOLERANCE duration] [WITHLABELS | SELECTED_LABELS label [label \
-            ...]] \
-         FILTER filterExpr [filterExpr ...]",
+         ...]] FILTER filterExpr [filterExpr ...]",
         "Returns the sample that stands for a point in time of every time series that matches a filter.",
         "O(f+s*log(n)), f being the postings of the filter, s the series that match, n their chunks";
     /// TS.JOIN

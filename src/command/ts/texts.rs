@@ -32,8 +32,7 @@ texts! {
     OLDER_THAN_RETENTION = "ERR TSDB: Timestamp is older than retention";
     /// A sample that the duplicate policy refuses.
     DUPLICATE_BLOCKED = "ERR TSDB: Error at upsert, update is not supported when DUPLICATE_POLICY is set to \
-        BLOCK mode, or \
-        either current or new value is NaN and DUPLICATE_POLICY is MAX/MIN/SUM";
+        BLOCK mode, or either current or new value is NaN and DUPLICATE_POLICY is MAX/MIN/SUM";
     /// Labels that are empty or hold one of `(),`.
     LABELS = "ERR TSDB: Couldn't parse LABELS";
     /// A retention that is no duration.
@@ -155,8 +154,7 @@ texts! {
     INCREMENT_EARLY = "TSDB: timestamp must be equal to or higher than the maximum existing timestamp";
     /// TS.DEL beyond the retention of a series with rules.
     DELETE_BEYOND_RETENTION = "ERR TSDB: When a series has compactions, deleting samples or compaction \
-        buckets beyond \
-        the series retention period is not possible";
+        buckets beyond the series retention period is not possible";
     /// TS.QUERYLABELS of something else.
     QUERYLABELS_SUBTYPE = "ERR TSDB: unknown subtype, must be one of LABELS|VALUES";
     /// TS.QUERYLABELS with a word other than FILTER.
@@ -178,8 +176,7 @@ texts! {
         deny-blocking context";
     /// A multi-key read of a key that the user may not read.
     NO_PERMISSION = "NOPERM TSDB: current user doesn't have read permission to one or more keys that match \
-        the \
-        specified filter";
+        the specified filter";
     /// A tolerance that is no duration; ticklane's own.
     TOLERANCE = "ERR TSDB: Couldn't parse TOLERANCE";
     /// A direction of an unknown name; ticklane's own.

@@ -168,6 +168,7 @@ pub(super) struct Needs {
 }
 
 impl Needs {
+    /// What any of them needs.
     pub fn of(aggregators: &[Aggregator]) -> Self {
         let mut needs = Needs::default();
         for aggregator in aggregators {

@@ -56,6 +56,7 @@ struct Scratch {
 }
 
 impl BucketAggregation {
+    /// Before the first sample.
     pub fn new(spec: AggregationSpec) -> Self {
         BucketAggregation {
             needs: Needs::of(&spec.aggregators),

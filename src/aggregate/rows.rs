@@ -37,6 +37,7 @@ impl Rows {
         self.timestamps.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.timestamps.is_empty()
     }

@@ -30,7 +30,10 @@ pub fn admit_write(partition: &mut Partition, command: &Command, now_ms: i64) ->
     }
 }
 
-/// Runs a single-key command. A refusal is written as the reply; what remains is work for later.
+/// Runs a single-key command. A stop leaves nothing written.
+///
+/// # Errors
+/// What the handler says; `Wait::Held` if a batch holds the key.
 #[inline]
 pub fn execute_one(
     partition: &mut Partition,
@@ -55,6 +58,9 @@ pub fn execute_one(
 
 /// As [`execute_one`], for a group of a split command all of whose groups were found ready: those before it have run,
 /// so it cannot wait any more. What has left RocksDB's memory since is read on the spot.
+///
+/// # Errors
+/// As [`execute_one`].
 pub fn execute_ready(
     partition: &mut Partition,
     handler: (&str, KeyHandler),
@@ -89,7 +95,10 @@ fn handle(
     Ok(())
 }
 
-/// Runs a split command all of whose keys live in `partition`, as one.
+/// Runs a split command all of whose keys live in `partition`, as one. A stop leaves nothing written.
+///
+/// # Errors
+/// What the handler says of a group; `Wait::Held` if a batch holds a key.
 pub fn execute_split(
     partition: &mut Partition,
     command: &Command,

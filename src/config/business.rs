@@ -37,6 +37,9 @@ const TIME_UNITS: [(&str, TimeUnit); 4] = [
 ];
 
 /// Reads all businesses; their data directories default to a directory of `data_dir`.
+///
+/// # Errors
+/// The first value that is not allowed.
 pub fn businesses(tables: Vec<Value>, data_dir: &Path) -> Result<Vec<BusinessConfig>, ConfigError> {
     let mut businesses: Vec<BusinessConfig> = Vec::with_capacity(tables.len());
     for value in tables {

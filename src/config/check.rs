@@ -31,6 +31,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// Reads a complete tree: the defaults with a file and a command line laid over them.
+///
+/// # Errors
+/// The first value that is not allowed.
 pub fn config(mut tree: Table) -> Result<Config, ConfigError> {
     let mut section = |name: &str| match tree.remove(name) {
         Some(Value::Table(table)) => Section::new(name, table),

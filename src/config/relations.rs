@@ -10,6 +10,9 @@ use super::{Config, UnknownKeys};
 const CATCH_ALL_NAME: &str = "default";
 
 /// Checks everything that can be checked without knowing the machine.
+///
+/// # Errors
+/// The first setting that does not fit another one.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     check_wire(config)?;
     check_lane(config)?;
@@ -125,6 +128,9 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 /// Checks that no port is used twice when there are `lanes` lanes, and that all lane ports exist.
+///
+/// # Errors
+/// The setting that names the second one.
 pub fn check_lane_ports(config: &Config, lanes: usize) -> Result<(), ConfigError> {
     let base = usize::from(config.server.lane_port_base);
     let lane_ports = if base == 0 { 0..0 } else { base..base + lanes };

@@ -14,6 +14,9 @@ use super::units::{format_bytes, format_duration, parse_bytes, parse_duration};
 const PATH_LEN_MAX_BYTES: usize = 4095;
 
 /// The unread rest of one table.
+///
+/// Every read takes a key away and is refused, with what was given and what is allowed, if the value is of another type or
+/// out of range.
 pub struct Section {
     /// Begins the name of every key in error messages, such as `server`.
     name: String,
@@ -21,6 +24,7 @@ pub struct Section {
 }
 
 impl Section {
+    /// All of a table.
     pub fn new(name: impl Into<String>, table: Table) -> Self {
         Self {
             name: name.into(),
@@ -51,6 +55,7 @@ impl Section {
         ConfigError::new(&self.key(key), got, expected)
     }
 
+    /// A whole number in the range.
     pub fn integer<T: TryFrom<u64>>(
         &mut self,
         key: &str,
@@ -94,6 +99,7 @@ impl Section {
         }
     }
 
+    /// A time in the range.
     pub fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Result<Duration, ConfigError> {
         self.duration_among(key, &range, "")
     }
@@ -127,6 +133,7 @@ impl Section {
             .ok_or_else(|| self.refuse(key, describe(&value), expected))
     }
 
+    /// True or false.
     pub fn flag(&mut self, key: &str) -> Result<bool, ConfigError> {
         let expected = "true or false";
         let value = self.take(key, expected)?;
@@ -135,6 +142,7 @@ impl Section {
             .ok_or_else(|| self.refuse(key, describe(&value), expected))
     }
 
+    /// Any text.
     pub fn text(&mut self, key: &str, expected: &str) -> Result<String, ConfigError> {
         match self.take(key, expected)? {
             Value::String(text) => Ok(text),

@@ -125,6 +125,9 @@ impl<'a> LabelRows<'a> {
 
 /// All keys that stand in each of the lists that `equalities` name, and some that stand only in one; ascending. `Cold`
 /// also if that takes more than `steps_left`.
+///
+/// # Errors
+/// If a row cannot be read.
 pub fn candidates(
     store: &Database,
     equalities: &[NamedValues],

@@ -13,6 +13,9 @@ const NO_TRACKING: &str =
     "ERR CLIENT TRACKING ON is not supported: this server sends no invalidation messages";
 
 /// `ON` or `OFF`.
+///
+/// # Errors
+/// Any other word.
 pub fn parse_switch(text: &[u8]) -> Result<bool, Refusal> {
     match () {
         () if text.eq_ignore_ascii_case(b"ON") => Ok(true),

@@ -258,6 +258,9 @@ pub fn plain_series_of(stored: &StoredMatch) -> Option<u64> {
 }
 
 /// Of each match the open bucket of the rule that writes to it.
+///
+/// # Errors
+/// `Wait::OpenBuckets` if its source is elsewhere.
 pub fn open_buckets(
     partition: &mut Partition,
     matches: &[LabelMatch],

@@ -119,8 +119,11 @@ impl<'a> BusinessFacts<'a> {
                 .map(|(_, partition)| count(partition))
                 .sum()
         };
-        let hot = (sum(|p| p.tiers.hot_samples), sum(|p| p.tiers.hot_bytes));
-        (hot, (sum(|p| p.tiers.cold_samples), sum(|p| p.tiers.cold_bytes)))
+        let hot_samples = sum(|report| report.tiers.hot_samples);
+        let hot_bytes = sum(|report| report.tiers.hot_bytes);
+        let cold_samples = sum(|report| report.tiers.cold_samples);
+        let cold_bytes = sum(|report| report.tiers.cold_bytes);
+        ((hot_samples, hot_bytes), (cold_samples, cold_bytes))
     }
 
     /// Adds up the reports about business `index`.

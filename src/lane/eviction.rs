@@ -142,9 +142,9 @@ impl Partition {
         let completed = self.completed_epoch;
         let clean: Vec<usize> = (0..self.keys.places())
             .filter(|place| {
-                self.keys
-                    .get(*place)
-                    .is_some_and(|e| e.dirty_epoch <= completed && !matches!(e.value, Value::Series(_)))
+                self.keys.get(*place).is_some_and(|entry| {
+                    entry.dirty_epoch <= completed && !matches!(entry.value, Value::Series(_))
+                })
             })
             .collect();
         for place in clean {

@@ -19,7 +19,7 @@ pub struct Evidence {
 ///
 /// A participant whose business is not configured any more counts as having its part: what was acknowledged stays.
 pub fn void_batches(evidence: &[Evidence]) -> HashSet<BatchId> {
-    let known: HashSet<PartitionName> = evidence.iter().map(|e| e.name).collect();
+    let known: HashSet<PartitionName> = evidence.iter().map(|one| one.name).collect();
     let mut holders: HashMap<BatchId, HashSet<PartitionName>> = HashMap::new();
     let mut outcomes: HashMap<BatchId, bool> = HashMap::new();
     for partition in evidence {

@@ -22,7 +22,7 @@ pub struct ClientHandle {
     /// Name of the last command.
     pub last_command: Cell<&'static str>,
     /// File descriptor.
-    pub fd: i32,
+    pub file_descriptor: i32,
     /// Bytes read and not yet parsed.
     pub query_buffer_bytes: Cell<usize>,
     /// Bytes of replies not yet written.
@@ -40,14 +40,14 @@ pub struct ClientHandle {
 
 impl ClientHandle {
     /// A client that has just connected.
-    pub fn new(session: Session, fd: i32) -> ClientHandle {
+    pub fn new(session: Session, file_descriptor: i32) -> ClientHandle {
         ClientHandle {
             last_active_ms: Cell::new(session.connected_ms),
             session: RefCell::new(session),
             killed: Cell::new(false),
             unblocked: Cell::new(None),
             last_command: Cell::new("NULL"),
-            fd,
+            file_descriptor,
             query_buffer_bytes: Cell::new(0),
             output_bytes: Cell::new(0),
             busy: Cell::new(false),

@@ -116,7 +116,7 @@ impl Follower<'_> {
                 || left_ms <= 0
                 || self.shell.stopping.get()
                 || client.killed.get()
-                || sockets::is_closed(client.fd)
+                || sockets::is_closed(client.file_descriptor)
             {
                 reply.raw(found);
                 return Ok(());

@@ -124,21 +124,26 @@ fn configure(stream: &std::net::TcpStream, keepalive: Duration) {
     if keepalive.is_zero() {
         return;
     }
-    let fd = stream.as_raw_fd();
+    let socket = stream.as_raw_fd();
     let seconds = libc::c_int::try_from(keepalive.as_secs())
         .unwrap_or(libc::c_int::MAX)
         .max(1);
-    set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds);
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 3).max(1));
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);
+    set_option(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds);
+    set_option(
+        socket,
+        libc::IPPROTO_TCP,
+        libc::TCP_KEEPINTVL,
+        (seconds / 3).max(1),
+    );
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);
 }
 
-fn set_option(fd: i32, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
+fn set_option(socket: i32, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: `fd` is an open socket that the caller holds, and the option's value is an integer of the given length
+    // SAFETY: `socket` is an open socket that the caller holds, and the option's value is an integer of the given length
     // that lives until the call returns.
-    let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) };
+    let result = unsafe { libc::setsockopt(socket, level, name, (&raw const value).cast(), len) };
     if result != 0 {
         log::debug!("setsockopt({level}, {name}): {}", std::io::Error::last_os_error());
     }

@@ -40,11 +40,11 @@ impl Doorbell {
     fn new() -> io::Result<Doorbell> {
         // SAFETY: the call takes no pointers; the descriptor it returns is new and nobody else's.
         let bell = unsafe {
-            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-            if fd < 0 {
+            let descriptor = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if descriptor < 0 {
                 return Err(io::Error::last_os_error());
             }
-            OwnedFd::from_raw_fd(fd)
+            OwnedFd::from_raw_fd(descriptor)
         };
         Ok(Doorbell {
             pending: AtomicU64::new(0),

@@ -117,7 +117,7 @@ fn clients(shell: &LaneShell, lane: &Lane) -> Vec<ClientReport> {
             let idle_s = (now_ms - client.last_active_ms.get()).max(0) / 1000;
             let line = connection::client_line(
                 &session,
-                client.fd,
+                client.file_descriptor,
                 now_ms,
                 client.last_command.get(),
                 idle_s,

@@ -123,11 +123,11 @@ impl Sockets {
     pub fn new(bell: RawFd) -> io::Result<Sockets> {
         // SAFETY: the call takes no pointers; the descriptor it returns is new and nobody else's.
         let set = unsafe {
-            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            if fd < 0 {
+            let set = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            if set < 0 {
                 return Err(io::Error::last_os_error());
             }
-            OwnedFd::from_raw_fd(fd)
+            OwnedFd::from_raw_fd(set)
         };
         let sockets = Sockets {
             set,
@@ -138,27 +138,27 @@ impl Sockets {
         Ok(sockets)
     }
 
-    fn watch(&self, fd: RawFd, interest: i32, token: u64) -> io::Result<()> {
+    fn watch(&self, file: RawFd, interest: i32, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: interest as u32,
             u64: token,
         };
-        // SAFETY: the set is open, and the event lives until the call returns; a bad `fd` is an error, nothing worse.
-        match unsafe { libc::epoll_ctl(self.set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
+        // SAFETY: the set is open, and the event lives until the call returns; a bad `file` is an error, nothing worse.
+        match unsafe { libc::epoll_ctl(self.set.as_raw_fd(), libc::EPOLL_CTL_ADD, file, &raw mut event) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    /// From now on `client` is told of the readiness of its socket `fd`, until it is removed or `fd` closed. Returns
+    /// From now on `client` is told of the readiness of `socket`, until it is removed or the socket closed. Returns
     /// its place.
     ///
     /// # Errors
     /// What the system says.
-    pub fn add(&self, fd: RawFd, client: Rc<ClientHandle>) -> io::Result<usize> {
+    pub fn add(&self, socket: RawFd, client: Rc<ClientHandle>) -> io::Result<usize> {
         let mut clients = self.clients.borrow_mut();
         let place = clients.free.pop().unwrap_or(clients.taken.len());
-        if let Err(error) = self.watch(fd, INTEREST, place as u64) {
+        if let Err(error) = self.watch(socket, INTEREST, place as u64) {
             clients.free.push(place);
             return Err(error);
         }
@@ -294,9 +294,16 @@ fn poll_fired(armed: &mut Option<glommio::net::TcpStream>, context: &mut Context
 }
 
 /// True if the other side has closed its half of the connection and nothing is left to be read.
-pub fn is_closed(fd: i32) -> bool {
+pub fn is_closed(socket: i32) -> bool {
     let mut byte = 0_u8;
-    // SAFETY: one byte may be written to `byte`, which lives until the call returns; a bad `fd` is an error.
-    let peeked = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+    // SAFETY: one byte may be written to `byte`, which lives until the call returns; a bad `socket` is an error.
+    let peeked = unsafe {
+        libc::recv(
+            socket,
+            (&raw mut byte).cast(),
+            1,
+            libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    };
     peeked == 0
 }

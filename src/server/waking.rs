@@ -161,10 +161,10 @@ fn ring_executors() {
     let numbers = descriptors
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
-    for fd in numbers.filter(|fd| is_event_descriptor(*fd)) {
+    for descriptor in numbers.filter(|descriptor| is_event_descriptor(*descriptor)) {
         // SAFETY: the call takes no pointers; what it returns is new and nobody else's.
         let copy = unsafe {
-            let copy = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0);
+            let copy = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0);
             if copy < 0 {
                 continue;
             }
@@ -179,8 +179,8 @@ fn ring_executors() {
     }
 }
 
-fn is_event_descriptor(fd: RawFd) -> bool {
-    std::fs::read_link(format!("/proc/self/fd/{fd}"))
+fn is_event_descriptor(descriptor: RawFd) -> bool {
+    std::fs::read_link(format!("/proc/self/fd/{descriptor}"))
         .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventfd]")
 }
 

@@ -81,7 +81,7 @@ pub fn tracking(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -
     while let Some(option) = options.next() {
         let is_flag = [&b"BCAST"[..], b"OPTIN", b"OPTOUT", b"NOLOOP"]
             .iter()
-            .any(|f| option.eq_ignore_ascii_case(f));
+            .any(|flag| option.eq_ignore_ascii_case(flag));
         let has_value = [&b"REDIRECT"[..], b"PREFIX"]
             .iter()
             .any(|name| option.eq_ignore_ascii_case(name));

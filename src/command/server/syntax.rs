@@ -90,7 +90,7 @@ fn choice(words: &mut Words<'_>, end: Option<&str>) -> Vec<Argument> {
         Err(several) => {
             let parts: Vec<Argument> = several
                 .into_iter()
-                .filter(|s| !s.is_empty())
+                .filter(|part| !part.is_empty())
                 .map(joined)
                 .collect();
             let name = name_of(&parts);

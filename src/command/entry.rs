@@ -17,8 +17,8 @@ pub const fn entry(name: &'static str, arity: i16, flags: Flags, handler: Sessio
     }
 }
 
-/// An internal command, one owner's share of a command that begins on the client's lane: its name, its key (empty where it
-/// means a whole partition), then what the client has sent.
+/// An internal command, one owner's share of a command that begins on the client's lane: its name, its key (empty where
+/// it means a whole partition), then what the client has sent.
 pub const fn internal(name: &'static str, group: &'static str, flags: Flags, handler: KeyHandler) -> Command {
     Command {
         name,

@@ -15,8 +15,8 @@ const PATH_LEN_MAX_BYTES: usize = 4095;
 
 /// The unread rest of one table.
 ///
-/// Every read takes a key away and is refused, with what was given and what is allowed, if the value is of another type or
-/// out of range.
+/// Every read takes a key away and is refused, with what was given and what is allowed, if the value is of another
+/// type or out of range.
 pub struct Section {
     /// Begins the name of every key in error messages, such as `server`.
     name: String,

@@ -141,8 +141,8 @@ fn configure(stream: &std::net::TcpStream, keepalive: Duration) {
 
 fn set_option(socket: i32, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: `socket` is an open socket that the caller holds, and the option's value is an integer of the given length
-    // that lives until the call returns.
+    // SAFETY: `socket` is an open socket that the caller holds, and the option's value is an integer of the given
+    // length that lives until the call returns.
     let result = unsafe { libc::setsockopt(socket, level, name, (&raw const value).cast(), len) };
     if result != 0 {
         log::debug!("setsockopt({level}, {name}): {}", std::io::Error::last_os_error());

@@ -156,17 +156,27 @@ fn time(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Res
 
 /// There is one database, but clients select it by its number all the same.
 fn select(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    let index = parse_i64(args.get(1)).ok_or(Refusal::NotInteger)?;
-    if i32::try_from(index).is_err() {
-        let (min, max) = (i32::MIN, i32::MAX);
-        let text = format!("ERR value is out of range, value must between {min} and {max}");
-        return Err(Refusal::text(text).into());
-    }
-    if index != 0 {
-        return Err(Refusal::text("ERR DB index is out of range").into());
-    }
+    check_database(args.get(1))?;
     reply.ok();
     Ok(())
+}
+
+/// Checks the number of a database: there is one, number 0.
+///
+/// # Errors
+/// Any other number, or none; in the words of Redis.
+pub fn check_database(number: &[u8]) -> Result<(), Refusal> {
+    let number = parse_i64(number).ok_or(Refusal::NotInteger)?;
+    match i32::try_from(number) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Refusal::text("ERR DB index is out of range")),
+        Err(_) => {
+            let (min, max) = (i32::MIN, i32::MAX);
+            Err(Refusal::text(format!(
+                "ERR value is out of range, value must between {min} and {max}"
+            )))
+        }
+    }
 }
 
 fn auth(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {

@@ -1,9 +1,9 @@
 //! RENAME, RENAMENX and COPY: what they ask the server to do with two keys that may live apart.
 
+use crate::command::connection::check_database;
 use crate::command::plan::TransferKind;
 use crate::command::{Plan, SessionContext, SessionStop};
 use crate::refusal::Refusal;
-use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
 pub(super) fn rename(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
@@ -44,21 +44,6 @@ fn parse_copy(args: Args<'_>) -> Result<bool, Refusal> {
         return Err(Refusal::text("ERR source and destination objects are the same"));
     }
     Ok(replace)
-}
-
-/// There is one database, number 0.
-fn check_database(number: &[u8]) -> Result<(), Refusal> {
-    let number = parse_i64(number).ok_or(Refusal::NotInteger)?;
-    match i32::try_from(number) {
-        Ok(0) => Ok(()),
-        Ok(_) => Err(Refusal::text("ERR DB index is out of range")),
-        Err(_) => {
-            let (min, max) = (i32::MIN, i32::MAX);
-            Err(Refusal::text(format!(
-                "ERR value is out of range, value must between {min} and {max}"
-            )))
-        }
-    }
 }
 
 #[cfg(test)]

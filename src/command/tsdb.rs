@@ -269,13 +269,11 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     match partition.read_range(member, query)? {
         RangeRead::Ready(columns) => write_samples(&columns, reverse, reply),
         RangeRead::Offload(job) => {
-            return Err(Stop::Offload(Box::new(move |reply| match job.run() {
-                Ok(columns) => write_samples(&columns, reverse, reply),
-                Err(error) => {
-                    log::error!("{error}");
-                    reply.error(format_args!("ERR storage: {error}"));
-                }
-            })));
+            return Err(Stop::offload(move |reply| {
+                let columns = job.run()?;
+                write_samples(&columns, reverse, reply);
+                Ok(())
+            }));
         }
     }
     Ok(())

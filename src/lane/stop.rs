@@ -48,10 +48,29 @@ impl From<Refusal> for Stop {
     }
 }
 
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Stop {
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
         // Logged here: this is the border at which a read error becomes a client's answer.
         log::error!("{error}");
-        Stop::Refused(Refusal::text(format!("ERR storage: {error}")))
+        Refusal::text(format!("ERR storage: {error}"))
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Stop {
+        Stop::Refused(error.into())
+    }
+}
+
+impl Stop {
+    /// Work for the blocking pool; if it fails, the refusal is all that it leaves written.
+    pub fn offload(work: impl FnOnce(&mut Reply) -> Result<(), Refusal> + Send + 'static) -> Stop {
+        Stop::Offload(Box::new(move |reply| {
+            let start = reply.len();
+            if let Err(refusal) = work(reply) {
+                reply.truncate(start);
+                reply.error(&refusal);
+            }
+        }))
     }
 }

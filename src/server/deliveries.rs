@@ -320,13 +320,9 @@ async fn roll_up(
         } else {
             blocking::run(move || read.run()).await
         };
-        match found {
-            Ok(RollupFound::Whole(rolled_up)) => return Ok(Some((rolled_up, up_to))),
-            Ok(RollupFound::UpTo(last)) => (up_to, samples_max) = (last, usize::MAX),
-            Err(error) => {
-                log::error!("{error}");
-                return Err(Refusal::text(format!("ERR storage: {error}")));
-            }
+        match found? {
+            RollupFound::Whole(rolled_up) => return Ok(Some((rolled_up, up_to))),
+            RollupFound::UpTo(last) => (up_to, samples_max) = (last, usize::MAX),
         }
     }
 }

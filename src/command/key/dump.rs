@@ -1,7 +1,6 @@
 //! DUMP and RESTORE: everything a key holds as bytes, and a key made of them.
 
 use crate::command::Call;
-use crate::command::ts::read::write_failure;
 use crate::lane::{Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
@@ -10,6 +9,7 @@ use crate::series::payload::{
     PAYLOAD_SAMPLES_MAX, Payload, PayloadError, decode_payload, encode_series, encode_string,
 };
 use crate::series::{Columns, SeriesProperties};
+use crate::store::StoreError;
 
 const EVERYTHING: RangeQuery = RangeQuery {
     from: i64::MIN,
@@ -39,15 +39,13 @@ pub(super) fn dump(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply
     for (data_type, member) in members {
         reads.push((data_type, partition.read_range(member, EVERYTHING)?));
     }
-    let write = move |reply: &mut Reply| {
-        let columns = |(data_type, read): (u8, RangeRead)| Ok((data_type, read.into_columns()?));
-        match reads.into_iter().map(columns).collect::<Result<Vec<_>, _>>() {
-            Ok(series) => write_series(properties.as_ref(), &series, reply),
-            Err(error) => write_failure(reply, &error),
-        }
-    };
     // Compressing a long series is no work for a lane.
-    Err(Stop::Offload(Box::new(write)))
+    Err(Stop::offload(move |reply| {
+        let columns = |(data_type, read): (u8, RangeRead)| Ok((data_type, read.into_columns()?));
+        let series: Result<Vec<_>, StoreError> = reads.into_iter().map(columns).collect();
+        write_series(properties.as_ref(), &series?, reply);
+        Ok(())
+    }))
 }
 
 fn write_series(properties: Option<&SeriesProperties>, series: &[(u8, Columns)], reply: &mut Reply) {

@@ -104,10 +104,11 @@ fn read_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
     match partition.read_range(member, wanted)? {
         RangeRead::Ready(samples) => answer(samples, reply),
         RangeRead::Offload(job) => {
-            return Err(Stop::Offload(Box::new(move |reply| match job.run() {
-                Ok(samples) => answer(samples, reply),
-                Err(error) => super::read::write_failure(reply, &error),
-            })));
+            return Err(Stop::offload(move |reply| {
+                let samples = job.run()?;
+                answer(samples, reply);
+                Ok(())
+            }));
         }
     }
     Ok(())

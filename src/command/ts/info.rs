@@ -6,7 +6,7 @@ use crate::resp::{Proto, Reply};
 use crate::series::SeriesProperties;
 
 use super::facts;
-use super::read::{existing_series, write_failure};
+use super::read::existing_series;
 use super::read_options::parse_info;
 
 /// The commands of this file.
@@ -64,19 +64,14 @@ fn info(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handle
         write(reply, &known, count.into(), walk);
         return Ok(());
     }
-    Err(Stop::Offload(Box::new(move |reply| {
-        let counted = match rest {
-            None => Ok(count),
-            Some(job) => {
-                let mut count = RangeCount::default();
-                job.visit(&mut count).map(|()| count)
-            }
-        };
-        match counted.and_then(|count| Ok((Extent::from(count), chunks.into_walk()?))) {
-            Ok((extent, walk)) => write(reply, &known, extent, &walk),
-            Err(error) => write_failure(reply, &error),
+    Err(Stop::offload(move |reply| {
+        if let Some(job) = rest {
+            count = RangeCount::default();
+            job.visit(&mut count)?;
         }
-    })))
+        write(reply, &known, count.into(), &chunks.into_walk()?);
+        Ok(())
+    }))
 }
 
 const EVERYTHING: RangeQuery = RangeQuery {

@@ -76,13 +76,10 @@ fn labels_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) ->
             write(words.run()?, reply);
             return Ok(());
         }
-        return Err(Stop::Offload(Box::new(move |reply| match words.run() {
-            Ok(words) => write(words, reply),
-            Err(error) => {
-                log::error!("{error}");
-                reply.error(format_args!("ERR storage: {error}"));
-            }
-        })));
+        return Err(Stop::offload(move |reply| {
+            write(words.run()?, reply);
+            Ok(())
+        }));
     };
     let mut words = BTreeSet::new();
     for found in partition.find_labelled(&label_query(filter, args), call.now_ms)? {

@@ -11,7 +11,7 @@ use crate::series::{Sample, SeriesProperties};
 use crate::store::{Database, Reach};
 
 use super::labels::LabelFilter;
-use super::query::{RowsFound, RowsJob, RowsQuery, SeriesRows, refuse, series_rows, stored_rows};
+use super::query::{RowsFound, RowsJob, RowsQuery, SeriesRows, series_rows, stored_rows};
 
 /// A series that was found.
 pub struct Matched {
@@ -169,20 +169,9 @@ pub fn rows_of_matches(
         return write(ready, reply).map_err(Stop::Refused);
     }
     let (store, retention) = (partition.database().clone(), partition.settings.retention);
-    Err(offload(move |reply| {
+    Err(Stop::offload(move |reply| {
         read_pending(&store, retention, pending, &mut ready)?;
         write(ready, reply)
-    }))
-}
-
-/// Work for the blocking pool; if it fails, the refusal is all that it leaves written.
-pub fn offload(work: impl FnOnce(&mut Reply) -> Result<(), Refusal> + Send + 'static) -> Stop {
-    Stop::Offload(Box::new(move |reply| {
-        let start = reply.len();
-        if let Err(refusal) = work(reply) {
-            reply.truncate(start);
-            reply.error(&refusal);
-        }
     }))
 }
 
@@ -233,7 +222,7 @@ fn read_pending(
         return Ok(());
     }
     let view = store.view(Reach::Disk);
-    let states = stored_states(store, &view, &series_ids).map_err(|error| refuse(&error))?;
+    let states = stored_states(store, &view, &series_ids)?;
     for (at, sealed) in states {
         if let (Some(series_id), Some((number, index, query))) = (series_ids.get(at), wanted.get(at)) {
             let rows = stored_rows((store, &view), *series_id, &sealed, retention, query)?;

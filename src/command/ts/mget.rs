@@ -13,10 +13,9 @@ use crate::store::{Database, StoreError};
 
 use super::facts;
 use super::label_choice::LabelChoice;
-use super::matching::{matches_of, offload, open_buckets, plain_series_of};
+use super::matching::{matches_of, open_buckets, plain_series_of};
 use super::multi::{collect_series, open_series};
 use super::parts::{self, OWN_ARGS};
-use super::query::refuse;
 use super::read_options::parse_mget;
 use super::rows_reply::write_sample;
 
@@ -72,8 +71,8 @@ fn mget_part(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> H
             LabelMatch::Stored(stored) => (stored.key, stored.properties.labels),
         })
         .collect();
-    Err(offload(move |reply| {
-        let newest = read_rest(&store, found).map_err(|error| refuse(&error))?;
+    Err(Stop::offload(move |reply| {
+        let newest = read_rest(&store, found)?;
         let series = wanted.iter().map(|(key, labels)| (&**key, labels.as_slice()));
         write_all(series, newest, &open, &choice, reply);
         Ok(())

@@ -329,12 +329,6 @@ impl RowsQuery {
     }
 }
 
-/// Logs what failed: this is the border at which a read error becomes a client's answer.
-pub fn refuse(error: &StoreError) -> Refusal {
-    log::error!("{error}");
-    Refusal::text(format!("ERR storage: {error}"))
-}
-
 /// Runs `query` on the series at `member`.
 ///
 /// # Errors
@@ -366,7 +360,7 @@ pub fn series_rows(
             (samples, before, after) => {
                 let query = Arc::clone(query);
                 RowsFound::Offload(Box::new(move || {
-                    let read = |part: RangeRead| part.into_columns().map_err(|error| refuse(&error));
+                    let read = |part: RangeRead| part.into_columns().map_err(Refusal::from);
                     query.answer(read(samples)?, read(before)?, read(after)?)
                 }))
             }
@@ -438,9 +432,9 @@ fn fed_rows(
                 let mut feed = Feed::new(&query);
                 match rest {
                     None => (feed.aggregation, feed.samples) = (seen, samples),
-                    Some(job) => job.visit(&mut feed).map_err(|error| refuse(&error))?,
+                    Some(job) => job.visit(&mut feed)?,
                 }
-                let read = |part: RangeRead| part.into_columns().map_err(|error| refuse(&error));
+                let read = |part: RangeRead| part.into_columns().map_err(Refusal::from);
                 query.finish(feed, read(before)?, read(after)?)
             }))
         }
@@ -463,9 +457,7 @@ pub fn stored_rows(
     let job = |read| RangeJob::of_stored((store, view), series_id, sealed, default_retention, read);
     let read = |read: Option<RangeQuery>| match read {
         None => Ok(Columns::default()),
-        Some(read) => job(read)
-            .and_then(|job| job.run_in(view))
-            .map_err(|error| refuse(&error)),
+        Some(read) => job(read).and_then(|job| job.run_in(view)).map_err(Refusal::from),
     };
     let [before, after] = query.neighbour_reads();
     let (before, after) = (read(before)?, read(after)?);
@@ -473,8 +465,6 @@ pub fn stored_rows(
         return query.answer(read(Some(query.main_read()))?, before, after);
     }
     let mut feed = Feed::new(query);
-    job(query.main_read())
-        .and_then(|job| job.visit_in(view, &mut feed))
-        .map_err(|error| refuse(&error))?;
+    job(query.main_read())?.visit_in(view, &mut feed)?;
     query.finish(feed, before, after)
 }

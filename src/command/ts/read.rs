@@ -6,7 +6,6 @@ use crate::command::{Call, Command, Run};
 use crate::lane::{DecodedRange, Handled, Partition, RangeQuery, RangeRead, Stop};
 use crate::resp::Reply;
 use crate::series::{Columns, Sample};
-use crate::store::StoreError;
 
 use super::query::{RowsFound, RowsQuery, series_rows, write_decoded};
 use super::range_options::{RangeCommand, parse_range};
@@ -61,19 +60,14 @@ fn get(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
     match partition.read_range(member, RangeQuery::NEWEST)? {
         RangeRead::Ready(samples) => write_sample(reply, samples.last()),
         RangeRead::Offload(job) => {
-            return Err(Stop::Offload(Box::new(move |reply| match job.run() {
-                Ok(samples) => write_sample(reply, samples.last()),
-                Err(error) => write_failure(reply, &error),
-            })));
+            return Err(Stop::offload(move |reply| {
+                let samples = job.run()?;
+                write_sample(reply, samples.last());
+                Ok(())
+            }));
         }
     }
     Ok(())
-}
-
-/// A read error becomes a client's answer.
-pub fn write_failure(reply: &mut Reply, error: &StoreError) {
-    log::error!("{error}");
-    reply.error(format_args!("ERR storage: {error}"));
 }
 
 fn range(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
@@ -104,10 +98,11 @@ fn read_range(
     match series_rows(partition, member, &query)? {
         RowsFound::Ready(rows) => write_rows(reply, &rows),
         RowsFound::Offload(job) => {
-            return Err(Stop::Offload(Box::new(move |reply| match job() {
-                Ok(rows) => write_rows(reply, &rows),
-                Err(refusal) => reply.error(refusal),
-            })));
+            return Err(Stop::offload(move |reply| {
+                let rows = job()?;
+                write_rows(reply, &rows);
+                Ok(())
+            }));
         }
     }
     Ok(())
@@ -169,16 +164,11 @@ fn get_at(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Hand
             write_sample(reply, closer(at, before.last(), after.last()));
             Ok(())
         }
-        [before, after] => Err(Stop::Offload(Box::new(move |reply| {
-            let samples = before.into_columns().and_then(|before| {
-                let after = after.into_columns()?;
-                Ok((before.last(), after.last()))
-            });
-            match samples {
-                Ok((before, after)) => write_sample(reply, closer(at, before, after)),
-                Err(error) => write_failure(reply, &error),
-            }
-        }))),
+        [before, after] => Err(Stop::offload(move |reply| {
+            let (before, after) = (before.into_columns()?, after.into_columns()?);
+            write_sample(reply, closer(at, before.last(), after.last()));
+            Ok(())
+        })),
     }
 }
 

@@ -91,10 +91,11 @@ fn rows_part(
     match series_rows(partition, member, &query)? {
         RowsFound::Ready(found) => write(found, reply),
         RowsFound::Offload(job) => {
-            return Err(Stop::Offload(Box::new(move |reply| match job() {
-                Ok(found) => write(found, reply),
-                Err(refusal) => reply.error(&refusal),
-            })));
+            return Err(Stop::offload(move |reply| {
+                let found = job()?;
+                write(found, reply);
+                Ok(())
+            }));
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! The one list of commands, and the look-up of names on the hot path.
 
+use crate::refusal::Refusal;
+
 use super::{Command, Flags};
 
 /// Index of a command in the table.
@@ -107,6 +109,15 @@ impl CommandTable {
         self.commands
             .get(usize::from(id))
             .expect("invariant: ids come from this table")
+    }
+
+    /// The internal command with this name.
+    ///
+    /// # Errors
+    /// If it is disabled.
+    pub fn internal(&self, name: &str) -> Result<CommandId, Refusal> {
+        self.find(name.as_bytes())
+            .ok_or_else(|| Refusal::text("ERR internal: no such internal command"))
     }
 
     /// The command with this name, as an entry.

@@ -223,14 +223,12 @@ pub async fn prepare(
             ("TS.RULE.DEST", args)
         }
     };
-    let command = shell.shared.commands.find(name.as_bytes());
-    let command = command.ok_or_else(|| Refusal::text("ERR internal: no such internal command"))?;
     Ok(Some(Delivery {
         id,
         from: place,
         lane: target.home.lane,
         place: target.home.place,
-        command,
+        command: shell.shared.commands.internal(name)?,
         args: [vec![name.as_bytes().to_vec()], args].concat(),
         rest,
     }))

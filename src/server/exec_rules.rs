@@ -14,7 +14,7 @@ use crate::resp::Proto;
 use super::deliveries::{Delivery, is_for_later, prepare};
 use super::hop::DELIVERING;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, BatchStep, Hop, LaneRequest, OwedOutcome};
+use super::message::{Answer, BatchStep, Hop, LaneRequest, OwedOutcome, UNEXPECTED_ANSWER};
 use super::requests::ask;
 use super::rule_ends::{HOLD_RETRY, HOLD_TRIES_MAX};
 use super::transaction::{BatchRun, Ended};
@@ -94,7 +94,7 @@ async fn rule_ends(shell: &Rc<LaneShell>, batch: &BatchRun) -> Result<(Vec<Box<[
                 all_quiet = all_quiet && is_quiet;
             }
             Answer::Refused(text) => return Err(text),
-            _ => return Err("ERR internal: unexpected answer".into()),
+            _ => return Err(UNEXPECTED_ANSWER.into()),
         }
     }
     Ok((all, all_quiet))

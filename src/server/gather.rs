@@ -11,7 +11,7 @@ use crate::resp::Reply;
 use super::client::ClientHandle;
 use super::exec_rules::deliver_everywhere;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, Hop, LaneRequest, Parts};
+use super::message::{Answer, Hop, LaneRequest, Parts, UNEXPECTED_ANSWER};
 use super::plans::{with_args, with_context};
 use super::requests::ask;
 use super::transaction::no_business;
@@ -133,7 +133,7 @@ async fn ask_owners(
                 return Ok(None);
             }
             _ => {
-                reply.error("ERR internal: unexpected answer");
+                reply.error(UNEXPECTED_ANSWER);
                 return Ok(None);
             }
         }

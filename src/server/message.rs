@@ -424,6 +424,9 @@ impl KeyImage {
     }
 }
 
+/// What is refused when an answer is none to the request: a bug, which the client is told.
+pub const UNEXPECTED_ANSWER: &str = "ERR internal: unexpected answer";
+
 /// What a lane answers.
 pub enum Answer {
     /// Replies of a hop's commands, one after another.

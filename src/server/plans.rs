@@ -11,7 +11,7 @@ use crate::resp::{Args, Reply, Span};
 use super::client::ClientHandle;
 use super::exec_rules::{deliver_within, hold_with_ends, may_chain};
 use super::lane_shell::LaneShell;
-use super::message::{Answer, Hop, LaneRequest, ScanStep};
+use super::message::{Answer, Hop, LaneRequest, ScanStep, UNEXPECTED_ANSWER};
 use super::requests::{ask, ask_all};
 use super::rule_plans::{self, RuleCaller};
 use super::scan_cursors::{Walk, lane_of};
@@ -343,7 +343,7 @@ pub(super) async fn run_one(
             match ask(shell, place.home.lane, LaneRequest::Execute(hop)).await {
                 Answer::Parts(parts) => reply.raw(parts.get(0)),
                 Answer::Unknown(text) => return Err(text),
-                _ => reply.error("ERR internal: unexpected answer"),
+                _ => reply.error(UNEXPECTED_ANSWER),
             }
         }
         Run::Split {
@@ -566,7 +566,7 @@ async fn scan_step(
             Ok(keys)
         }
         Answer::Refused(text) => Err(text),
-        _ => Err("ERR internal: unexpected answer".into()),
+        _ => Err(UNEXPECTED_ANSWER.into()),
     }
 }
 

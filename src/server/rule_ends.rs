@@ -11,7 +11,7 @@ use crate::resp::Proto;
 use crate::series::SeriesProperties;
 
 use super::lane_shell::LaneShell;
-use super::message::{Answer, Hop, LaneRequest};
+use super::message::{Answer, Hop, LaneRequest, UNEXPECTED_ANSWER};
 use super::requests::ask;
 use super::transaction::{BatchRun, Ended, no_business};
 
@@ -77,8 +77,8 @@ fn command(id: CommandId, args: &[&[u8]]) -> QueuedCommand {
 }
 
 fn relink_command(shell: &LaneShell) -> Result<CommandId, String> {
-    let found = shell.shared.commands.find(b"TS.RULE.RELINK");
-    found.ok_or_else(|| "ERR internal: no such internal command".into())
+    let found = shell.shared.commands.internal("TS.RULE.RELINK");
+    found.map_err(|refusal| refusal.to_string())
 }
 
 /// The ends, and whether nothing is on its way from or to any of the keys.
@@ -123,7 +123,7 @@ pub async fn facts_of(shell: &Rc<LaneShell>, key: &[u8]) -> Result<(Option<Serie
     match ask(shell, place.home.lane, request).await {
         Answer::RuleFacts { properties, is_quiet } => Ok((properties.map(|found| *found), is_quiet)),
         Answer::Refused(text) => Err(text),
-        _ => Err("ERR internal: unexpected answer".into()),
+        _ => Err(UNEXPECTED_ANSWER.into()),
     }
 }
 
@@ -172,6 +172,6 @@ async fn tell_one(shell: &Rc<LaneShell>, batch: BatchId, end: &[u8], names: &[&[
             _ => Ok(()),
         },
         Answer::Refused(text) | Answer::Unknown(text) => Err(text),
-        _ => Err("ERR internal: unexpected answer".into()),
+        _ => Err(UNEXPECTED_ANSWER.into()),
     }
 }

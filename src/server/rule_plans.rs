@@ -235,10 +235,10 @@ async fn write(
 }
 
 fn queued(shell: &LaneShell, name: &str, args: &[&[u8]]) -> Result<QueuedCommand, String> {
-    let id = shell.shared.commands.find(name.as_bytes());
+    let id = shell.shared.commands.internal(name);
     let args = [&[name.as_bytes()], args].concat();
     Ok(QueuedCommand {
-        id: id.ok_or("ERR internal: no such internal command")?,
+        id: id.map_err(|refusal| refusal.to_string())?,
         args: args.into_iter().map(Box::from).collect(),
     })
 }

@@ -19,7 +19,7 @@ use crate::series::CANDLE_PARTS;
 
 use super::chains;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, BatchStep, Hop, LaneRequest};
+use super::message::{Answer, BatchStep, Hop, LaneRequest, UNEXPECTED_ANSWER};
 use super::requests::ask;
 
 /// How atomic work ended.
@@ -201,7 +201,7 @@ impl BatchRun {
                 }
                 _ => {
                     self.release(shell).await;
-                    return Ended::Refused("ERR internal: unexpected answer".into());
+                    return Ended::Refused(UNEXPECTED_ANSWER.into());
                 }
             }
         }
@@ -367,7 +367,7 @@ pub async fn run_in_one_place(
         Answer::Flag(false) => Ended::CalledOff,
         Answer::Unknown(text) => Ended::Unknown(text),
         Answer::Refused(text) => Ended::Refused(text),
-        _ => Ended::Refused("ERR internal: unexpected answer".into()),
+        _ => Ended::Refused(UNEXPECTED_ANSWER.into()),
     }
 }
 

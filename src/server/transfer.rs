@@ -11,7 +11,7 @@ use crate::resp::Reply;
 
 use super::hop::UNKNOWN_OUTCOME;
 use super::lane_shell::LaneShell;
-use super::message::{Answer, BatchStep, KeyImage, LaneRequest};
+use super::message::{Answer, BatchStep, KeyImage, LaneRequest, UNEXPECTED_ANSWER};
 use super::notices;
 use super::requests::ask;
 use super::rule_ends::{self, RuleEndsOfBoth, hold_with_rule_ends};
@@ -159,7 +159,7 @@ impl Transfer<'_> {
         match ask(self.shell, home.lane, request).await {
             Answer::Image(image) => Ok(image),
             Answer::Refused(text) => Err(text),
-            _ => Err("ERR internal: unexpected answer".into()),
+            _ => Err(UNEXPECTED_ANSWER.into()),
         }
     }
 

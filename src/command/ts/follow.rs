@@ -2,6 +2,7 @@
 //!
 //! What the cursor means is found out once, before any waiting; the server asks again when the series has changed.
 
+use crate::aggregate::Rows;
 use crate::command::plan::{FollowPlan, Plan};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Call, Command, Flags, Run};
@@ -15,7 +16,6 @@ use super::parts;
 use super::query::SeriesRows;
 use super::read_options::{ReadCursor, parse_read};
 use super::rows_reply::write_rows;
-use crate::aggregate::Rows;
 
 /// The table of these commands.
 pub const COMMANDS: &[Command] = &[
@@ -26,10 +26,6 @@ pub const COMMANDS: &[Command] = &[
 
 fn read(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Result<(), SessionStop> {
     let options = parse_read(args)?;
-    let find = |name: &str| {
-        let id = context.shared.commands.find(name.as_bytes());
-        id.ok_or_else(|| crate::refusal::Refusal::text("ERR internal: no such internal command"))
-    };
     let cursor = match options.cursor {
         ReadCursor::At(timestamp) => timestamp.to_string(),
         ReadCursor::First => "-".into(),
@@ -39,8 +35,8 @@ fn read(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply) -> Resu
     Err(Plan::Follow(FollowPlan {
         key: args.get(1).into(),
         cursor: cursor.into_bytes().into(),
-        resolve: find("TS.PART.CURSOR")?,
-        read: find("TS.PART.READ")?,
+        resolve: context.shared.commands.internal("TS.PART.CURSOR")?,
+        read: context.shared.commands.internal("TS.PART.READ")?,
         count_max: options.max_count.unwrap_or(usize::MAX),
         wait: options.block.map(|block| (block.timeout_ms, block.min_count)),
     })

@@ -4,7 +4,6 @@ use crate::aggregate::Rows;
 use crate::command::plan::{Collect, KeysOfRounds, Rounds};
 use crate::command::session::{SessionContext, SessionStop};
 use crate::command::{Gather, GatherRequest, GatherTarget, Plan, QueuedCommand};
-use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
 /// First byte of every answer: a refusal begins with a minus sign.
@@ -178,8 +177,9 @@ fn ask(
     args: Args<'_>,
     collect: Collect,
 ) -> SessionStop {
-    let Some(id) = context.shared.commands.find(name.as_bytes()) else {
-        return Refusal::text("ERR internal: no such internal command").into();
+    let id = match context.shared.commands.internal(name) {
+        Ok(id) => id,
+        Err(refusal) => return refusal.into(),
     };
     let requests = targets.iter().map(|(target, key)| GatherRequest {
         target: target.clone(),

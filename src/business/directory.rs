@@ -195,11 +195,6 @@ impl Directory {
         })
     }
 
-    /// Where partition `partition` of business `business` lives.
-    pub fn home(&self, business: usize, partition: usize) -> Option<Home> {
-        self.businesses.get(business)?.homes.get(partition).copied()
-    }
-
     /// The lane that serves most keys of a slot: what cluster-aware clients are told.
     pub fn lane_of_slot(&self, slot: usize) -> usize {
         slot * self.lanes / SLOTS

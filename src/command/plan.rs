@@ -100,13 +100,6 @@ pub struct QueuedCommand {
     pub args: Vec<Box<[u8]>>,
 }
 
-/// An atomic command cut by keys: every group is checked, then every group is applied.
-#[derive(Clone, Debug)]
-pub struct SplitPlan {
-    /// The command whose groups these are.
-    pub command: QueuedCommand,
-}
-
 /// Asynchronous work of the connection's lane.
 #[derive(Clone, Debug)]
 pub enum Plan {

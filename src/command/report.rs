@@ -25,8 +25,6 @@ impl ReportKinds {
     pub const SLOWLOG: ReportKinds = ReportKinds(1 << 4);
     /// Channels that are listened to.
     pub const CHANNELS: ReportKinds = ReportKinds(1 << 5);
-    /// Everything.
-    pub const ALL: ReportKinds = ReportKinds(0x3f);
 
     /// Both.
     pub const fn and(self, other: ReportKinds) -> ReportKinds {

@@ -128,11 +128,6 @@ impl ConnectionCounts {
         }
     }
 
-    /// Connections of the process.
-    pub fn total(&self) -> usize {
-        self.total.load(Ordering::Relaxed)
-    }
-
     /// Connections to a business's own port.
     pub fn of_business(&self, business: usize) -> usize {
         self.per_business

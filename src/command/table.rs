@@ -120,11 +120,6 @@ impl CommandTable {
             .ok_or_else(|| Refusal::text("ERR internal: no such internal command"))
     }
 
-    /// The command with this name, as an entry.
-    pub fn named(&self, name: &str) -> Option<&Command> {
-        self.find(name.as_bytes()).map(|id| self.get(id))
-    }
-
     /// All commands that clients may call and that are not disabled, with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (CommandId, &Command)> {
         let enabled = |command: &Command| {

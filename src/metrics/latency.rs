@@ -51,16 +51,6 @@ impl LatencySettings {
         })
     }
 
-    /// Latency, in nanoseconds, as which longer ones are recorded.
-    pub fn max_ns(&self) -> u64 {
-        self.max_ns
-    }
-
-    /// Decimal digits that are kept of every latency.
-    pub fn significant_digits(&self) -> u8 {
-        self.significant_digits
-    }
-
     fn new_histogram(&self) -> Box<Histogram<u64>> {
         let histogram = Histogram::new_with_bounds(1, self.max_ns, self.significant_digits);
         Box::new(histogram.expect("invariant: LatencySettings::new checked the bounds"))

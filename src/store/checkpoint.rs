@@ -109,11 +109,6 @@ impl CheckpointRows {
         self.rows.is_empty()
     }
 
-    /// Memory held.
-    pub fn len_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     fn slice(&self, span: (usize, usize)) -> &[u8] {
         self.bytes
             .get(span.0..span.1)

@@ -162,11 +162,6 @@ impl RowsQuery {
         self.reverse
     }
 
-    /// First and last timestamp, both included.
-    pub fn bounds(&self) -> (i64, i64) {
-        (self.from, self.to)
-    }
-
     /// Aggregators of the values in a row; empty for samples as they are.
     pub fn aggregators(&self) -> &[Aggregator] {
         self.aggregation

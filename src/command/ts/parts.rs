@@ -132,8 +132,9 @@ pub fn followed_by(
     args: Args<'_>,
     keys: KeysOfRounds,
 ) -> SessionStop {
-    let Some(id) = context.shared.commands.find(name.as_bytes()) else {
-        return Refusal::text("ERR internal: no such internal command").into();
+    let id = match context.shared.commands.internal(name) {
+        Ok(id) => id,
+        Err(refusal) => return refusal.into(),
     };
     if let SessionStop::Plan(plan) = &mut stop
         && let Plan::Gather(gather) = &mut **plan

@@ -142,7 +142,9 @@ fn row(random: &mut Rng) -> Vec<u8> {
             let mut state = SealedState::default();
             state.chunk_samples = random.u64(..);
             state.set_retention(random.bool().then_some(5));
-            (0..random.i64(..3)).for_each(|from| state.deleted.push((from, from + 1)));
+            for from in 0..random.i64(..3) {
+                state.deleted.push((from, from + 1));
+            }
             state.encode(0, b"key")
         }
         1 => {

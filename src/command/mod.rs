@@ -17,7 +17,7 @@ mod table;
 #[cfg(test)]
 mod test_run;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 
 mod business;
 mod cluster;
@@ -25,6 +25,7 @@ pub mod connection;
 mod expire;
 mod key;
 mod latency;
+pub mod monitor;
 mod server;
 mod string;
 mod transaction;

@@ -247,6 +247,17 @@ pub enum Order {
     ResetSlowlog,
     /// These messages go to who listens: counts the subscriptions they fit.
     Publish(Arc<[Message]>),
+    /// Clients under MONITOR get this.
+    Show(Shown),
+}
+
+/// What clients under MONITOR get.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// These lines.
+    Lines(Arc<[u8]>),
+    /// Nothing any more: lines were lost, so their connections end.
+    Lost,
 }
 
 /// What to reply to an [`Order`].

@@ -9,7 +9,7 @@ use crate::resp::Proto;
 
 use super::plan::{Plan, QueuedCommand};
 use super::pubsub::Subscriptions;
-use super::shared::Shared;
+use super::shared::{Monitor, Shared};
 
 /// The port a client came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub struct Session {
     pub batch: Vec<Box<[u8]>>,
     /// What it listens to; `None` = nothing.
     pub subscriptions: Option<Subscriptions>,
+    /// It is shown what all clients run; `None` = not.
+    pub monitor: Option<Monitor>,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
     /// CLIENT NO-EVICT.
@@ -114,6 +116,7 @@ impl Session {
             unwatch_due: false,
             batch: Vec::new(),
             subscriptions: None,
+            monitor: None,
             reply_mode: ReplyMode::On,
             no_evict: false,
             blocked: false,

@@ -61,7 +61,8 @@ impl Settings {
 }
 
 /// Counts that the lanes have in common. The one exception to "lanes share nothing that changes": a limit on
-/// connections of the whole process has to count them, and it is touched once per connection, or when a client waits.
+/// connections of the whole process has to count them, and it is touched once per connection, or when a
+/// client waits or begins to monitor.
 #[derive(Debug, Default)]
 pub struct ConnectionCounts {
     total: AtomicUsize,
@@ -69,6 +70,18 @@ pub struct ConnectionCounts {
     next_client: AtomicU64,
     /// Clients that wait in a command such as TS.READ BLOCK.
     blocked: AtomicUsize,
+    /// Clients under MONITOR.
+    monitors: Arc<AtomicUsize>,
+}
+
+/// A client under MONITOR, counted until this is dropped.
+#[derive(Debug)]
+pub struct Monitor(Arc<AtomicUsize>);
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A client that waits, counted until this is dropped.
@@ -85,6 +98,18 @@ impl ConnectionCounts {
     pub fn block(&self) -> BlockedClient<'_> {
         self.blocked.fetch_add(1, Ordering::Relaxed);
         BlockedClient(&self.blocked)
+    }
+
+    /// Counts a client as one under MONITOR.
+    pub fn monitor(&self) -> Monitor {
+        self.monitors.fetch_add(1, Ordering::Relaxed);
+        Monitor(Arc::clone(&self.monitors))
+    }
+
+    /// Clients under MONITOR.
+    #[inline]
+    pub fn monitors(&self) -> usize {
+        self.monitors.load(Ordering::Relaxed)
     }
 
     /// Clients that wait.

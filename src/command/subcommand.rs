@@ -64,7 +64,8 @@ impl Subcommand {
             .map_or(self.full_name, |(_, name)| name)
     }
 
-    fn accepts(&self, len: usize) -> bool {
+    /// True if `len` arguments (with both names) fit.
+    pub fn accepts(&self, len: usize) -> bool {
         let len = len as i64;
         if self.arity >= 0 {
             len == i64::from(self.arity)

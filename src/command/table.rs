@@ -30,6 +30,7 @@ const FAMILIES: &[&[Command]] = &[
     super::pubsub::COMMANDS,
     super::server::COMMANDS,
     super::latency::COMMANDS,
+    super::monitor::COMMANDS,
     super::business::COMMANDS,
     super::cluster::COMMANDS,
 ];

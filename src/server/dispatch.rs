@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use crate::business::Home;
+use crate::command::monitor::admit_monitor;
 use crate::command::pubsub::admit_listener;
 use crate::command::session::{PortKind, ReplyMode};
 use crate::command::subcommand::subcommand_name;
@@ -18,6 +19,7 @@ use crate::resp::{Args, Proto, RequestLimits, Span};
 use super::client::ClientHandle;
 use super::input::{Input, Known};
 use super::lane_shell::LaneShell;
+use super::monitors;
 use super::prefetch::Sought;
 use super::transaction::no_business;
 use super::turn::Turn;
@@ -76,6 +78,7 @@ pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input
             start_ns,
         },
         commands: 0,
+        is_shown: monitors::are_there(shell),
     };
     let step = section.run(input, client);
     section.finish();
@@ -91,6 +94,8 @@ struct Section<'a> {
     now_ms: i64,
     timing: Timing,
     commands: usize,
+    /// Somebody monitors.
+    is_shown: bool,
 }
 
 impl Section<'_> {
@@ -124,8 +129,11 @@ impl Section<'_> {
             };
             let args = input.current_args();
             if !args.is_empty() {
-                let mark = self.turn.mark();
+                let (mark, commands) = (self.turn.mark(), self.commands);
                 let step = self.one(args, known, client);
+                if self.is_shown && self.commands > commands {
+                    monitors::show(self.shell, self.session, args, step.as_ref(), self.now_us);
+                }
                 if self.session.reply_mode != ReplyMode::On && step.is_none() {
                     self.apply_reply_mode(mark);
                 }
@@ -289,6 +297,7 @@ impl Section<'_> {
                 };
                 match handler(&mut context, args, &mut self.turn.reply) {
                     Ok(()) => {
+                        self.is_shown |= self.session.monitor.is_some();
                         let proto = self.session.proto;
                         self.turn.reply.set_proto(proto);
                         None
@@ -338,6 +347,9 @@ impl Section<'_> {
         }
         if self.session.subscriptions.is_some() && self.session.proto == Proto::Resp2 {
             admit_listener(command)?;
+        }
+        if self.is_shown && self.session.monitor.is_some() {
+            admit_monitor(command)?;
         }
         if self.session.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
             return Err(Refusal::text("ERR Command not allowed inside a transaction"));

@@ -18,6 +18,7 @@ use super::event::Event;
 use super::hop::{HopRun, unknown_outcome};
 use super::mesh::Mesh;
 use super::message::{Hop, LaneReply, Ticket};
+use super::monitors::Monitors;
 use super::notices::Notices;
 use super::rates::Rates;
 use super::scan_cursors::ScanCursors;
@@ -84,6 +85,8 @@ pub struct LaneShell {
     pub deferred: RefCell<Vec<Deferred>>,
     /// Events of keys that are to be told.
     pub notices: Notices,
+    /// What is to be shown to clients under MONITOR.
+    pub monitors: Monitors,
     /// Hops that have come back, reused.
     #[expect(clippy::vec_box, reason = "hops are sent to other lanes as they are")]
     pub hops: RefCell<Vec<Box<Hop>>>,

@@ -24,6 +24,7 @@ mod lifecycle;
 mod listener;
 mod mesh;
 mod message;
+mod monitors;
 mod notices;
 mod orders;
 mod parcels;

@@ -56,6 +56,7 @@ pub fn obey(shell: &Rc<LaneShell>, order: Order) -> u64 {
                 .sum()
         }
         Order::Publish(messages) => super::notices::publish(shell, &messages),
+        Order::Show(shown) => super::monitors::hand_out(shell, &shown),
         Order::KillClients(filter) => kill(shell, &filter),
         Order::Unblock { id, with_error } => unblock(shell, id, with_error),
         Order::Pause {

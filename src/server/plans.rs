@@ -18,7 +18,7 @@ use super::scan_cursors::{Walk, lane_of};
 use super::transaction::{
     BatchRun, Caller, Ended, is_key_command, no_business, run_groups, run_in_one_place, run_split,
 };
-use super::{dumps, lifecycle, notices};
+use super::{dumps, lifecycle, monitors, notices};
 
 /// Keys of a walk fetched per step when all of them are wanted.
 const KEYS_STEP: usize = 4096;
@@ -38,7 +38,9 @@ pub async fn run(
 ) -> Result<(), String> {
     let id = client.session.borrow().id;
     match plan {
-        Plan::Transaction(commands) => return transaction(shell, client, commands, watched, reply).await,
+        Plan::Transaction(commands) => {
+            return transaction(shell, client, (args, commands), watched, reply).await;
+        }
         Plan::BatchFlush { triples } => return batch_flush(shell, id, triples, reply).await,
         Plan::Watch(keys) => watch(shell, client, keys, watched, reply).await,
         Plan::Unwatch => {
@@ -236,7 +238,7 @@ async fn watch(
 async fn transaction(
     shell: &Rc<LaneShell>,
     client: &Rc<ClientHandle>,
-    commands: Vec<QueuedCommand>,
+    (exec, commands): (&[Box<[u8]>], Vec<QueuedCommand>),
     watched: &mut Vec<Box<[u8]>>,
     reply: &mut Reply,
 ) -> Result<(), String> {
@@ -263,6 +265,11 @@ async fn transaction(
         }
     };
     client.session.borrow_mut().executing = None;
+    let ran = match ended {
+        Ended::Done(_) => &commands[..],
+        _ => &[],
+    };
+    monitors::show_executed(shell, client, ran, exec);
     unwatch(shell, client, watched).await;
     match ended {
         Ended::Done(replies) => {

@@ -16,6 +16,7 @@ use super::commit::{self, CommitQueue};
 use super::event::Event;
 use super::lane_shell::{LaneShell, PartitionOpening};
 use super::mesh::Mesh;
+use super::monitors::{self, Monitors};
 use super::notices::{self, Notices};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
@@ -61,6 +62,7 @@ pub async fn run_lane(start: LaneStart) {
     glommio::spawn_local(commit::sync_loop(shell.clone())).detach();
     glommio::spawn_local(deliveries::delivery_loop(shell.clone())).detach();
     glommio::spawn_local(notices::notice_loop(shell.clone())).detach();
+    glommio::spawn_local(monitors::monitor_loop(shell.clone())).detach();
     let rewriting = glommio::spawn_local(rewrites::rewrite_loop(shell.clone()));
     let walking = glommio::spawn_local(rewrites::walk_loop(shell.clone()));
     commit_recovered(&shell).await;
@@ -129,6 +131,7 @@ fn shell_of(start: LaneStart) -> Result<Rc<LaneShell>, String> {
         rates: RefCell::default(),
         deferred: RefCell::default(),
         notices: Notices::default(),
+        monitors: Monitors::default(),
         hops: RefCell::default(),
         buffers: RefCell::default(),
         read_buffer: RefCell::new(read_buffer),

@@ -70,6 +70,7 @@ pub fn client_line(
 fn flags(session: &Session) -> String {
     let in_transaction = session.transaction.is_some() || session.executing.is_some();
     let states = [
+        ('O', session.monitor.is_some()),
         ('P', session.subscriptions.is_some()),
         ('x', in_transaction),
         ('b', session.blocked),

@@ -130,6 +130,7 @@ fn reset(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Re
     let session = &mut *context.session;
     session.transaction = None;
     session.batch = Vec::new();
+    session.monitor = None;
     session.subscriptions = None;
     session.name.clear();
     session.proto = Proto::Resp2;

@@ -162,29 +162,25 @@ fn shown_max(args: Args<'_>) -> Result<usize, Refusal> {
     }
 }
 
-/// Number of a slow call in the whole process: lanes count for themselves.
-fn process_wide_id(call: &SlowCall, lane: usize, lanes: usize) -> i64 {
-    (call.id * lanes as u64 + lane as u64) as i64
+/// Every lane keeps as many as all of them together are to keep.
+fn kept_max(context: &SessionContext<'_>) -> usize {
+    context.shared.settings().slowlog_entries_max
 }
 
 fn render_slow_calls(
-    _: &mut SessionContext<'_>,
+    context: &mut SessionContext<'_>,
     args: Args<'_>,
     reports: &Reports,
     reply: &mut Reply,
 ) -> Result<(), Refusal> {
-    let lanes = reports.lanes.len();
-    let calls = reports
-        .lanes
-        .iter()
-        .flat_map(|lane| lane.slow_calls.iter().map(move |call| (lane.lane, call)));
-    let mut calls: Vec<(usize, &SlowCall)> = calls.collect();
-    calls.sort_by_key(|(lane, call)| std::cmp::Reverse((call.at_s, process_wide_id(call, *lane, lanes))));
-    calls.truncate(shown_max(args)?);
+    let lanes = reports.lanes.iter();
+    let mut calls: Vec<&SlowCall> = lanes.flat_map(|lane| &lane.slow_calls).collect();
+    calls.sort_by_key(|call| std::cmp::Reverse(call.id));
+    calls.truncate(shown_max(args)?.min(kept_max(context)));
     reply.array(calls.len());
-    for (lane, call) in calls {
+    for call in calls {
         reply.array(6);
-        reply.integer(process_wide_id(call, lane, lanes));
+        reply.integer(call.id as i64);
         reply.integer(call.at_s);
         reply.integer(call.duration_us as i64);
         reply.array(call.args.len());
@@ -198,18 +194,13 @@ fn render_slow_calls(
 }
 
 fn render_slow_call_count(
-    _: &mut SessionContext<'_>,
+    context: &mut SessionContext<'_>,
     _: Args<'_>,
     reports: &Reports,
     reply: &mut Reply,
 ) -> Result<(), Refusal> {
-    reply.integer(
-        reports
-            .lanes
-            .iter()
-            .map(|lane| lane.slow_calls.len() as i64)
-            .sum(),
-    );
+    let count: usize = reports.lanes.iter().map(|lane| lane.slow_calls.len()).sum();
+    reply.integer(count.min(kept_max(context)) as i64);
     Ok(())
 }
 
@@ -285,18 +276,25 @@ mod tests {
             address: "a:1".into(),
             name: "me".into(),
         };
-        reports.lanes[0].slow_calls = vec![call(0, 100), call(1, 300)];
-        reports.lanes[1].slow_calls = vec![call(0, 200)];
+        reports.lanes[0].slow_calls = vec![call(0, 100), call(2, 300)];
+        reports.lanes[1].slow_calls = vec![call(1, 300)];
         let newest = client.render(&["SLOWLOG", "GET", "1"], &reports);
         let entry = "*6\r\n:2\r\n:300\r\n:20000\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n$3\r\na:1\r\n$2\r\nme\r\n";
         assert_eq!(newest, format!("*1\r\n{entry}"));
         let all = client.render(&["SLOWLOG", "GET", "-1"], &reports);
-        let times: Vec<_> = [":300\r\n", ":200\r\n", ":100\r\n"]
+        let times: Vec<_> = [":2\r\n:300", ":1\r\n:300", ":0\r\n:100"]
             .iter()
             .map(|time| all.find(time).unwrap())
             .collect();
         assert!(times.is_sorted());
         assert_eq!(client.render(&["SLOWLOG", "LEN"], &reports), ":3\r\n");
+        client.run(&["CONFIG", "SET", "slowlog-max-len", "2"]);
+        assert_eq!(client.render(&["SLOWLOG", "LEN"], &reports), ":2\r\n");
+        assert!(
+            client
+                .render(&["SLOWLOG", "GET", "-1"], &reports)
+                .starts_with("*2\r\n")
+        );
         let refusal = "-ERR count should be greater than or equal to -1\r\n";
         assert_eq!(client.run(&["SLOWLOG", "GET", "-2"]), refusal);
         assert_eq!(client.run(&["SLOWLOG", "GET", "abc"]), refusal);

@@ -102,7 +102,7 @@ pub struct ClientReport {
 /// One slow call.
 #[derive(Clone, Debug)]
 pub struct SlowCall {
-    /// Number, ascending per lane; made unique by the lane number.
+    /// Number, ascending over all lanes.
     pub id: u64,
     /// Unix seconds.
     pub at_s: i64,

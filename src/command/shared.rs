@@ -62,7 +62,7 @@ impl Settings {
 
 /// Counts that the lanes have in common. The one exception to "lanes share nothing that changes": a limit on
 /// connections of the whole process has to count them, and it is touched once per connection, or when a
-/// client waits or begins to monitor.
+/// client waits, begins to monitor or was slow.
 #[derive(Debug, Default)]
 pub struct ConnectionCounts {
     total: AtomicUsize,
@@ -72,6 +72,8 @@ pub struct ConnectionCounts {
     blocked: AtomicUsize,
     /// Clients under MONITOR.
     monitors: Arc<AtomicUsize>,
+    /// Number of the next slow call.
+    next_slow_call: AtomicU64,
 }
 
 /// A client under MONITOR, counted until this is dropped.
@@ -110,6 +112,11 @@ impl ConnectionCounts {
     #[inline]
     pub fn monitors(&self) -> usize {
         self.monitors.load(Ordering::Relaxed)
+    }
+
+    /// A number for a slow call: they ascend over all lanes.
+    pub fn next_slow_call(&self) -> u64 {
+        self.next_slow_call.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Clients that wait.

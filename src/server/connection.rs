@@ -20,6 +20,7 @@ use super::input::Input;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, LaneRequest, Parts};
 use super::plans;
+use super::slowlog::SlowerThan;
 use super::transaction::{Caller, Ended};
 use super::turn::Turn;
 use super::waking::Awake;
@@ -268,15 +269,10 @@ impl Connection {
         let mut lane = self.shell.lane.borrow_mut();
         let took_ns = lane.clock.instant_ns().saturating_sub(start_ns);
         let name = self.client.last_command.get();
-        let slower_than_us = self.shell.shared.settings().slowlog_slower_than_us;
-        if slower_than_us >= 0 && took_ns / 1_000 >= slower_than_us.unsigned_abs() {
+        if let Some(took_us) = SlowerThan::of(&self.shell).if_slow(took_ns) {
             let args = self.input.pending_args();
-            self.shell.keep_slow_call(
-                &self.client.session.borrow(),
-                args,
-                took_ns / 1_000,
-                lane.clock.now_ms(),
-            );
+            self.shell
+                .keep_slow_call(&self.client.session.borrow(), args, took_us, lane.clock.now_ms());
         }
         if let Some(id) = self.shell.shared.commands.find(name.as_bytes()) {
             lane.latency.record_late(usize::from(id), took_ns);
@@ -404,6 +400,7 @@ impl Connection {
             let Some(ticket) = *ticket else { continue };
             match shell.mesh.answer(ticket).await {
                 Answer::Parts(Parts(hop)) => {
+                    shell.keep_slow_calls_of(&self.client.session.borrow(), &hop);
                     if let Some(slot) = self.turn.hops.get_mut(*lane) {
                         *slot = Some(hop);
                     }

@@ -14,13 +14,14 @@ use crate::command::{
 };
 use crate::lane::{Job, Lane, Purpose, Stop, Wait};
 use crate::refusal::Refusal;
-use crate::resp::{Args, Proto, RequestLimits, Span};
+use crate::resp::{Args, Proto, RequestLimits, RequestParser};
 
 use super::client::ClientHandle;
 use super::input::{Input, Known};
 use super::lane_shell::LaneShell;
 use super::monitors;
 use super::prefetch::Sought;
+use super::slowlog::SlowerThan;
 use super::transaction::no_business;
 use super::turn::Turn;
 
@@ -53,6 +54,8 @@ struct Timing {
     id: CommandId,
     count: u64,
     start_ns: u64,
+    /// Where the last one of them begins in the input.
+    last_start: usize,
 }
 
 /// Runs what has been received, as far as possible without waiting.
@@ -76,12 +79,16 @@ pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input
             id: 0,
             count: 0,
             start_ns,
+            last_start: 0,
         },
         commands: 0,
+        slower_than: SlowerThan::of(shell),
+        slow: None,
+        start: input.position,
         is_shown: monitors::are_there(shell),
     };
     let step = section.run(input, client);
-    section.finish();
+    section.finish(input, &step);
     step
 }
 
@@ -94,6 +101,11 @@ struct Section<'a> {
     now_ms: i64,
     timing: Timing,
     commands: usize,
+    slower_than: SlowerThan,
+    /// A slow call that is to be kept: where it begins in the input, and its microseconds.
+    slow: Option<(usize, u64)>,
+    /// Where the present request begins in the input.
+    start: usize,
     /// Somebody monitors.
     is_shown: bool,
 }
@@ -105,10 +117,6 @@ impl Section<'_> {
         input.forget_ahead();
         loop {
             if input.position >= input.bytes.len() {
-                if self.timing.count > 0 {
-                    self.close_timing(Some(input.last_args()));
-                    self.timing.count = 0;
-                }
                 return Step::NeedInput;
             }
             if self.commands >= commands_max || self.turn.reply.len() >= TURN_REPLY_MAX_BYTES {
@@ -129,10 +137,14 @@ impl Section<'_> {
             };
             let args = input.current_args();
             if !args.is_empty() {
+                self.start = input.position;
                 let (mark, commands) = (self.turn.mark(), self.commands);
                 let step = self.one(args, known, client);
                 if self.is_shown && self.commands > commands {
                     monitors::show(self.shell, self.session, args, step.as_ref(), self.now_us);
+                }
+                if self.slow.is_some() {
+                    self.keep_slow(input);
                 }
                 if self.session.reply_mode != ReplyMode::On && step.is_none() {
                     self.apply_reply_mode(mark);
@@ -142,7 +154,6 @@ impl Section<'_> {
                     return step;
                 }
             }
-            input.last_start = input.position;
             input.position += consumed_bytes;
             if self.session.closing || self.session.unwatch_due {
                 return Step::Full;
@@ -648,12 +659,13 @@ impl Section<'_> {
     /// Counts a command; the clock is read only when another kind of command begins.
     #[inline]
     fn time(&mut self, id: CommandId) {
-        if self.timing.count > 0 && self.timing.id == id {
+        if self.timing.count > 0 && self.timing.id == id && !self.slower_than.times_each() {
             self.timing.count += 1;
+            self.timing.last_start = self.start;
             return;
         }
         let now_ns = if self.timing.count > 0 {
-            self.close_timing(None)
+            self.close_timing()
         } else {
             self.timing.start_ns
         };
@@ -661,33 +673,54 @@ impl Section<'_> {
             id,
             count: 1,
             start_ns: now_ns,
+            last_start: self.start,
         };
     }
 
-    /// Ends a run of equal commands; `args` are those of its last one, if they are still at hand.
-    fn close_timing(&mut self, args: Option<Args<'_>>) -> u64 {
+    /// Ends a run of equal commands.
+    fn close_timing(&mut self) -> u64 {
         let now_ns = self.lane.clock.instant_ns();
-        let Timing { id, count, start_ns } = self.timing;
+        let Timing {
+            id, count, start_ns, ..
+        } = self.timing;
         let each_ns = now_ns.saturating_sub(start_ns) / count.max(1);
         self.lane
             .latency
             .record_service_n(usize::from(id), each_ns, count);
         self.turn.count(id, count);
         self.turn.ran_at_ns = now_ns;
-        let slower_than_us = self.shell.shared.settings().slowlog_slower_than_us;
-        if slower_than_us >= 0 && each_ns / 1_000 >= slower_than_us.unsigned_abs() {
-            let name = self.shell.shared.commands.get(id).name.as_bytes();
-            let named = [Span::new(0, name.len()).expect("invariant: names are short")];
-            let args = args.unwrap_or_else(|| Args::new(name, &named));
-            self.shell
-                .keep_slow_call(self.session, args, each_ns / 1_000, self.now_ms);
+        if let Some(took_us) = self.slower_than.if_slow(each_ns) {
+            self.slow = Some((self.timing.last_start, took_us));
         }
         now_ns
     }
 
-    fn finish(&mut self) {
+    /// Keeps the slow call that was found, if one was.
+    #[cold]
+    fn keep_slow(&mut self, input: &Input) {
+        let Some((start, took_us)) = self.slow.take() else {
+            return;
+        };
+        let (mut parser, mut spans) = (RequestParser::new(), Vec::new());
+        let received = input.bytes.get(start..).unwrap_or(&[]);
+        if let Ok(Some(request)) = parser.parse(received, &self.limits(), &mut spans) {
+            let bytes = match request.inline {
+                true => parser.inline_bytes(),
+                false => received,
+            };
+            let args = Args::new(bytes, &spans);
+            self.shell
+                .keep_slow_call(self.session, args, took_us, self.now_ms);
+        }
+    }
+
+    fn finish(&mut self, input: &Input, step: &Step) {
         if self.timing.count > 0 {
-            self.close_timing(None);
+            self.close_timing();
+            // What is not done yet is timed when it is.
+            if matches!(step, Step::NeedInput | Step::Full | Step::Paused) {
+                self.keep_slow(input);
+            }
         }
         self.lane.counters.commands_processed += self.commands as u64;
         self.lane.counters.turns += 1;

@@ -15,6 +15,7 @@ use super::commit::Change;
 use super::lane_shell::LaneShell;
 use super::message::{Answer, Hop, HopCommand, Parts};
 use super::prefetch::Sought;
+use super::slowlog::SlowerThan;
 
 /// The client that hops of deliveries belong to.
 pub const DELIVERING: crate::lane::ClientId = 0;
@@ -34,16 +35,28 @@ struct Timing {
     id: CommandId,
     count: u64,
     start_ns: u64,
+    /// The last command of the run.
+    last: usize,
+    /// Which calls are slow, and those that were: index and microseconds.
+    slower_than: SlowerThan,
+    slow: Vec<(usize, u64)>,
 }
 
 impl Timing {
+    /// A command comes next.
     #[inline]
-    fn count(&mut self, lane: &mut Lane, id: CommandId) {
-        if self.id != id {
+    fn begin(&mut self, lane: &mut Lane, id: CommandId) {
+        if self.id != id || self.slower_than.times_each() {
             self.close(lane);
             self.id = id;
         }
+    }
+
+    /// It has run.
+    #[inline]
+    fn count(&mut self, index: usize) {
         self.count += 1;
+        self.last = index;
     }
 
     fn close(&mut self, lane: &mut Lane) {
@@ -54,6 +67,9 @@ impl Timing {
         let each_ns = end_ns.saturating_sub(self.start_ns) / self.count;
         lane.latency
             .record_service_n(usize::from(self.id), each_ns, self.count);
+        if let Some(took_us) = self.slower_than.if_slow(each_ns) {
+            self.slow.push((self.last, took_us));
+        }
         (self.start_ns, self.count) = (end_ns, 0);
     }
 }
@@ -119,9 +135,13 @@ impl HopRun {
             id: 0,
             count: 0,
             start_ns: lane.clock.instant_ns(),
+            last: 0,
+            slower_than: SlowerThan::of(shell),
+            slow: Vec::new(),
         };
         let ended = self.run_commands(shell, lane, (now_ms, now_us), &mut timing);
         timing.close(lane);
+        self.hop.slow.append(&mut timing.slow);
         ended?;
         lane.counters.hops_received += 1;
         Ok(())
@@ -139,6 +159,9 @@ impl HopRun {
         while let Some((command, args)) = self.hop.get(self.next) {
             if self.next == fetched {
                 fetched = self.fetch_keys(&shell.shared.commands, lane);
+            }
+            if !command.is_group {
+                timing.begin(lane, command.id);
             }
             let call = Call {
                 args,
@@ -208,7 +231,7 @@ impl HopRun {
                 shell.count_error(self.reply.as_bytes().get(before + 1..).unwrap_or(b""));
             }
             if !command.is_group {
-                timing.count(lane, command.id);
+                timing.count(self.next);
             }
             self.end_command();
         }
@@ -275,12 +298,26 @@ impl HopRun {
                     }
                 }
                 Stop::Offload(job) => {
+                    let start_ns = shell.lane.borrow().clock.instant_ns();
                     let part = offload(job, self.reply.proto()).await;
+                    self.note_if_slow(shell, start_ns);
                     self.reply.raw(&part);
                     self.end_command();
                 }
                 Stop::Refused(_) => {}
             }
+        }
+    }
+
+    /// Notes the present command, begun at `start_ns`, if it was slow.
+    fn note_if_slow(&mut self, shell: &LaneShell, start_ns: u64) {
+        let took_ns = shell.lane.borrow().clock.instant_ns().saturating_sub(start_ns);
+        let is_group = self
+            .hop
+            .get(self.next)
+            .is_none_or(|(command, _)| command.is_group);
+        if let Some(took_us) = SlowerThan::of(shell).if_slow(took_ns).filter(|_| !is_group) {
+            self.hop.slow.push((self.next, took_us));
         }
     }
 

@@ -45,8 +45,7 @@ pub struct Input {
     next_ahead: usize,
     /// Length of the request that stopped the section, to be consumed when it is done.
     pub(super) pending: usize,
-    /// Where the last request began, and whether it was an inline one.
-    pub(super) last_start: usize,
+    /// The last request was an inline one.
     pub(super) inline: bool,
 }
 
@@ -153,11 +152,6 @@ impl Input {
     #[inline]
     pub(super) fn current_args(&self) -> Args<'_> {
         self.args_at(self.position)
-    }
-
-    /// Arguments of the last request that was run, as long as no other has been parsed.
-    pub(super) fn last_args(&self) -> Args<'_> {
-        self.args_at(self.last_start)
     }
 
     /// Arguments of the request that stopped the section.

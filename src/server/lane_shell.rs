@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::command::Shared;
 use crate::command::report::SlowCall;
-use crate::command::{Session, Shared};
 use crate::lane::{ClientId, Lane, PartitionSettings};
-use crate::resp::{Args, Proto};
+use crate::resp::Proto;
 use crate::store::{DatabaseOptions, SharedResources};
 
 use super::buffers::Buffers;
@@ -75,8 +75,6 @@ pub struct LaneShell {
     pub scan_cursors: RefCell<ScanCursors>,
     /// Slow calls, newest last.
     pub slow_calls: RefCell<std::collections::VecDeque<SlowCall>>,
-    /// Number of the next slow call.
-    pub next_slow_call: Cell<u64>,
     /// Error replies by first word.
     pub error_counts: RefCell<HashMap<String, u64>>,
     /// Rates of the last second.
@@ -175,29 +173,6 @@ impl LaneShell {
         self.mesh.post.send_all();
     }
 
-    /// Keeps a slow call, the oldest going first.
-    pub fn keep_slow_call(&self, session: &Session, args: Args<'_>, duration_us: u64, now_ms: i64) {
-        let max = self.shared.settings().slowlog_entries_max;
-        let mut calls = self.slow_calls.borrow_mut();
-        while calls.len() >= max.max(1) {
-            calls.pop_front();
-        }
-        if max == 0 {
-            return;
-        }
-        let number = self.next_slow_call.get();
-        self.next_slow_call.set(number + 1);
-        let cut = |arg: &[u8]| Box::from(arg.get(..arg.len().min(SLOW_CALL_ARG_MAX_BYTES)).unwrap_or(arg));
-        calls.push_back(SlowCall {
-            id: number * self.shared.directory.lanes() as u64 + self.id() as u64,
-            at_s: now_ms / 1_000,
-            duration_us,
-            args: args.iter().take(SLOW_CALL_ARGS_MAX).map(cut).collect(),
-            address: session.address.clone(),
-            name: session.name.clone(),
-        });
-    }
-
     /// Wakes every client's task.
     pub fn wake_clients(&self) {
         for client in self.clients.borrow().values() {
@@ -221,8 +196,5 @@ impl LaneShell {
     }
 }
 
-/// Arguments kept of a slow call, and bytes of each.
-const SLOW_CALL_ARGS_MAX: usize = 32;
-const SLOW_CALL_ARG_MAX_BYTES: usize = 128;
 /// Different first words of errors that are counted apart.
 const ERROR_WORDS_MAX: usize = 128;

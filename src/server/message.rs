@@ -174,6 +174,8 @@ pub struct Hop {
     pub(super) reply_ends: Vec<usize>,
     /// Commits that the answer waits for on the lane that runs the commands.
     pub(super) changes: Vec<Change>,
+    /// Commands that were slow, by index, and their microseconds.
+    pub(super) slow: Vec<(usize, u64)>,
     /// Commits that owe something because of the commands, for which the answer does not wait.
     pub(super) chained: Chained,
 }
@@ -213,6 +215,7 @@ impl Hop {
         self.reply_ends.clear();
         self.changes.clear();
         self.chained.clear();
+        self.slow.clear();
     }
 
     /// Memory that it keeps for arguments and replies, in bytes.

@@ -39,6 +39,7 @@ mod rule_ends;
 mod rule_plans;
 mod run_lane;
 mod scan_cursors;
+mod slowlog;
 mod sockets;
 mod start;
 mod supervisor;

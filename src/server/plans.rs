@@ -301,7 +301,10 @@ async fn run_batch(
     let mut replies = Vec::with_capacity(commands.len());
     for command in commands {
         let mut reply = Reply::new(client.session.borrow().proto);
+        let start_ns = shell.lane.borrow().clock.instant_ns();
         let ran = run_one(shell, client, caller, batch.id, command, &mut reply).await;
+        let took_ns = shell.lane.borrow().clock.instant_ns().saturating_sub(start_ns);
+        with_args(&command.args, |args| shell.keep_if_slow(client, args, took_ns));
         let delivered = match ran {
             Ok(()) => deliver_within(shell, &batch).await,
             failed => failed,

@@ -126,7 +126,6 @@ fn shell_of(start: LaneStart) -> Result<Rc<LaneShell>, String> {
         openings,
         scan_cursors: RefCell::default(),
         slow_calls: RefCell::new(VecDeque::new()),
-        next_slow_call: Cell::new(0),
         error_counts: RefCell::default(),
         rates: RefCell::default(),
         deferred: RefCell::default(),

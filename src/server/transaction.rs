@@ -361,6 +361,7 @@ pub async fn run_in_one_place(
     let count = hop.len();
     match ask(shell, lane, LaneRequest::Execute(hop)).await {
         Answer::Parts(parts) => {
+            keep_slow_calls(shell, caller.client, &parts.0);
             chains::follow(shell, parts.0.chained.clone()).await;
             Ended::Done((0..count).map(|index| parts.get(index).to_vec()).collect())
         }
@@ -368,6 +369,16 @@ pub async fn run_in_one_place(
         Answer::Unknown(text) => Ended::Unknown(text),
         Answer::Refused(text) => Ended::Refused(text),
         _ => Ended::Refused(UNEXPECTED_ANSWER.into()),
+    }
+}
+
+/// Keeps what was slow of an EXEC that ran as one hop.
+fn keep_slow_calls(shell: &LaneShell, client: ClientId, hop: &Hop) {
+    if let Some(client) = shell.clients.borrow().get(&client) {
+        let session = client.session.borrow();
+        if session.executing.is_some() {
+            shell.keep_slow_calls_of(&session, hop);
+        }
     }
 }
 

@@ -207,7 +207,11 @@ impl Partition {
         let entry = self.keys.at(source);
         if let Value::String(value) = &entry.value {
             let (value, expire_at_ms) = (value.clone(), entry.expire_at_ms);
+            let is_patched = entry.is_patched;
             self.set_string(to, &value, expire_at_ms, now_ms)?;
+            if is_patched {
+                self.mark_patched(to);
+            }
             if let Some(source) = self.find(from, now_ms)? {
                 self.delete(source);
             }
@@ -245,5 +249,12 @@ impl Partition {
         self.tell_other_ends(place, Some(to));
         self.unlist(place);
         self.delete(place);
+    }
+
+    /// The string at `key`, which was just set, is one that was written in place.
+    pub fn mark_patched(&mut self, key: &[u8]) {
+        if let Some(place) = self.keys.find(key) {
+            self.keys.at_mut(place).is_patched = true;
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Partition {
     }
 
     /// Place of the key in the table, whether it exists or not, or `None` if it exists nowhere.
-    fn locate(&mut self, key: &[u8]) -> Result<Option<usize>, Stop> {
+    pub(super) fn locate(&mut self, key: &[u8]) -> Result<Option<usize>, Stop> {
         if let Some(place) = self.keys.find(key) {
             self.counters.cache_hits += 1;
             return Ok(Some(place));
@@ -194,5 +194,11 @@ impl Partition {
             Value::Series(members) => (None, members.to_vec(), entry.expire_at_ms),
             Value::Absent => return Ok(None),
         }))
+    }
+
+    /// True if the string at `key` was written in place since it was set as a whole; it has just been looked up.
+    pub fn is_patched(&self, key: &[u8]) -> bool {
+        let place = self.keys.find(key);
+        place.is_some_and(|place| self.keys.at(place).is_patched)
     }
 }

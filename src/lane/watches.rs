@@ -2,15 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Stop;
 use super::partition::Partition;
 
 /// Process-wide number of a client.
 pub type ClientId = u64;
 
+/// A key that clients look at.
+struct Watched {
+    clients: Vec<ClientId>,
+    /// Its deadline when it was looked at last, in unix milliseconds; 0 = never. Later changes of it count as changes.
+    expire_at_ms: i64,
+}
+
 /// Optimistic locks of clients on keys of one partition.
 #[derive(Default)]
 pub struct Watches {
-    by_key: HashMap<Box<[u8]>, Vec<ClientId>>,
+    by_key: HashMap<Box<[u8]>, Watched>,
     overtaken: HashSet<ClientId>,
 }
 
@@ -21,78 +29,73 @@ impl Watches {
         self.by_key.is_empty()
     }
 
-    /// `client` wants to know of changes of `key` from now on.
-    pub fn watch(&mut self, client: ClientId, key: &[u8]) {
-        let clients = self.by_key.entry(key.into()).or_default();
-        if !clients.contains(&client) {
-            clients.push(client);
+    /// `client` wants to know of changes of `key`, which has this deadline, from now on.
+    pub fn watch(&mut self, client: ClientId, key: &[u8], expire_at_ms: i64) {
+        let watched = self.by_key.entry(key.into()).or_insert(Watched {
+            clients: Vec::new(),
+            expire_at_ms,
+        });
+        watched.expire_at_ms = expire_at_ms;
+        if !watched.clients.contains(&client) {
+            watched.clients.push(client);
         }
     }
 
     /// A key has changed.
     pub fn touch(&mut self, key: &[u8]) {
-        if let Some(clients) = self.by_key.get(key) {
-            self.overtaken.extend(clients);
+        if let Some(watched) = self.by_key.get(key) {
+            self.overtaken.extend(&watched.clients);
         }
     }
 
     /// Keys for which `has_changed` says so have changed.
     pub fn touch_if(&mut self, has_changed: impl Fn(&[u8]) -> bool) {
-        for (_, clients) in self.by_key.iter().filter(|(key, _)| has_changed(key)) {
-            self.overtaken.extend(clients);
+        for (_, watched) in self.by_key.iter().filter(|(key, _)| has_changed(key)) {
+            self.overtaken.extend(&watched.clients);
         }
     }
 
-    /// True if a key that `client` watches has changed since.
-    pub fn is_overtaken(&self, client: ClientId) -> bool {
-        self.overtaken.contains(&client)
-    }
-
-    /// Keys that `client` watches.
-    pub fn keys_of(&self, client: ClientId) -> Vec<Box<[u8]>> {
-        self.by_key
-            .iter()
-            .filter(|(_, clients)| clients.contains(&client))
-            .map(|(key, _)| key.clone())
-            .collect()
+    /// True if a key that `client` watches has changed, or has reached its deadline, since.
+    pub fn is_overtaken(&self, client: ClientId, now_ms: i64) -> bool {
+        let has_expired = |watched: &Watched| {
+            (1..=now_ms).contains(&watched.expire_at_ms) && watched.clients.contains(&client)
+        };
+        self.overtaken.contains(&client) || self.by_key.values().any(has_expired)
     }
 
     /// `client` watches nothing any more.
     pub fn unwatch(&mut self, client: ClientId) {
         self.overtaken.remove(&client);
-        self.by_key.retain(|_, clients| {
-            clients.retain(|other| *other != client);
-            !clients.is_empty()
+        self.by_key.retain(|_, watched| {
+            watched.clients.retain(|other| *other != client);
+            !watched.clients.is_empty()
         });
     }
 }
 
 impl Partition {
     /// `client` wants to know of changes of `key` from now on. That the key has expired before is no change.
-    pub fn watch(&mut self, client: ClientId, key: &[u8], now_ms: i64) {
-        self.expire_if_due(key, now_ms);
-        self.watches.watch(client, key);
+    ///
+    /// # Errors
+    /// `Wait::Load` if the key has to be read first.
+    pub fn watch(&mut self, client: ClientId, key: &[u8], now_ms: i64) -> Result<(), Stop> {
+        let mut expire_at_ms = 0;
+        if let Some(place) = self.locate(key)?
+            && self.keys.at(place).is_present()
+        {
+            if self.keys.at(place).is_expired(now_ms) {
+                self.expire_at(place);
+            } else {
+                expire_at_ms = self.keys.at(place).expire_at_ms;
+            }
+        }
+        self.watches.watch(client, key, expire_at_ms);
+        Ok(())
     }
 
     /// True if a key that `client` watches has changed, or has expired, since.
-    pub fn is_overtaken(&mut self, client: ClientId, now_ms: i64) -> bool {
-        if self.watches.is_empty() {
-            return false;
-        }
-        for key in self.watches.keys_of(client) {
-            // Deleting it counts as a change.
-            self.expire_if_due(&key, now_ms);
-        }
-        self.watches.is_overtaken(client)
-    }
-
-    fn expire_if_due(&mut self, key: &[u8], now_ms: i64) {
-        if let Some(place) = self.keys.find(key)
-            && self.keys.at(place).is_present()
-            && self.keys.at(place).is_expired(now_ms)
-        {
-            self.expire_at(place);
-        }
+    pub fn is_overtaken(&self, client: ClientId, now_ms: i64) -> bool {
+        !self.watches.is_empty() && self.watches.is_overtaken(client, now_ms)
     }
 }
 
@@ -107,7 +110,7 @@ mod tests {
         assert!(partition.set_string(b"gone", b"x", 10, 0).is_ok());
         assert!(partition.set_string(b"going", b"x", 30, 0).is_ok());
         for key in [&b"gone"[..], b"going"] {
-            partition.watch(1, key, 20);
+            assert!(partition.watch(1, key, 20).is_ok());
         }
         partition.expire_keys(25);
         assert!(!partition.is_overtaken(1, 25));
@@ -117,12 +120,13 @@ mod tests {
     #[test]
     fn only_watchers_of_the_key_are_overtaken() {
         let mut watches = Watches::default();
-        watches.watch(1, b"a");
-        watches.watch(2, b"b");
+        watches.watch(1, b"a", 0);
+        watches.watch(2, b"b", 50);
         watches.touch(b"a");
-        assert!(watches.is_overtaken(1) && !watches.is_overtaken(2));
+        assert!(watches.is_overtaken(1, 49) && !watches.is_overtaken(2, 49));
+        assert!(watches.is_overtaken(2, 50), "it has expired");
         watches.unwatch(1);
-        assert!(!watches.is_overtaken(1));
+        assert!(!watches.is_overtaken(1, 50));
         watches.unwatch(2);
         assert!(watches.is_empty());
     }

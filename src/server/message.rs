@@ -400,6 +400,8 @@ pub enum KeyImage {
         value: Box<[u8]>,
         /// Unix milliseconds; 0 = never.
         expire_at_ms: i64,
+        /// It was written in place since it was set as a whole, which OBJECT ENCODING tells.
+        is_patched: bool,
     },
     /// Series by data type.
     Series {

@@ -55,7 +55,7 @@ pub async fn serve(shell: &Rc<LaneShell>, request: LaneRequest) -> Answer {
         LaneRequest::FindCursor(cursor) => Answer::Walk(shell.scan_cursors.borrow().find(cursor)),
         LaneRequest::RandomKey { place } => random_key(shell, place).await,
         LaneRequest::KeysInSlot { slot, limit } => keys_in_slot(shell, slot, limit).await,
-        LaneRequest::Watch(client, keys) => watch(shell, client, keys),
+        LaneRequest::Watch(client, keys) => watch(shell, client, keys).await,
         LaneRequest::Unwatch(client) => {
             let mut lane = shell.lane.borrow_mut();
             lane.open_partitions()
@@ -300,18 +300,17 @@ async fn keys_in_slot(shell: &Rc<LaneShell>, slot: u16, limit: Option<usize>) ->
     }
 }
 
-fn watch(shell: &LaneShell, client: ClientId, keys: Vec<(usize, Box<[u8]>)>) -> Answer {
-    let mut lane = shell.lane.borrow_mut();
-    let now_ms = lane.clock.now_ms();
+async fn watch(shell: &Rc<LaneShell>, client: ClientId, keys: Vec<(usize, Box<[u8]>)>) -> Answer {
     for (place, key) in keys {
-        match lane.partition(place) {
-            Ok(partition) => {
-                partition.watch(client, &key, now_ms);
-                if partition.has_changes() {
-                    shell.commits.note(place, true);
-                }
+        let watched = with_partition(shell, place, |partition, now_ms| {
+            partition.watch(client, &key, now_ms)?;
+            if partition.has_changes() {
+                shell.commits.note(place, true);
             }
-            Err(refusal) => return Answer::Refused(refusal.to_string()),
+            Ok(())
+        });
+        if let Err(refusal) = watched.await {
+            return Answer::Refused(refusal.to_string());
         }
     }
     Answer::Flag(true)
@@ -319,7 +318,8 @@ fn watch(shell: &LaneShell, client: ClientId, keys: Vec<(usize, Box<[u8]>)>) -> 
 
 async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answer {
     let found = with_partition(shell, place, |partition, now_ms| {
-        partition.image_parts(&key, now_ms)
+        let parts = partition.image_parts(&key, now_ms)?;
+        Ok(parts.map(|parts| (parts, partition.is_patched(&key))))
     })
     .await;
     let parts = match found {
@@ -327,9 +327,13 @@ async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answ
         Ok(Some(parts)) => parts,
         Err(refusal) => return Answer::Refused(refusal.to_string()),
     };
-    let (value, members, expire_at_ms) = parts;
+    let ((value, members, expire_at_ms), is_patched) = parts;
     if let Some(value) = value {
-        return Answer::Image(Some(KeyImage::String { value, expire_at_ms }));
+        return Answer::Image(Some(KeyImage::String {
+            value,
+            expire_at_ms,
+            is_patched,
+        }));
     }
     let mut series = Vec::new();
     for (data_type, member) in members {
@@ -411,8 +415,16 @@ fn write_image_now(
 ) -> Result<(), Stop> {
     partition.check_key(key)?;
     match image {
-        Some(KeyImage::String { value, expire_at_ms }) => {
-            partition.set_string(key, value, *expire_at_ms, now_ms)
+        Some(KeyImage::String {
+            value,
+            expire_at_ms,
+            is_patched,
+        }) => {
+            partition.set_string(key, value, *expire_at_ms, now_ms)?;
+            if *is_patched {
+                partition.mark_patched(key);
+            }
+            Ok(())
         }
         other => {
             match (partition.find(key, now_ms)?, moved_to) {

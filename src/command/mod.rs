@@ -22,6 +22,7 @@ pub(crate) mod test_support;
 mod business;
 mod cluster;
 pub mod connection;
+mod database;
 mod expire;
 mod key;
 mod latency;

@@ -10,6 +10,7 @@ pub type CommandId = u16;
 /// One line per family.
 const FAMILIES: &[&[Command]] = &[
     super::connection::COMMANDS,
+    super::database::COMMANDS,
     super::string::COMMANDS,
     super::string::lcs::COMMANDS,
     super::key::COMMANDS,

@@ -81,9 +81,6 @@ pub const COMMANDS: &[Command] = &[
     )
     .of_group("connection")
     .says("6.2.0", "", "Resets the connection."),
-    entry("SELECT", 2, Flags::FAST, select)
-        .of_group("connection")
-        .says("1.0.0", "index", "Changes the selected database."),
     entry("TIME", 1, Flags::FAST, time)
         .of_group("server")
         .says("2.6.0", "", "Returns the server time."),
@@ -153,31 +150,6 @@ fn time(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply) -> Res
     reply.bulk_i64(now_us.div_euclid(1_000_000));
     reply.bulk_i64(now_us.rem_euclid(1_000_000));
     Ok(())
-}
-
-/// There is one database, but clients select it by its number all the same.
-fn select(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
-    check_database(args.get(1))?;
-    reply.ok();
-    Ok(())
-}
-
-/// Checks the number of a database: there is one, number 0.
-///
-/// # Errors
-/// Any other number, or none; in the words of Redis.
-pub fn check_database(number: &[u8]) -> Result<(), Refusal> {
-    let number = parse_i64(number).ok_or(Refusal::NotInteger)?;
-    match i32::try_from(number) {
-        Ok(0) => Ok(()),
-        Ok(_) => Err(Refusal::text("ERR DB index is out of range")),
-        Err(_) => {
-            let (min, max) = (i32::MIN, i32::MAX);
-            Err(Refusal::text(format!(
-                "ERR value is out of range, value must between {min} and {max}"
-            )))
-        }
-    }
 }
 
 fn auth(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
@@ -340,14 +312,6 @@ mod tests {
             client.run(&["TIME"]),
             "*2\r\n$10\r\n1700000000\r\n$6\r\n123000\r\n"
         );
-        assert_eq!(client.run(&["SELECT", "0"]), "+OK\r\n");
-        assert_eq!(client.run(&["SELECT", "1"]), "-ERR DB index is out of range\r\n");
-        assert_eq!(
-            client.run(&["SELECT", "x"]),
-            "-ERR value is not an integer or out of range\r\n"
-        );
-        let out_of_range = "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n";
-        assert_eq!(client.run(&["SELECT", "3000000000"]), out_of_range);
         assert_eq!(client.run(&["QUIT"]), "+OK\r\n");
         assert!(client.session.closing);
     }

@@ -1,6 +1,6 @@
 //! RENAME, RENAMENX and COPY: what they ask the server to do with two keys that may live apart.
 
-use crate::command::connection::check_database;
+use crate::command::database::check_database;
 use crate::command::plan::TransferKind;
 use crate::command::{Plan, SessionContext, SessionStop};
 use crate::refusal::Refusal;

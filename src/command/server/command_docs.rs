@@ -150,7 +150,7 @@ fn type_name(argument: &Argument, is_key: bool) -> &'static str {
             "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
             "seconds" | "milliseconds" | "increment" | "decrement" | "offset" | "start" | "end" | "count"
             | "cursor" | "limit" | "index" | "timeout" | "slot" | "numkeys" | "minCount" | "size"
-            | "alignTimestamp" => "integer",
+            | "alignTimestamp" | "db" | "destination-db" | "index1" | "index2" => "integer",
             "addend" | "subtrahend" | "maxValDiff" => "double",
             _ => "string",
         },

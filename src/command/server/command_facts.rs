@@ -141,11 +141,11 @@ const OTHER_CATEGORIES: [(&[&str], &[&str], &[&str]); 5] = [
         &["keyspace"],
         &["asking", "command", "command|", "readonly", "readwrite", "wait"],
     ),
-    (&["keyspace"], &[], &["dbsize", "flushall", "flushdb"]),
+    (&["keyspace"], &[], &["dbsize", "flushall", "flushdb", "swapdb"]),
     (
         &["dangerous"],
         &[],
-        &["flushall", "flushdb", "info", "keys", "restore"],
+        &["flushall", "flushdb", "info", "keys", "restore", "swapdb"],
     ),
     (&["admin", "dangerous"], &[], &["lastsave", "role"]),
 ];
@@ -171,6 +171,7 @@ const KEY_FLAGS: [(&[&str], &[&[&str]]); 13] = [
             "INCRBY",
             "DECRBY",
             "INCRBYFLOAT",
+            "MOVE",
         ],
         &[&["RW", "access", "update"]],
     ),

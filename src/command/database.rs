@@ -4,7 +4,7 @@ use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
 
-use super::connection::entry;
+use super::entry::entry;
 use super::session::{PortKind, SessionContext, SessionStop};
 use super::{Command, Flags, KeySpec};
 
@@ -12,7 +12,9 @@ const OUT_OF_RANGE: &str = "ERR DB index is out of range";
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
-    entry("SELECT", 2, Flags::FAST, select).says("1.0.0", "index", "Changes the selected database."),
+    entry("SELECT", 2, Flags::FAST, select)
+        .of_group("connection")
+        .says("1.0.0", "index", "Changes the selected database."),
     Command {
         keys: KeySpec::FIRST,
         ..entry("MOVE", 3, Flags::WRITE.and(Flags::FAST), move_key)

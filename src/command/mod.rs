@@ -46,7 +46,7 @@ pub use report::{ClientReport, LaneReport, PartitionReport, ReportKinds, Reports
 pub use session::{PortKind, Session, SessionContext, SessionStop};
 pub use shared::{Settings, Shared};
 pub use subcommand::subcommand_name;
-pub use table::{CommandId, CommandTable, render_table};
+pub use table::{CommandId, CommandTable, render_table, unknown_command};
 pub use ts::follow::{decode_cursor, decode_read};
 pub use ts::rules::decode_open_bucket;
 pub use ts::texts::READ_DENIED;

@@ -7,7 +7,7 @@ use crate::resp::{Args, Reply};
 
 use super::entry::entry;
 use super::session::{SessionContext, SessionStop};
-use super::subcommand::{find, subcommands_of};
+use super::subcommand::{check, subcommands_of};
 use super::{Command, Flags};
 
 /// What stands in the place of a secret.
@@ -55,13 +55,10 @@ pub fn is_shown(command: &Command, args: Args<'_>) -> bool {
         return false;
     }
     let subcommands = subcommands_of(command.name);
-    match args.try_get(1) {
-        Some(name) if !subcommands.is_empty() => match find(subcommands, name) {
-            Some(subcommand) => !subcommand.flags.has(Flags::ADMIN) && subcommand.accepts(args.len()),
-            None => name.eq_ignore_ascii_case(b"HELP") && args.len() == 2,
-        },
-        _ => true,
-    }
+    subcommands.is_empty()
+        || args.len() == 1
+        || check(subcommands, args)
+            .is_ok_and(|found| found.is_none_or(|subcommand| !subcommand.flags.has(Flags::ADMIN)))
 }
 
 /// Appends the line that clients under MONITOR get of a call.
@@ -197,7 +194,7 @@ mod tests {
         ] {
             let (buffer, spans) = args_of(words);
             let args = Args::new(&buffer, &spans);
-            let command = table.named(words[0]).unwrap();
+            let command = table.get(table.find(words[0].as_bytes()).unwrap());
             assert_eq!(is_shown(command, args), shown, "{words:?}");
         }
     }

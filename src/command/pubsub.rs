@@ -11,7 +11,7 @@ use super::entry::entry;
 use super::plan::{Order, OrderAnswer, Plan};
 use super::report::{ReportKinds, Reports};
 use super::session::{SessionContext, SessionStop};
-use super::subcommand::{Subcommand, dispatch, subcommand, unknown_or_wrong_count};
+use super::subcommand::{Subcommand, dispatch, subcommand, subcommand_name, unknown_or_wrong_count};
 use super::{Command, Flags};
 
 /// A message on its way to those who listen.
@@ -360,14 +360,14 @@ fn confirm(reply: &mut Reply, (kind, verb): (Kind, &str), name: Option<&[u8]>, c
 ///
 /// # Errors
 /// The refusal of Redis.
-pub fn admit_listener(command: &Command) -> Result<(), Refusal> {
+pub fn admit_listener(command: &Command, args: Args<'_>) -> Result<(), Refusal> {
     match command.name {
         "SUBSCRIBE" | "UNSUBSCRIBE" | "PSUBSCRIBE" | "PUNSUBSCRIBE" | "SSUBSCRIBE" | "SUNSUBSCRIBE" => Ok(()),
         "PING" | "QUIT" | "RESET" => Ok(()),
         _ => Err(Refusal::text(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
              this context",
-            command.lower_name()
+            subcommand_name(command.name, args).map_or_else(|| command.lower_name(), str::to_owned)
         ))),
     }
 }

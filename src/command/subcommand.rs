@@ -4,7 +4,7 @@ use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
 
 use super::session::{SessionContext, SessionStop};
-use super::{Flags, SessionHandler};
+use super::{Command, Flags, SessionHandler};
 
 /// Bytes of an unknown subcommand that its refusal repeats; Redis's own limit.
 const QUOTED_NAME_MAX_BYTES: usize = 128;
@@ -65,7 +65,7 @@ impl Subcommand {
     }
 
     /// True if `len` arguments (with both names) fit.
-    pub fn accepts(&self, len: usize) -> bool {
+    fn accepts(&self, len: usize) -> bool {
         let len = len as i64;
         if self.arity >= 0 {
             len == i64::from(self.arity)
@@ -124,24 +124,54 @@ pub fn dispatch(
     args: Args<'_>,
     reply: &mut Reply,
 ) -> Result<(), SessionStop> {
-    let name = args.try_get(1).unwrap_or_default();
-    if name.eq_ignore_ascii_case(b"HELP") && args.len() == 2 {
-        write_help(table, args.name(), reply);
-        return Ok(());
+    match check(table, args)? {
+        Some(subcommand) => (subcommand.handler)(context, args, reply),
+        None => {
+            write_help(table, args.name(), reply);
+            Ok(())
+        }
     }
+}
+
+/// The subcommand that argument 1 names; `None` is HELP.
+///
+/// # Errors
+/// An unknown subcommand, or a wrong number of arguments.
+pub fn check(table: &'static [Subcommand], args: Args<'_>) -> Result<Option<&'static Subcommand>, Refusal> {
+    let name = args.try_get(1).unwrap_or_default();
+    let container = String::from_utf8_lossy(args.name());
     let Some(subcommand) = find(table, name) else {
+        if name.eq_ignore_ascii_case(b"HELP") {
+            let full_name = format!("{}|help", container.to_ascii_lowercase());
+            return match args.len() {
+                2 => Ok(None),
+                _ => Err(Refusal::Arity(full_name.into())),
+            };
+        }
         let quoted = name.get(..QUOTED_NAME_MAX_BYTES).unwrap_or(name);
         let quoted = String::from_utf8_lossy(quoted);
-        let container = String::from_utf8_lossy(args.name()).to_ascii_uppercase();
+        let container = container.to_ascii_uppercase();
         return Err(Refusal::text(format!(
             "ERR unknown subcommand '{quoted}'. Try {container} HELP."
-        ))
-        .into());
+        )));
     };
-    if !subcommand.accepts(args.len()) {
-        return Err(Refusal::Arity(subcommand.full_name.into()).into());
+    match subcommand.accepts(args.len()) {
+        true => Ok(Some(subcommand)),
+        false => Err(Refusal::Arity(subcommand.full_name.into())),
     }
-    (subcommand.handler)(context, args, reply)
+}
+
+/// Checks what a container would refuse, for a call that is not to run now.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_call(command: &Command, args: Args<'_>) -> Result<(), Refusal> {
+    let table = subcommands_of(command.name);
+    // To Redis the subcommands of DEBUG are arguments.
+    if table.is_empty() || args.len() == 1 || command.name == "DEBUG" {
+        return Ok(());
+    }
+    check(table, args).map(|_| ())
 }
 
 /// The refusal of containers that do not tell a wrong name from a wrong number of arguments. `container` is in upper
@@ -210,6 +240,8 @@ mod tests {
         );
         let arity = "-ERR wrong number of arguments for 'client|id' command\r\n";
         assert_eq!(client.run(&["CLIENT", "ID", "x"]), arity);
+        let arity = "-ERR wrong number of arguments for 'client|help' command\r\n";
+        assert_eq!(client.run(&["CLIENT", "help", "x"]), arity);
         let help = client.run(&["latency", "help"]);
         assert!(
             help.contains("+LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"),

@@ -1,6 +1,7 @@
 //! The one list of commands, and the look-up of names on the hot path.
 
 use crate::refusal::Refusal;
+use crate::resp::Args;
 
 use super::{Command, Flags};
 
@@ -149,6 +150,24 @@ impl CommandTable {
     pub fn names(&self) -> Vec<&'static str> {
         self.commands.iter().map(|command| command.name).collect()
     }
+}
+
+/// What Redis says to a command that it does not know.
+pub fn unknown_command(args: Args<'_>) -> String {
+    let shown = |bytes: &[u8], max: usize| {
+        // As C prints it: up to the first NUL.
+        let len = memchr::memchr(0, bytes).unwrap_or(bytes.len()).min(max);
+        String::from_utf8_lossy(bytes.get(..len).unwrap_or(b"")).into_owned()
+    };
+    let mut list = String::new();
+    for arg in args.from(1).iter() {
+        if list.len() >= 128 {
+            break;
+        }
+        list.push_str(&format!("'{}' ", shown(arg, 128 - list.len())));
+    }
+    let name = shown(args.name(), 128);
+    format!("ERR unknown command '{name}', with args beginning with: {list}")
 }
 
 /// Packs a name; `None` if it is longer than any, empty, or ends like the zeros behind a name.

@@ -7,14 +7,14 @@ use crate::business::Home;
 use crate::command::monitor::admit_monitor;
 use crate::command::pubsub::admit_listener;
 use crate::command::session::{PortKind, ReplyMode};
-use crate::command::subcommand::subcommand_name;
+use crate::command::subcommand::{check_call, subcommand_name};
 use crate::command::{
     Call, Command, CommandId, Flags, Merge, Plan, QueuedCommand, Run, Session, SessionContext, SessionStop,
-    admit_write, execute_one, execute_ready, execute_split,
+    admit_write, execute_one, execute_ready, execute_split, unknown_command,
 };
 use crate::lane::{Job, Lane, Purpose, Stop, Wait};
 use crate::refusal::Refusal;
-use crate::resp::{Args, Proto, RequestLimits, RequestParser};
+use crate::resp::{Args, Proto, RequestLimits};
 
 use super::client::ClientHandle;
 use super::input::{Input, Known};
@@ -113,7 +113,7 @@ struct Section<'a> {
 impl Section<'_> {
     fn run(&mut self, input: &mut Input, client: &ClientHandle) -> Step {
         let commands_max = self.shell.shared.config.lane.turn_commands_max;
-        let limits = self.limits();
+        let limits = self.shell.request_limits();
         input.forget_ahead();
         loop {
             if input.position >= input.bytes.len() {
@@ -206,16 +206,6 @@ impl Section<'_> {
         sought.fetch(lane);
     }
 
-    fn limits(&self) -> RequestLimits {
-        let wire = &self.shell.shared.config.wire;
-        RequestLimits {
-            bulk_len_max_bytes: self.shell.shared.settings().bulk_len_max_bytes,
-            args_max: wire.args_max,
-            inline_len_max_bytes: wire.inline_len_max_bytes,
-            unauthenticated: false,
-        }
-    }
-
     /// Runs one command; `None` if it is done.
     fn one(&mut self, args: Args<'_>, known: Known, client: &ClientHandle) -> Option<Step> {
         let shell = self.shell;
@@ -300,6 +290,10 @@ impl Section<'_> {
             } => self.split(id, command, args, step, merge, atomic.is_some()),
             Run::Session(handler) => {
                 self.time(id);
+                if command.name == "RESET" {
+                    // What was shown to it so far must not come behind the reply.
+                    drop(client.take_messages());
+                }
                 let mut context = SessionContext {
                     session: self.session,
                     shared: &shell.shared,
@@ -357,13 +351,17 @@ impl Section<'_> {
             return Err(Refusal::DiskFull);
         }
         if self.session.subscriptions.is_some() && self.session.proto == Proto::Resp2 {
-            admit_listener(command)?;
+            check_call(command, args)?;
+            admit_listener(command, args)?;
         }
         if self.is_shown && self.session.monitor.is_some() {
             admit_monitor(command)?;
         }
-        if self.session.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
-            return Err(Refusal::text("ERR Command not allowed inside a transaction"));
+        if self.session.transaction.is_some() {
+            check_call(command, args)?;
+            if command.flags.has(Flags::NO_MULTI) {
+                return Err(Refusal::text("ERR Command not allowed inside a transaction"));
+            }
         }
         Ok(())
     }
@@ -619,23 +617,7 @@ impl Section<'_> {
             self.session.closing = true;
             return;
         }
-        let shown = |bytes: &[u8], max: usize| {
-            // As C prints it: up to the first NUL.
-            let len = memchr::memchr(0, bytes).unwrap_or(bytes.len()).min(max);
-            String::from_utf8_lossy(bytes.get(..len).unwrap_or(b"")).into_owned()
-        };
-        let mut list = String::new();
-        for arg in args.from(1).iter() {
-            if list.len() >= 128 {
-                break;
-            }
-            list.push_str(&format!("'{}' ", shown(arg, 128 - list.len())));
-        }
-        let text = format!(
-            "ERR unknown command '{}', with args beginning with: {list}",
-            shown(args.name(), 128)
-        );
-        self.turn.reply.error(&text);
+        self.turn.reply.error(unknown_command(args));
         self.lane.counters.error_replies += 1;
         self.shell.count_error(b"ERR ");
         if let Some(transaction) = &mut self.session.transaction {
@@ -680,10 +662,8 @@ impl Section<'_> {
     /// Ends a run of equal commands.
     fn close_timing(&mut self) -> u64 {
         let now_ns = self.lane.clock.instant_ns();
-        let Timing {
-            id, count, start_ns, ..
-        } = self.timing;
-        let each_ns = now_ns.saturating_sub(start_ns) / count.max(1);
+        let (id, count) = (self.timing.id, self.timing.count);
+        let each_ns = now_ns.saturating_sub(self.timing.start_ns) / count.max(1);
         self.lane
             .latency
             .record_service_n(usize::from(id), each_ns, count);
@@ -701,17 +681,9 @@ impl Section<'_> {
         let Some((start, took_us)) = self.slow.take() else {
             return;
         };
-        let (mut parser, mut spans) = (RequestParser::new(), Vec::new());
         let received = input.bytes.get(start..).unwrap_or(&[]);
-        if let Ok(Some(request)) = parser.parse(received, &self.limits(), &mut spans) {
-            let bytes = match request.inline {
-                true => parser.inline_bytes(),
-                false => received,
-            };
-            let args = Args::new(bytes, &spans);
-            self.shell
-                .keep_slow_call(self.session, args, took_us, self.now_ms);
-        }
+        let shell = self.shell;
+        shell.keep_slow_request(self.session, received, took_us, self.now_ms);
     }
 
     fn finish(&mut self, input: &Input, step: &Step) {

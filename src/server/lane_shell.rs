@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::command::Shared;
 use crate::command::report::SlowCall;
 use crate::lane::{ClientId, Lane, PartitionSettings};
-use crate::resp::Proto;
+use crate::resp::{Proto, RequestLimits};
 use crate::store::{DatabaseOptions, SharedResources};
 
 use super::buffers::Buffers;
@@ -113,6 +113,17 @@ impl LaneShell {
     /// This lane's number.
     pub fn id(&self) -> usize {
         self.mesh.id()
+    }
+
+    /// How large requests of authenticated clients may be.
+    pub fn request_limits(&self) -> RequestLimits {
+        let wire = &self.shared.config.wire;
+        RequestLimits {
+            bulk_len_max_bytes: self.shared.settings().bulk_len_max_bytes,
+            args_max: wire.args_max,
+            inline_len_max_bytes: wire.inline_len_max_bytes,
+            unauthenticated: false,
+        }
     }
 
     /// An empty buffer.

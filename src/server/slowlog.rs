@@ -3,7 +3,7 @@
 use crate::command::Session;
 use crate::command::monitor::shown_args;
 use crate::command::report::SlowCall;
-use crate::resp::Args;
+use crate::resp::{Args, RequestParser};
 
 use super::client::ClientHandle;
 use super::lane_shell::LaneShell;
@@ -70,6 +70,18 @@ impl LaneShell {
         });
     }
 
+    /// Keeps a slow call whose request is at the beginning of what was received.
+    pub fn keep_slow_request(&self, session: &Session, received: &[u8], duration_us: u64, now_ms: i64) {
+        let (mut parser, mut spans) = (RequestParser::new(), Vec::new());
+        if let Ok(Some(request)) = parser.parse(received, &self.request_limits(), &mut spans) {
+            let bytes = match request.inline {
+                true => parser.inline_bytes(),
+                false => received,
+            };
+            self.keep_slow_call(session, Args::new(bytes, &spans), duration_us, now_ms);
+        }
+    }
+
     /// Keeps the slow calls of a hop that has come back.
     pub fn keep_slow_calls_of(&self, session: &Session, hop: &Hop) {
         if hop.slow.is_empty() {
@@ -128,8 +140,8 @@ mod tests {
     fn shown(words: &[&str]) -> Vec<String> {
         let (buffer, spans) = args_of(words);
         let shown = shortened(Args::new(&buffer, &spans));
-        let text = |arg: &Box<[u8]>| String::from_utf8(arg.to_vec()).unwrap();
-        shown.iter().map(text).collect()
+        let text = |arg: Box<[u8]>| String::from_utf8(arg.into()).unwrap();
+        shown.into_iter().map(text).collect()
     }
 
     #[test]
@@ -145,7 +157,7 @@ mod tests {
     #[test]
     fn long_arguments_are_cut() {
         let exact = "x".repeat(128);
-        assert_eq!(shown(&[&exact]), [exact.clone()]);
+        assert_eq!(shown(&[&exact]), [&*exact]);
         let longer = "x".repeat(131);
         assert_eq!(shown(&[&longer]), [format!("{exact}... (3 more bytes)")]);
         assert_eq!(shown(&["AUTH", "secret"]), ["AUTH", "(redacted)"]);

@@ -1,6 +1,7 @@
 """MEMORY, OBJECT, DEBUG and what COMMAND says of commands, as Redis 7 has them."""
 
 import pytest
+from wire import Wire
 
 
 def test_strings_written_in_place_are_raw(wire):
@@ -106,3 +107,39 @@ def test_debug(wire):
 @pytest.mark.ticklane_only
 def test_commands_of_the_module_say_so(wire):
     assert '*3 +write +denyoom +module :1 :1 :1' in wire("COMMAND INFO ts.add")
+
+
+def test_subcommands_are_checked_before_they_are_queued(wire):
+    refusals = {
+        "CLIENT NOSUCH": "-ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP.",
+        "OBJECT ENCODING": "-ERR wrong number of arguments for 'object|encoding' command",
+        "CONFIG HELP x": "-ERR wrong number of arguments for 'config|help' command",
+    }
+    for line, refusal in refusals.items():
+        assert wire("MULTI") == "+OK"
+        assert wire("DEBUG NOSUCH") == "+QUEUED"
+        assert wire("COMMAND COUNT") == "+QUEUED"
+        assert wire(line) == refusal
+        assert wire("EXEC") == "-EXECABORT Transaction discarded because of previous errors."
+    wire("SUBSCRIBE c")
+    for line, refusal in refusals.items():
+        assert wire(line) == refusal
+    allowed = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    assert wire("CLIENT ID") == f"-ERR Can't execute 'client|id': {allowed}"
+    wire("RESET")
+
+
+def test_the_last_command_of_a_client(server, wire):
+    wire("PING")
+    assert " cmd=client|info " in wire("CLIENT INFO")
+    with Wire(server.port) as other:
+        other("GET k")
+        assert " cmd=get " in wire("CLIENT LIST")
+
+
+def test_restore_looks_at_the_key_before_the_deadline(wire):
+    wire("SET k v")
+    assert wire("RESTORE k x y") == "-BUSYKEY Target key name already exists."
+    assert wire("RESTORE k -1 y") == "-BUSYKEY Target key name already exists."
+    assert wire("RESTORE k -1 y REPLACE") == "-ERR Invalid TTL value, must be >= 0"
+    assert wire("RESTORE k 0 y REPLACE FREQ 1 IDLETIME 1") == "-ERR syntax error"

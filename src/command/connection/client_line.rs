@@ -7,7 +7,7 @@ use super::DEFAULT_USER;
 
 /// All fields of Redis 7.4's CLIENT LIST in its order, without the line end.
 ///
-/// `now_ms` is unix time; `last_command` is the lower-case name with its subcommand (`client|list`), empty
+/// `now_ms` is unix time; `last_command` is the name with its subcommand (`client|list`), empty or `NULL`
 /// before the first; `idle_s` seconds without a request; the bytes are those waiting to be parsed and to be
 /// sent. Figures that this server has no counterpart of (memory of argument vectors, reply blocks) are 0.
 pub fn client_line(
@@ -56,10 +56,9 @@ pub fn client_line(
         watch = i32::from(session.watching),
         total_bytes = query_buffer_bytes + output_bytes + size_of::<Session>(),
         events = if output_bytes > 0 { "rw" } else { "r" },
-        command = if last_command.is_empty() {
-            "NULL"
-        } else {
-            last_command
+        command = match last_command {
+            "" | "NULL" => "NULL".to_owned(),
+            name => name.to_ascii_lowercase(),
         },
         resp = if session.proto == Proto::Resp3 { 3 } else { 2 },
         library_name = session.library_name,
@@ -119,6 +118,7 @@ mod tests {
             )
         );
         assert!(line.contains(" multi=-1 watch=0 qbuf=26 "), "{line}");
+        assert!(client_line(&session(), 9, 4_500, "PING", 2, 26, 0).contains(" cmd=ping "));
         assert!(
             line.ends_with(" cmd=client|list user=default redir=-1 resp=2 lib-name= lib-ver="),
             "{line}"

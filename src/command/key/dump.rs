@@ -59,28 +59,31 @@ fn write_series(properties: Option<&SeriesProperties>, series: &[(u8, Columns)],
     }
 }
 
-/// What RESTORE is asked for beside key and payload.
+/// What RESTORE is asked for beside key, deadline and payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RestoreOptions {
-    /// Unix milliseconds; 0 = never.
-    expire_at_ms: i64,
     replace: bool,
+    /// The deadline is a point in time.
+    absolute: bool,
 }
 
-fn parse_restore(args: Args<'_>, now_ms: i64) -> Result<RestoreOptions, Refusal> {
+fn parse_restore(args: Args<'_>) -> Result<RestoreOptions, Refusal> {
     let mut words = args.cursor(4);
     let (mut replace, mut absolute) = (false, false);
+    let (mut has_idle_time, mut has_frequency) = (false, false);
     while !words.is_done() {
         if words.take_flag(b"REPLACE") {
             replace = true;
         } else if words.take_flag(b"ABSTTL") {
             absolute = true;
-        } else if words.take_flag(b"IDLETIME") {
+        } else if !has_frequency && words.take_flag(b"IDLETIME") {
+            has_idle_time = true;
             let seconds = parse_i64(words.next().ok_or(Refusal::Syntax)?).ok_or(Refusal::NotInteger)?;
             if seconds < 0 {
                 return Err(Refusal::text("ERR Invalid IDLETIME value, must be >= 0"));
             }
-        } else if words.take_flag(b"FREQ") {
+        } else if !has_idle_time && words.take_flag(b"FREQ") {
+            has_frequency = true;
             let frequency = parse_i64(words.next().ok_or(Refusal::Syntax)?).ok_or(Refusal::NotInteger)?;
             if !(0..=FREQUENCY_MAX).contains(&frequency) {
                 return Err(Refusal::text("ERR Invalid FREQ value, must be >= 0 and <= 255"));
@@ -89,27 +92,29 @@ fn parse_restore(args: Args<'_>, now_ms: i64) -> Result<RestoreOptions, Refusal>
             return Err(Refusal::Syntax);
         }
     }
-    let ttl_ms = parse_i64(args.get(2)).ok_or(Refusal::NotInteger)?;
+    Ok(RestoreOptions { replace, absolute })
+}
+
+/// Unix milliseconds of the deadline; 0 = never.
+fn parse_deadline(ttl: &[u8], absolute: bool, now_ms: i64) -> Result<i64, Refusal> {
+    let ttl_ms = parse_i64(ttl).ok_or(Refusal::NotInteger)?;
     let invalid = || Refusal::text("ERR Invalid TTL value, must be >= 0");
-    let expire_at_ms = match ttl_ms {
-        ..0 => return Err(invalid()),
-        0 => 0,
-        ttl_ms if absolute => ttl_ms,
-        ttl_ms => now_ms.checked_add(ttl_ms).ok_or_else(invalid)?,
-    };
-    Ok(RestoreOptions {
-        expire_at_ms,
-        replace,
-    })
+    match ttl_ms {
+        ..0 => Err(invalid()),
+        0 => Ok(0),
+        ttl_ms if absolute => Ok(ttl_ms),
+        ttl_ms => now_ms.checked_add(ttl_ms).ok_or_else(invalid),
+    }
 }
 
 pub(super) fn restore(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled {
     let (key, now_ms) = (call.args.get(1), call.now_ms);
-    let options = parse_restore(call.args, now_ms)?;
+    let options = parse_restore(call.args)?;
     let found = partition.find(key, now_ms)?;
     if found.is_some() && !options.replace {
         return Err(Refusal::text("BUSYKEY Target key name already exists.").into());
     }
+    let expire_at_ms = parse_deadline(call.args.get(2), options.absolute, now_ms)?;
     let payload = decode_payload(call.args.get(3)).map_err(|error| {
         Refusal::text(match error {
             PayloadError::Foreign => "ERR DUMP payload version or checksum are wrong",
@@ -117,17 +122,17 @@ pub(super) fn restore(partition: &mut Partition, call: &Call<'_>, reply: &mut Re
         })
     })?;
     partition.check_key(key)?;
-    let is_past = options.expire_at_ms != 0 && options.expire_at_ms <= now_ms;
+    let is_past = expire_at_ms != 0 && expire_at_ms <= now_ms;
     match payload {
         Payload::String(value) if !is_past => {
-            partition.set_string(key, &value, options.expire_at_ms, now_ms)?;
+            partition.set_string(key, &value, expire_at_ms, now_ms)?;
         }
         payload => {
             if let Some(found) = found {
                 partition.delete(found);
             }
             if let (Payload::Series { properties, series }, false) = (payload, is_past) {
-                put_series(partition, key, properties, &series, options.expire_at_ms, now_ms)?;
+                put_series(partition, key, properties, &series, expire_at_ms, now_ms)?;
             }
         }
     }
@@ -165,9 +170,12 @@ mod tests {
     use crate::command::test_run::with_args;
 
     fn parsed(line: &str) -> String {
-        with_args(line, |args| match parse_restore(args, 1_000) {
-            Ok(options) => format!("{} {}", options.expire_at_ms, options.replace),
-            Err(refusal) => refusal.to_string(),
+        with_args(line, |args| {
+            let parsed = parse_restore(args).and_then(|options| {
+                let deadline = parse_deadline(args.get(2), options.absolute, 1_000)?;
+                Ok(format!("{deadline} {}", options.replace))
+            });
+            parsed.unwrap_or_else(|refusal| refusal.to_string())
         })
     }
 
@@ -177,7 +185,7 @@ mod tests {
             ("RESTORE k 0 x", "0 false"),
             ("RESTORE k 5 x", "1005 false"),
             ("RESTORE k 5 x ABSTTL", "5 false"),
-            ("RESTORE k 0 x replace IDLETIME 5 FREQ 255", "0 true"),
+            ("RESTORE k 0 x replace FREQ 255", "0 true"),
             ("RESTORE k -1 x", "ERR Invalid TTL value, must be >= 0"),
             (
                 "RESTORE k 9223372036854775807 x",
@@ -192,6 +200,8 @@ mod tests {
                 "RESTORE k 0 x FREQ 256",
                 "ERR Invalid FREQ value, must be >= 0 and <= 255",
             ),
+            ("RESTORE k 0 x IDLETIME 5 FREQ 255", "ERR syntax error"),
+            ("RESTORE k 0 x FREQ 5 IDLETIME 5", "ERR syntax error"),
             ("RESTORE k 0 x FREQ", "ERR syntax error"),
             ("RESTORE k 0 x foo", "ERR syntax error"),
         ] {

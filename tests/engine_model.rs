@@ -4,6 +4,7 @@
 //! longer (`make soak` does both).
 
 mod engine {
+    pub mod buckets;
     pub mod labels;
     pub mod model;
     pub mod rules;
@@ -37,6 +38,7 @@ fn setup(seed: u64) -> Setup {
         retention,
         hot_age: (seed % 5 < 3).then_some(START_MS - 1_000),
         head_samples_max: if seed.is_multiple_of(2) { 16 } else { 64 },
+        decoded_bytes: if seed % 7 < 4 { 64 << 10 } else { 0 },
     }
 }
 
@@ -51,6 +53,9 @@ struct Seen {
     /// Buckets of rules, and deliveries.
     buckets: u64,
     delivered: u64,
+    /// Summaries of chunks that aggregations were content with, and most bytes of them kept.
+    summaries: u64,
+    summary_bytes: usize,
 }
 
 impl std::ops::AddAssign for Seen {
@@ -60,6 +65,8 @@ impl std::ops::AddAssign for Seen {
         self.stored_matches += other.stored_matches;
         self.buckets += other.buckets;
         self.delivered += other.delivered;
+        self.summaries += other.summaries;
+        self.summary_bytes = self.summary_bytes.max(other.summary_bytes);
     }
 }
 
@@ -79,6 +86,8 @@ fn run(steps: &[Step], setup: Setup) -> Result<Seen, String> {
             stored_matches: run.stored_matches,
             buckets: run.buckets,
             delivered: run.delivered,
+            summaries: run.summaries,
+            summary_bytes: run.summary_bytes,
         })
     }));
     outcome.unwrap_or_else(|panic| {
@@ -122,6 +131,8 @@ fn the_engine_agrees_with_its_model() {
     assert!(all.rewrites > 0, "no background job had anything to do");
     assert!(all.stored_matches > 0, "no labels were found on the disk");
     assert!(all.buckets > 0, "no bucket was compared");
+    assert!(all.summaries > 0, "no summary was seen");
+    assert!(all.summary_bytes > 0, "no summary was kept");
 }
 
 /// Where the child process works; set only for it.

@@ -189,6 +189,11 @@ impl Needs {
         }
         needs
     }
+
+    /// Whether summaries never say what is needed.
+    pub fn samples(self) -> bool {
+        self.moments || self.area || self.sketch || self.counter
+    }
 }
 
 #[cfg(test)]

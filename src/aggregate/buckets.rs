@@ -139,14 +139,8 @@ impl BucketAggregation {
     /// chunk has to be decoded: it lies in more than one bucket or the summary does not say what an
     /// aggregator needs.
     pub fn add_summary(&mut self, summary: &ChunkSummary) -> bool {
-        let is_open = self
-            .open
-            .is_some_and(|open| open.contains(summary.first_timestamp));
-        let bucket = match self.open {
-            Some(open) if is_open => open,
-            _ => self.spec.bucketing.bucket_of(summary.first_timestamp),
-        };
-        let first_known = is_open && self.statistics.is_counted();
+        let bucket = self.bucket_at(summary.first_timestamp);
+        let first_known = self.open == Some(bucket) && self.statistics.is_counted();
         let is_served = bucket.contains(summary.last_timestamp)
             && Statistics::can_add_summary(self.needs, first_known, &summary.values);
         if is_served {
@@ -155,6 +149,28 @@ impl BucketAggregation {
                 .add_summary(self.needs, summary.count, &summary.values);
         }
         is_served
+    }
+
+    /// Adds what rounding has taken from the sum of the summary that was added last.
+    pub fn add_sum_rest(&mut self, rest: f64) {
+        self.statistics.add_sum_rest(rest);
+    }
+
+    /// Whether [`BucketAggregation::add_summary`] is worth a try.
+    pub fn takes_summaries(&self) -> bool {
+        !self.needs.samples()
+    }
+
+    /// Last timestamp of the bucket that a timestamp, newer than all so far, lies in.
+    pub fn bucket_last(&self, timestamp: i64) -> i64 {
+        self.bucket_at(timestamp).last
+    }
+
+    fn bucket_at(&self, timestamp: i64) -> Bucket {
+        match self.open {
+            Some(open) if open.contains(timestamp) => open,
+            _ => self.spec.bucketing.bucket_of(timestamp),
+        }
     }
 
     /// Whether the first `limit` rows are known, so that a query for the oldest rows can stop reading. The

@@ -155,6 +155,25 @@ impl CompensatedSum {
         }
     }
 
+    /// The sum as [`CompensatedSum::value`] has it, and what rounding has taken from it.
+    pub fn value_and_rest(&self) -> (f64, f64) {
+        let value = self.value();
+        let (total, rest) = two_sum(self.sum, self.compensation);
+        (
+            value,
+            if rest.is_finite() && total == value {
+                rest
+            } else {
+                0.0
+            },
+        )
+    }
+
+    /// Adds what rounding has taken from a term.
+    pub fn add_rest(&mut self, rest: f64) {
+        self.compensation += rest;
+    }
+
     /// The sum. Infinite terms and overflow make the compensation meaningless, never the sum.
     #[inline]
     pub fn value(&self) -> f64 {
@@ -316,6 +335,30 @@ mod tests {
             sum.add_all(&values);
             assert_eq!(sum.value(), 2.0 + 0.25 * padding as f64);
         }
+    }
+
+    #[test]
+    fn sums_of_parts_with_their_rests_are_as_exact_as_one() {
+        let values: Vec<f64> = (0..1_000)
+            .map(|index| f64::from(index * 7 % 997) / 10.0)
+            .collect();
+        let mut all = CompensatedSum::default();
+        all.add_all(&values);
+        for parts in [1, 3, 10, 500] {
+            let mut sum = CompensatedSum::default();
+            for part in values.chunks(values.len() / parts) {
+                let mut part_sum = CompensatedSum::default();
+                part_sum.add_all(part);
+                let (value, rest) = part_sum.value_and_rest();
+                assert_eq!(value, part_sum.value());
+                sum.add(value);
+                sum.add_rest(rest);
+            }
+            assert_eq!(sum.value(), all.value(), "{parts}");
+        }
+        let mut infinite = CompensatedSum::default();
+        infinite.add_all(&[1.0, f64::INFINITY]);
+        assert_eq!(infinite.value_and_rest(), (f64::INFINITY, 0.0));
     }
 
     #[test]

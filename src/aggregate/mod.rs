@@ -45,6 +45,7 @@ pub use reduce::reduce;
 pub use report::Surroundings;
 pub use rows::{Rows, join_rows};
 pub use sketch::{SKETCH_ERROR_RELATIVE, Sketch};
+pub use statistics::summary_of;
 
 /// Values of empty buckets that one query may report: 64 MiB of them.
 pub const EMPTY_VALUES_MAX: usize = 8 * 1024 * 1024;

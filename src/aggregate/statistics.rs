@@ -176,11 +176,10 @@ impl Statistics {
         if summary.counted == 0 {
             return true;
         }
-        let needs_samples = needs.moments || needs.area || needs.sketch || needs.counter;
         let first_known = first_known || !summary.first.is_nan();
         let ends_known = first_known && !summary.last.is_nan();
         let sum_known = summary.sum.is_finite() || !needs.sum;
-        !needs_samples && sum_known && (ends_known || !needs.ends)
+        !needs.samples() && sum_known && (ends_known || !needs.ends)
     }
 
     /// Adds `samples` samples, newer than all so far, of which only the summary is known.
@@ -201,6 +200,11 @@ impl Statistics {
         self.maximum = kernels::greater(summary.max, self.maximum);
         self.counted += summary.counted as u64;
         self.samples += samples as u64;
+    }
+
+    /// Adds what rounding has taken from the sum of a summary.
+    pub fn add_sum_rest(&mut self, rest: f64) {
+        self.sum.add_rest(rest);
     }
 
     /// Whether the aggregator has a sample to speak of: a bucket without one for any of its aggregators is
@@ -267,6 +271,28 @@ impl Statistics {
             count: self.counted as f64,
         }
     }
+}
+
+/// The summary of a run of values, a good deal faster than [`ValueSummary::of`], and what rounding has taken from its
+/// sum; `None` if there are none.
+pub fn summary_of(values: &[f64]) -> Option<(ValueSummary, f64)> {
+    let (first, last) = (*values.first()?, *values.last()?);
+    if kernels::has_nan(values) {
+        return Some((ValueSummary::of(values), 0.0));
+    }
+    let mut compensated = CompensatedSum::default();
+    compensated.add_all(values);
+    let (sum, rest) = compensated.value_and_rest();
+    let (min, max) = kernels::extremes(values);
+    let summary = ValueSummary {
+        counted: values.len(),
+        first,
+        last,
+        min,
+        max,
+        sum,
+    };
+    Some((summary, rest))
 }
 
 /// What a counter did in the first bucket that has samples, which waits for the sample before it.

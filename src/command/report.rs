@@ -62,6 +62,10 @@ pub struct PartitionReport {
     pub table_bytes: u64,
     /// Bytes of series and heads.
     pub series_bytes: u64,
+    /// Bytes of decoded chunks and of summaries of chunks.
+    pub decoded_bytes: u64,
+    /// Bytes of summaries of chunks.
+    pub summary_bytes: u64,
     /// Bytes of journal above the low-water mark.
     pub journal_bytes: u64,
     /// Checkpoints completed since start.

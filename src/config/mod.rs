@@ -116,7 +116,7 @@ pub struct StorageConfig {
     pub write_buffers_bytes: usize,
     /// Per lane; 0 = off.
     pub read_cache_bytes: usize,
-    /// Chunks decoded for reads, per lane; 0 = off.
+    /// Chunks decoded for reads, and summaries of chunks, per lane; 0 = off.
     pub decoded_cache_bytes: usize,
     pub background_threads: usize,
     /// Niceness of those threads, 0 to 19.

@@ -285,13 +285,21 @@ impl Partition {
         StoreError::new(StoreOperation::Decode, self.label(), what)
     }
 
-    /// Memory of decoded chunks.
+    /// Memory of decoded chunks and of summaries.
     pub fn decoded_bytes(&self) -> usize {
-        self.decoded.borrow().used_bytes()
+        self.decoded.borrow().used_bytes() + self.summary_bytes()
     }
 
-    /// Keeps no more bytes of decoded chunks than this from now on.
+    /// Memory of summaries of chunks.
+    pub fn summary_bytes(&self) -> usize {
+        self.summaries.borrow().used_bytes()
+    }
+
+    /// Keeps no more bytes of decoded chunks and of summaries than this from now on.
     pub fn set_decoded_limit(&self, limit_bytes: usize) {
-        self.decoded.borrow_mut().set_limit(limit_bytes);
+        self.take_lessons();
+        let mut summaries = self.summaries.borrow_mut();
+        summaries.set_limit(limit_bytes);
+        self.decoded.borrow_mut().set_limit(summaries.rest_bytes());
     }
 }

@@ -135,9 +135,10 @@ impl Partition {
         }
     }
 
-    /// Drops every clean entry and every chunk that is kept decoded: CACHE CLEAR. Returns how many entries.
+    /// Drops every clean entry, and all that is kept of chunks: CACHE CLEAR. Returns how many entries.
     pub fn clear_cache(&mut self) -> u64 {
         self.decoded.borrow_mut().clear();
+        self.summaries.borrow_mut().clear();
         let before = self.keys.len();
         let completed = self.completed_epoch;
         let clean: Vec<usize> = (0..self.keys.places())

@@ -50,9 +50,11 @@ mod series_state;
 mod series_table;
 mod slab;
 mod stop;
+mod summaries;
 #[cfg(test)]
 pub mod test_support;
 mod visit;
+mod visit_walk;
 mod warmed;
 mod watches;
 
@@ -90,7 +92,7 @@ pub use samples::FoundSample;
 pub use scan::{KeyFilter, KeyType, ScanPosition, StoredStretch, stored_stretch};
 pub use series_state::{SealedState, Series};
 pub use stop::{Handled, Job, Stop, Wait};
-pub use visit::{RangeCount, RangeVisitor};
+pub use visit::{InPlace, RangeCount, RangeVisitor, VisitJob};
 pub use warmed::Warmed;
 pub use watches::ClientId;
 

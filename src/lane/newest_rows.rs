@@ -70,7 +70,7 @@ impl Partition {
             RangeRead::Ready(columns) => {
                 NewestFound::Known(columns.last().map(|sample| (sample.timestamp, sample.value)))
             }
-            RangeRead::Offload(job) => NewestFound::Offload(Box::new(job)),
+            RangeRead::Offload(job) => NewestFound::Offload(job),
         })
     }
 }

@@ -29,6 +29,7 @@ use super::rewrites::{Rewrites, TierTotals};
 use super::samples::FoundSample;
 use super::sealing::SealQueue;
 use super::series_table::SeriesTable;
+use super::summaries::SummaryTables;
 use super::warmed::WarmedReads;
 use super::watches::Watches;
 
@@ -140,6 +141,8 @@ pub struct Partition {
     pub(super) events: Vec<super::KeyEvent>,
     /// Chunks decoded for reads that come again.
     pub(super) decoded: RefCell<DecodedChunks>,
+    /// Summaries of chunks, kept for aggregations that come again.
+    pub(super) summaries: RefCell<SummaryTables>,
     /// Sums over all series, and the same as last written.
     pub(super) tier_totals: TierTotals,
     pub(super) stored_tier_totals: TierTotals,

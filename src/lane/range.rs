@@ -15,6 +15,7 @@ use super::loading::damaged_series;
 use super::partition::Partition;
 use super::series_state::{SealedState, Series};
 use super::stop::{Stop, Wait};
+use super::summaries::Version;
 use super::warmed::Warmed;
 
 /// Chunks decoded on the lane itself: about a hundred microseconds.
@@ -48,7 +49,7 @@ pub enum RangeRead {
     /// Ascending; read the last ones first if the query was reversed.
     Ready(Columns),
     /// For the blocking pool.
-    Offload(RangeJob),
+    Offload(Box<RangeJob>),
 }
 
 impl RangeRead {
@@ -86,6 +87,7 @@ impl std::fmt::Debug for RangeJob {
 /// What has to be known of the state of a series to read its rows.
 #[derive(Clone)]
 pub(super) struct Stored {
+    pub(super) version: Version,
     sequence: u64,
     has_late_rows: bool,
     pub(super) has_cold_chunks: bool,
@@ -96,6 +98,7 @@ pub(super) struct Stored {
 impl Stored {
     fn of(sealed: &SealedState) -> Stored {
         Stored {
+            version: Version::of(sealed),
             sequence: sealed.sequence,
             has_late_rows: sealed.late_rows > 0,
             has_cold_chunks: sealed.cold_samples > 0,
@@ -135,7 +138,7 @@ impl Partition {
         drop(view);
         Ok(match gathered {
             Some(sealed) => RangeRead::Ready(job.finish(sealed)),
-            None => RangeRead::Offload(job),
+            None => RangeRead::Offload(Box::new(job)),
         })
     }
 
@@ -183,7 +186,7 @@ impl Partition {
     pub(super) fn read_unretained(&self, member: u32, query: RangeQuery) -> Result<Columns, Stop> {
         match self.read_whole_range(member, query)? {
             RangeRead::Ready(columns) => Ok(columns),
-            RangeRead::Offload(job) => Err(Stop::Wait(Wait::Warm(Box::new(job)))),
+            RangeRead::Offload(job) => Err(Stop::Wait(Wait::Warm(job))),
         }
     }
 

@@ -181,6 +181,7 @@ impl OpenedPartition {
             events: Vec::new(),
             warmed: WarmedReads::default(),
             decoded: RefCell::default(),
+            summaries: RefCell::default(),
             tier_totals,
             stored_tier_totals: tier_totals,
             found_samples: Vec::new(),

@@ -275,6 +275,7 @@ impl Partition {
             self.rewrites.running.remove(&rewritten.series_id);
             self.rewrites.written += 1;
             self.decoded.get_mut().forget(rewritten.series_id);
+            self.summaries.get_mut().forget(rewritten.series_id);
             let member = self.series.place_of(rewritten.series_id);
             if let Some(series) = member.and_then(|member| self.series.get_mut(member)) {
                 series.set_sealed(rewritten.sealed);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::series::{self, CHUNK_SAMPLES_MAX, EncodeScratch};
+use crate::series::{self, CHUNK_SAMPLES_MAX, ChunkSummary, EncodeScratch};
 use crate::store::{Batch, Tier};
 
 use super::deletions;
@@ -130,6 +130,7 @@ impl Partition {
     /// Adds the chunks, late rows and state rows of series that are due to `batch`. Memory is left as it is:
     /// [`Partition::finish_seals`] lets it go once the batch is committed.
     pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
+        self.take_lessons();
         let due = self.take_due();
         let mut seals = Vec::with_capacity(due.len());
         // Without operations there is no record of this number yet: the next one will have it.
@@ -146,6 +147,8 @@ impl Partition {
             let mut sealed = series.sealed.clone();
             sealed.sequence = sequence;
             seal_deletions(series, &mut sealed, batch);
+            let has_table = self.summaries.borrow().has(series.id);
+            let mut summaries = Vec::new();
             for range in chunk_ranges(series, self.settings.head_samples_max) {
                 chunk.clear();
                 series::encode(&series.head, range.clone(), scratch, &mut chunk);
@@ -155,6 +158,9 @@ impl Partition {
                 sealed.last_timestamp = series.head.get(range.end - 1).timestamp;
                 sealed.chunk_samples += range.len() as u64;
                 sealed.chunk_bytes += chunk.len() as u64;
+                if has_table {
+                    summaries.extend(series::summary(&chunk));
+                }
             }
             if !series.late.is_empty() {
                 late::write_samples(series, &mut sealed, batch, scratch);
@@ -164,6 +170,7 @@ impl Partition {
                 member,
                 id: series.id,
                 sealed,
+                summaries,
             });
         }
         seals
@@ -173,13 +180,21 @@ impl Partition {
     pub(super) fn finish_seals(&mut self, seals: Vec<Seal>) {
         self.seal_queue.samples_before = self.counters.samples_added;
         let is_short = self.is_short_of_memory();
-        for Seal { member, id, sealed } in seals {
+        for Seal {
+            member,
+            id,
+            sealed,
+            summaries,
+        } in seals
+        {
             let Some(series) = self.series.get_mut(member) else {
                 continue;
             };
             if series.id != id {
                 continue;
             }
+            let tables = self.summaries.get_mut();
+            tables.append(id, &series.sealed, &sealed, summaries);
             series.set_sealed(sealed);
             if !series.unsealed_deletions.is_empty() {
                 // There may be something to remove now.
@@ -237,6 +252,8 @@ pub(super) struct Seal {
     pub(super) member: u32,
     id: u64,
     pub(super) sealed: SealedState,
+    /// Of its chunks, if there is a table that they go on with.
+    summaries: Vec<ChunkSummary>,
 }
 
 #[cfg(test)]

@@ -94,6 +94,8 @@ fn partitions(shell: &LaneShell, lane: &Lane) -> Vec<PartitionReport> {
                     table_entries: entries as u64,
                     table_bytes: bytes as u64,
                     series_bytes: partition.series_memory_bytes() as u64,
+                    decoded_bytes: partition.decoded_bytes() as u64,
+                    summary_bytes: partition.summary_bytes() as u64,
                     journal_bytes: partition.checkpoint().journal_bytes() as u64,
                     checkpoints: partition.checkpoint().completed,
                     checkpoint_running: partition.checkpoint().is_running(),

@@ -52,10 +52,17 @@ impl Database {
         reach: Reach,
         decode: impl FnOnce(Option<&[u8]>) -> Result<T, StoreError>,
     ) -> Result<Read<T>, StoreError> {
-        match self
-            .db()
-            .get_pinned_cf_opt(self.family(family), key, &options(reach))
-        {
+        self.row_with(family, key, &options(reach), decode)
+    }
+
+    fn row_with<T>(
+        &self,
+        family: &'static str,
+        key: &[u8],
+        options: &ReadOptions,
+        decode: impl FnOnce(Option<&[u8]>) -> Result<T, StoreError>,
+    ) -> Result<Read<T>, StoreError> {
+        match self.db().get_pinned_cf_opt(self.family(family), key, options) {
             Ok(row) => decode(row.as_deref()).map(Read::Known),
             Err(e) if e.kind() == ErrorKind::Incomplete => Ok(Read::Cold),
             Err(e) => Err(self.error(StoreOperation::Read, e)),
@@ -246,6 +253,22 @@ impl View<'_> {
     /// `reverse`.
     pub fn chunks(&self, tier: Tier, series_id: u64, from: i64, to: i64, reverse: bool) -> ChunkCursor<'_> {
         self.series_rows(tier.family(), series_id, (from, to), true, reverse)
+    }
+
+    /// Hands `found` the chunk of a series that begins at `first`, or `None`.
+    ///
+    /// # Errors
+    /// If it cannot be read; those of `found`.
+    pub fn chunk<T>(
+        &self,
+        tier: Tier,
+        series_id: u64,
+        first: i64,
+        found: impl FnOnce(Option<&[u8]>) -> Result<T, StoreError>,
+    ) -> Result<Read<T>, StoreError> {
+        let key = layout::chunk_key(series_id, first);
+        self.database
+            .row_with(tier.family(), &key, &self.options(), found)
     }
 
     /// Rows of late samples of a series, each with its number, oldest first.

@@ -23,6 +23,14 @@ const KEYS: usize = 7;
 const DATA_TYPES: u8 = 2;
 /// Enough to end a checkpoint that is under way, and for another one.
 const CHECKPOINT_STEPS: usize = 24;
+/// Of buckets: narrower than chunks, and some that hold many.
+const WIDTHS: [i64; 4] = [7, 100, 900, 10_000];
+const EVERYTHING: RangeQuery = RangeQuery {
+    from: i64::MIN,
+    to: i64::MAX,
+    limit: usize::MAX,
+    reverse: false,
+};
 /// When runs begin.
 pub const START_MS: i64 = 1_000_000;
 
@@ -34,6 +42,8 @@ pub struct Setup {
     pub head_samples_max: usize,
     /// Chunks older than this go to the cold tier, counted from a now that is far from every timestamp.
     pub hot_age: Option<i64>,
+    /// For decoded chunks and summaries from the start; 0 = until the first eviction, nothing.
+    pub decoded_bytes: usize,
 }
 
 /// See the head of the file.
@@ -67,6 +77,10 @@ pub struct Run {
     pub buckets: u64,
     /// Entries of the outbox delivered.
     pub delivered: u64,
+    /// Summaries of chunks that aggregations were content with.
+    pub summaries: u64,
+    /// Most bytes of summaries kept.
+    pub summary_bytes: usize,
 }
 
 /// What is wrong, if anything is.
@@ -97,6 +111,8 @@ impl Run {
             stored_matches: 0,
             buckets: 0,
             delivered: 0,
+            summaries: 0,
+            summary_bytes: 0,
         };
         run.reopen();
         run
@@ -138,6 +154,8 @@ impl Run {
                 .replay(Arc::new(settings), &evidence, &HashSet::new())
                 .unwrap(),
         );
+        let decoded_bytes = self.setup.decoded_bytes;
+        self.partition().set_decoded_limit(decoded_bytes);
         self.sweep = SeriesSweep::default();
         self.open.clear();
         self.model = self.durable.clone();
@@ -262,6 +280,22 @@ impl Run {
                     reverse,
                 };
                 self.compare(&name(key), data_type % DATA_TYPES, query)
+            }
+            Step::Aggregate {
+                key,
+                data_type,
+                from,
+                len,
+                width,
+            } => {
+                let oldest = i64::from(from) % 4_000 - 100;
+                let query = RangeQuery {
+                    from: oldest,
+                    to: oldest + i64::from(len) % 5_000,
+                    ..EVERYTHING
+                };
+                let width = WIDTHS[usize::from(width) % WIDTHS.len()];
+                self.compare_aggregated(&name(key), data_type % DATA_TYPES, query, width)
             }
             Step::ReadAll => self.compare_all(),
             Step::Crash => {
@@ -689,7 +723,7 @@ impl Run {
     }
 
     /// True if retention counts from a sample that has been deleted.
-    fn is_uncertain(&self, key: &[u8], data_type: u8) -> bool {
+    pub(super) fn is_uncertain(&self, key: &[u8], data_type: u8) -> bool {
         let deleted = self.newest_deleted.get(&(key.to_vec(), data_type));
         self.retention(key) > 0 && deleted.is_some_and(|deleted| self.newest(key, data_type) <= *deleted)
     }
@@ -724,7 +758,7 @@ impl Run {
         Ok(())
     }
 
-    fn expected(&self, key: &[u8], data_type: u8, query: RangeQuery) -> Vec<(i64, u64, u8)> {
+    pub(super) fn expected(&self, key: &[u8], data_type: u8, query: RangeQuery) -> Vec<(i64, u64, u8)> {
         let Some(samples) = self.model.samples(key, data_type, self.now_ms) else {
             return Vec::new();
         };
@@ -796,12 +830,11 @@ impl Run {
             let key = name(index as u8);
             for data_type in 0..DATA_TYPES {
                 let query = RangeQuery {
-                    from: i64::MIN,
-                    to: i64::MAX,
-                    limit: usize::MAX,
                     reverse: index % 2 == 0,
+                    ..EVERYTHING
                 };
                 self.compare(&key, data_type, query)?;
+                self.compare_aggregated(&key, data_type, EVERYTHING, WIDTHS[index % WIDTHS.len()])?;
                 self.count(&key, data_type, &mut totals)?;
             }
             let text =
@@ -817,6 +850,7 @@ impl Run {
             }
         }
         self.expire_model();
+        self.summary_bytes = self.summary_bytes.max(self.partition().summary_bytes());
         let counted = self.partition().tier_totals();
         self.cold_samples = self.cold_samples.max(counted.cold_samples);
         if counted != totals {

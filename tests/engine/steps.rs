@@ -86,6 +86,14 @@ pub enum Step {
         limit: u8,
         reverse: bool,
     },
+    /// Buckets over a range are computed, three times, and compared.
+    Aggregate {
+        key: u8,
+        data_type: u8,
+        from: u16,
+        len: u16,
+        width: u8,
+    },
     /// Everything is read and compared.
     ReadAll,
     /// The process ends without a word and starts again.
@@ -102,7 +110,7 @@ fn step(random: &mut fastrand::Rng) -> Step {
     if random.u8(..) < 56 {
         return step_with_properties(random);
     }
-    match random.u32(..220) {
+    match random.u32(..236) {
         0..50 => Step::Append {
             key,
             data_type,
@@ -176,6 +184,13 @@ fn step(random: &mut fastrand::Rng) -> Step {
             len: random.u16(..),
             pieces: random.u8(..),
             crash: random.u8(..) < 80,
+        },
+        217..233 => Step::Aggregate {
+            key,
+            data_type,
+            from: random.u16(..),
+            len: random.u16(..),
+            width: random.u8(..),
         },
         _ => Step::Crash,
     }

@@ -50,13 +50,25 @@ impl RangeVisitor for Feed<'_> {
         }
     }
 
-    fn summary(&mut self, summary: &ChunkSummary) -> bool {
-        let aggregation = self.aggregation.as_mut();
-        aggregation.is_some_and(|aggregation| aggregation.add_summary(summary))
+    fn summary(&mut self, summary: &ChunkSummary, sum_rest: f64) -> bool {
+        let Some(aggregation) = &mut self.aggregation else {
+            return false;
+        };
+        let is_seen = aggregation.add_summary(summary);
+        if is_seen {
+            aggregation.add_sum_rest(sum_rest);
+        }
+        is_seen
+    }
+
+    fn bucket_last(&self, timestamp: i64) -> i64 {
+        let aggregation = self.aggregation.as_ref();
+        aggregation.map_or(i64::MAX, |aggregation| aggregation.bucket_last(timestamp))
     }
 
     fn takes_summaries(&self) -> bool {
-        self.aggregation.is_some() && !self.query.is_filtered()
+        let aggregation = self.aggregation.as_ref();
+        aggregation.is_some_and(BucketAggregation::takes_summaries) && !self.query.is_filtered()
     }
 
     fn wants_all(&self) -> bool {

@@ -75,6 +75,14 @@ pub fn rocksdb(facts: &Facts<'_>, lines: &mut Lines) {
     lines.add("write_buffers_used_bytes", facts.reports.write_buffers_used_bytes);
     lines.add("write_buffers_max_bytes", storage.write_buffers_bytes);
     lines.add(
+        "decoded_cache_used_bytes",
+        partitions().map(|partition| partition.decoded_bytes).sum::<u64>(),
+    );
+    lines.add(
+        "chunk_summaries_used_bytes",
+        partitions().map(|partition| partition.summary_bytes).sum::<u64>(),
+    );
+    lines.add(
         "journal_bytes",
         partitions().map(|partition| partition.journal_bytes).sum::<u64>(),
     );

@@ -79,7 +79,8 @@ pub fn memory_use(reports: &Reports) -> MemoryUse {
         .partitions()
         .map(|(_, part)| part.table_bytes + part.series_bytes);
     let dataset: u64 = parts.sum();
-    let overhead = (reports.block_cache_used_bytes + reports.write_buffers_used_bytes) as u64;
+    let decoded: u64 = reports.partitions().map(|(_, part)| part.decoded_bytes).sum();
+    let overhead = (reports.block_cache_used_bytes + reports.write_buffers_used_bytes) as u64 + decoded;
     let used = dataset + overhead;
     MemoryUse {
         dataset,

@@ -189,16 +189,16 @@ impl Section<'_> {
     /// wait for memory several times.
     #[inline]
     fn look_ahead(&mut self, input: &mut Input, limits: &RequestLimits) {
-        let (shell, lane) = (self.shell, &mut *self.lane);
+        let (shell, table, lane) = (self.shell, &self.shell.shared.commands, &mut *self.lane);
         let mut sought = Sought::default();
         input.look_ahead(limits, |args| {
             let key = args.try_get(1);
             let place = key.and_then(|key| shell.shared.directory.place(key));
-            let id = shell.shared.commands.callable(args.name());
+            let id = args.try_get(0).and_then(|name| table.callable(name));
             if let (Some(key), Some(place)) = (key, place)
                 && place.home.lane == shell.id()
             {
-                let purpose = id.map_or(Purpose::Append, |id| shell.shared.commands.get(id).purpose(args));
+                let purpose = id.map_or(Purpose::Append, |id| table.get(id).purpose(args));
                 sought.seek(lane, place.home.place, key, purpose);
             }
             Known { id, place }

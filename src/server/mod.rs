@@ -15,6 +15,7 @@ mod dumps;
 mod event;
 mod exec_rules;
 mod follow;
+mod free_space;
 mod gather;
 mod hop;
 mod inbox;

@@ -20,7 +20,9 @@ use super::monitors::{self, Monitors};
 use super::notices::{self, Notices};
 use super::sockets::{Sockets, watch_loop};
 use super::waking::LaneWakers;
-use super::{blocking, checkpoints, deliveries, dumps, lifecycle, listener, priority, rewrites, timers};
+use super::{
+    blocking, checkpoints, deliveries, dumps, free_space, lifecycle, listener, priority, rewrites, timers,
+};
 
 /// Everything a lane's thread takes over.
 pub struct LaneStart {
@@ -71,6 +73,7 @@ pub async fn run_lane(start: LaneStart) {
         .map(|(listener, kind)| glommio::spawn_local(listener::accept_loop(shell.clone(), listener, kind)))
         .collect();
     let _ = ready.send(Ok(id));
+    glommio::spawn_local(free_space::watch_loop(shell.clone())).detach();
     timers::heartbeat_loop(shell.clone()).await;
     if id == 0
         && shell.shared.config.latency.dump_on_exit

@@ -102,7 +102,7 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
         let Some(opening) = shell.openings.get(place) else {
             return;
         };
-        if reading && super::timers::free_bytes_min(&shell).await < writing_bytes(opening).await {
+        if reading && super::free_space::free_bytes_min(&shell).await < writing_bytes(opening).await {
             continue;
         }
         let plan = shell

@@ -189,7 +189,6 @@ fn every_second(shell: &Rc<LaneShell>, now_ms: i64) {
         }
         commit::sync_partitions(&own, false).await;
         own.syncing.set(false);
-        watch_free_space(&own).await;
     })
     .detach();
 }
@@ -232,54 +231,6 @@ async fn grow_buffers(shell: &Rc<LaneShell>) {
         }
     })
     .await;
-}
-
-/// Notices when the data directory is almost full, and when there is space again.
-async fn watch_free_space(shell: &Rc<LaneShell>) {
-    let min_bytes = shell.shared.config.storage.disk_free_min_bytes;
-    let free_bytes = free_bytes_min(shell).await;
-    let full = shell.lane.borrow().is_out_of_space() || free_bytes < min_bytes;
-    if shell.disk_full.replace(full) != full && shell.id() == 0 {
-        if full {
-            log::error!(
-                "a data directory has {free_bytes} bytes free, less than disk_free_min: writes are refused"
-            );
-        } else {
-            log::info!("the data directories have space again: writes go on");
-        }
-    }
-}
-
-/// Free bytes of the fullest disk that holds data; `u64::MAX` if no disk can be asked.
-pub async fn free_bytes_min(shell: &Rc<LaneShell>) -> u64 {
-    let config = &shell.shared.config;
-    let mut directories = vec![config.server.data_dir.clone()];
-    for business in &config.businesses {
-        directories.push(business.data_dir.clone());
-        directories.extend(business.cold_dir.clone());
-    }
-    let least = move || {
-        directories
-            .iter()
-            .filter_map(|directory| free_bytes(directory))
-            .min()
-    };
-    blocking::run(least).await.unwrap_or(u64::MAX)
-}
-
-fn free_bytes(directory: &std::path::Path) -> Option<u64> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(directory.as_os_str().as_bytes()).ok()?;
-    let mut figures = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: the path is a NUL-terminated string and the struct is large enough for what the call writes; it is read
-    // only when the call says that it has written it, and all-zero bytes are a valid value of it anyway.
-    let figures = unsafe {
-        if libc::statvfs(path.as_ptr(), figures.as_mut_ptr()) != 0 {
-            return None;
-        }
-        figures.assume_init()
-    };
-    Some(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 
 #[cfg(test)]

@@ -65,6 +65,10 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    fn clear(&mut self) {
+        (self.count, self.samples) = (0, 0);
+    }
+
     fn push(&mut self, slot: u32, within: Range<usize>) -> Result<(), Missing> {
         if within.is_empty() {
             return Ok(());
@@ -225,7 +229,7 @@ impl DecodedChunks {
     /// Where everything lies that is wanted, if it is in the chunk that answered the last read of the series: that is
     /// found without the tables, each look at which may have to wait for memory.
     #[inline]
-    pub(super) fn find_again(&self, wanted: &Wanted) -> Option<Parts> {
+    pub(super) fn find_again(&self, wanted: &Wanted, parts: &mut Parts) -> Option<()> {
         let slot = self.recent.get(wanted.member as usize)?.checked_sub(1)?;
         let kept = self.kept(slot)?;
         let (from, to) = (wanted.from.max(wanted.oldest), wanted.to.min(wanted.newest));
@@ -245,9 +249,8 @@ impl DecodedChunks {
             within.end = within.start + wanted.limit;
         }
         kept.touched.set(true);
-        let mut parts = Parts::default();
-        parts.push(slot, within).ok()?;
-        Some(parts)
+        parts.clear();
+        parts.push(slot, within).ok()
     }
 
     /// Starts fetching what is known of the chunk that answered the last read of the series at `member`.
@@ -289,18 +292,23 @@ impl DecodedChunks {
     }
 
     /// Where everything lies that is wanted.
-    pub(super) fn find(&self, wanted: &Wanted) -> Result<Parts, Missing> {
+    pub(super) fn find(&self, wanted: &Wanted, parts: &mut Parts) -> Result<(), Missing> {
+        parts.clear();
         let chunks = self.by_series.get(&wanted.series_id);
         let chunks = chunks.map_or(&[][..], Vec::as_slice);
         if wanted.reverse {
-            self.find_backwards(chunks, wanted)
+            self.find_backwards(chunks, wanted, parts)
         } else {
-            self.find_forwards(chunks, wanted)
+            self.find_forwards(chunks, wanted, parts)
         }
     }
 
-    fn find_forwards(&self, chunks: &[(i64, u32)], wanted: &Wanted) -> Result<Parts, Missing> {
-        let mut parts = Parts::default();
+    fn find_forwards(
+        &self,
+        chunks: &[(i64, u32)],
+        wanted: &Wanted,
+        parts: &mut Parts,
+    ) -> Result<(), Missing> {
         let mut at = wanted.from.max(wanted.oldest);
         let to = wanted.to.min(wanted.newest);
         // The last chunk that begins at or before the time may reach beyond it; else the one behind it is next.
@@ -325,11 +333,15 @@ impl DecodedChunks {
             parts.push(slot, start..end.max(start))?;
             at = last.saturating_add(1);
         }
-        Ok(parts)
+        Ok(())
     }
 
-    fn find_backwards(&self, chunks: &[(i64, u32)], wanted: &Wanted) -> Result<Parts, Missing> {
-        let mut parts = Parts::default();
+    fn find_backwards(
+        &self,
+        chunks: &[(i64, u32)],
+        wanted: &Wanted,
+        parts: &mut Parts,
+    ) -> Result<(), Missing> {
         let from = wanted.from.max(wanted.oldest);
         let mut at = wanted.to.min(wanted.newest);
         let mut place = chunks.partition_point(|chunk| chunk.0 <= at);
@@ -358,7 +370,7 @@ impl DecodedChunks {
             known_from = kept.known_from;
             at = known_from.saturating_sub(1);
         }
-        Ok(parts)
+        Ok(())
     }
 
     /// The samples found, in the order of the read; those of each run ascend.

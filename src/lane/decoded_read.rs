@@ -18,7 +18,7 @@ const SHORT_RANGE_SAMPLES: u64 = 4_096;
 /// The answer to a range, where its samples lie.
 pub struct DecodedRange<'a> {
     chunks: &'a DecodedChunks,
-    parts: Parts,
+    parts: &'a Parts,
     head: &'a Columns,
     head_range: Range<usize>,
     reverse: bool,
@@ -35,7 +35,7 @@ impl DecodedRange<'_> {
         if self.reverse && !self.head_range.is_empty() {
             visit(self.head, self.head_range.clone());
         }
-        for (columns, range) in self.chunks.runs(&self.parts) {
+        for (columns, range) in self.chunks.runs(self.parts) {
             visit(columns, range);
         }
         if !self.reverse && !self.head_range.is_empty() {
@@ -48,7 +48,7 @@ impl DecodedRange<'_> {
         if !self.head_range.is_empty() {
             return Some(self.head.get(self.head_range.end - 1));
         }
-        let mut runs = self.chunks.runs(&self.parts);
+        let mut runs = self.chunks.runs(self.parts);
         let run = if self.reverse { runs.next() } else { runs.last() };
         run.map(|(columns, range)| columns.get(range.end - 1))
     }
@@ -57,7 +57,7 @@ impl DecodedRange<'_> {
     pub(super) fn to_columns(&self) -> Columns {
         let mut all = Columns::with_capacity(self.samples());
         let mut runs = Vec::with_capacity(PARTS_MAX);
-        runs.extend(self.chunks.runs(&self.parts));
+        runs.extend(self.chunks.runs(self.parts));
         if self.reverse {
             runs.reverse();
         }
@@ -139,41 +139,44 @@ impl Partition {
             head_range.start = head_range.end - taken;
             wanted.limit = wanted.limit.saturating_sub(taken);
         }
-        let Some(parts) = self.find_or_fetch(&mut chunks, &wanted, sealed.cold_samples > 0)? else {
+        let mut parts = Parts::default();
+        if !self.find_or_fetch(&mut chunks, &wanted, sealed.cold_samples > 0, &mut parts)? {
             return Ok(None);
-        };
+        }
         if !query.reverse {
             let taken = head_range.len().min(query.limit - parts.samples);
             head_range.end = head_range.start + taken;
         }
         Ok(Some(answer(&DecodedRange {
             chunks: &chunks,
-            parts,
+            parts: &parts,
             head: &series.head,
             head_range,
             reverse: query.reverse,
         })))
     }
 
+    /// Finds where everything lies that is wanted; false if that is not possible.
     fn find_or_fetch(
         &self,
         chunks: &mut DecodedChunks,
         wanted: &Wanted,
         has_cold: bool,
-    ) -> Result<Option<Parts>, StoreError> {
+        parts: &mut Parts,
+    ) -> Result<bool, StoreError> {
         if wanted.limit == 0 || wanted.from.max(wanted.oldest) > wanted.to.min(wanted.newest) {
-            return Ok(Some(Parts::default()));
+            return Ok(true);
         }
-        if let Some(parts) = chunks.find_again(wanted) {
-            return Ok(Some(parts));
+        if chunks.find_again(wanted, parts).is_some() {
+            return Ok(true);
         }
         for _ in 0..FETCHES_MAX {
-            match chunks.find(wanted) {
-                Ok(parts) => {
-                    chunks.note_found(wanted, &parts);
-                    return Ok(Some(parts));
+            match chunks.find(wanted, parts) {
+                Ok(()) => {
+                    chunks.note_found(wanted, parts);
+                    return Ok(true);
                 }
-                Err(Missing::TooMuch) => return Ok(None),
+                Err(Missing::TooMuch) => return Ok(false),
                 Err(Missing::At(at)) => {
                     let is_there = if wanted.reverse {
                         self.fetch_backwards(chunks, wanted, at, has_cold)?
@@ -181,12 +184,12 @@ impl Partition {
                         self.fetch_forwards(chunks, wanted, at, has_cold)?
                     };
                     if !is_there {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
             }
         }
-        Ok(chunks.find(wanted).ok())
+        Ok(chunks.find(wanted, parts).is_ok())
     }
 
     /// Keeps chunks from `at` on; false if the disk would have to be read, or if that would not help.

@@ -30,7 +30,8 @@ fn wanted(from: i64, to: i64, limit: usize, reverse: bool) -> Wanted {
 }
 
 fn found(kept: &DecodedChunks, wanted: &Wanted) -> Result<Vec<i64>, Missing> {
-    let parts = kept.find(wanted)?;
+    let mut parts = Parts::default();
+    kept.find(wanted, &mut parts)?;
     Ok(samples_of(kept, wanted, &parts))
 }
 
@@ -145,24 +146,25 @@ proptest! {
         dropped in prop::collection::vec(0..CHUNKS, 0..3), forgotten in any::<bool>(),
     ) {
         let mut kept = keep_all((0..CHUNKS).filter(|number| !dropped.contains(number)));
+        let mut parts = Parts::default();
         for (number, (from, length, limit, reverse)) in reads.into_iter().enumerate() {
             let wanted = wanted(from, from + length, limit, reverse);
-            if let Some(parts) = kept.find_again(&wanted) {
+            if kept.find_again(&wanted, &mut parts).is_some() {
                 prop_assert_eq!(samples_of(&kept, &wanted, &parts), expected(&wanted));
             }
-            if let Ok(parts) = kept.find(&wanted) {
+            if kept.find(&wanted, &mut parts).is_ok() {
                 kept.note_found(&wanted, &parts);
                 let slot = parts.places[0].0;
                 let holds = |chunk: &Kept| wanted.from >= chunk.first && wanted.to <= chunk.last;
                 if parts.count == 1 && holds(kept.kept(slot).unwrap()) {
-                    prop_assert!(kept.find_again(&wanted).is_some());
+                    prop_assert!(kept.find_again(&wanted, &mut parts).is_some());
                 }
             }
             if forgotten && number == 20 {
                 // Another series gets the slots.
                 kept.forget(1);
                 kept.insert(2, 0, chunk(0));
-                prop_assert!(kept.find_again(&wanted).is_none());
+                prop_assert!(kept.find_again(&wanted, &mut parts).is_none());
             }
         }
     }

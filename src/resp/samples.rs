@@ -234,12 +234,22 @@ impl SampleWriter {
 
     fn set_high(&mut self, high: i64) {
         let head = self.head();
+        self.base = high * LOW_RANGE;
+        if high < LOW_RANGE {
+            // As one number: bytes written one by one would have to be gathered again by whoever reads all of them.
+            let skipped = (7 - high.ilog10()) * 8;
+            let digits = u128::from((eight_digits(high as u32) | ZEROS) >> skipped);
+            let [a, b, c, d, e] = head;
+            let head_number = u128::from(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]));
+            self.prefix = (head_number | digits << (8 * head.len())).to_le_bytes();
+            self.prefix_bytes = head.len() + 8 - skipped as usize / 8;
+            return;
+        }
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(high).as_bytes();
         self.prefix_bytes = head.len() + digits.len();
         self.prefix[..head.len()].copy_from_slice(&head);
         self.prefix[head.len()..self.prefix_bytes].copy_from_slice(digits);
-        self.base = high * LOW_RANGE;
     }
 
     /// Writes any value.

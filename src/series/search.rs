@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-/// First step of the search beside the place where a timestamp is expected.
-const NEAR_SAMPLES: usize = 4;
+/// First step of the search beside the place where a timestamp is expected: where a range ends between two samples, the
+/// one before is looked for, and further away the next line of the cache would have to come from memory.
+const NEAR_SAMPLES: usize = 1;
 
 /// Ascending timestamps to be searched, with the outer ones at hand.
 #[derive(Clone, Copy)]

@@ -118,3 +118,58 @@ fn a_cut_record_is_damage_or_a_prefix() {
     }
     assert_eq!(all(&[99]).unwrap_err().expected, "a known operation");
 }
+
+/// What a journal of one sample reads as, and its length.
+fn of_one_sample(value: f64, quality: u8) -> (u64, usize) {
+    let mut buffer = JournalBuffer::default();
+    buffer.sample(1, 1, value, quality);
+    // Long enough for the quick way of reading, and as the last one of a record.
+    for padding in [0, SAMPLE_MAX_BYTES] {
+        let mut record = buffer.bytes().to_vec();
+        record.resize(record.len() + padding, FLUSH);
+        let operations = all(&record).unwrap();
+        let Operation::Sample {
+            value: read,
+            quality: read_quality,
+            ..
+        } = operations[0]
+        else {
+            panic!("{operations:?}")
+        };
+        assert_eq!((read.to_bits(), read_quality), (value.to_bits(), quality));
+        assert_eq!(operations.len(), 1 + padding);
+    }
+    (value.to_bits(), buffer.bytes().len())
+}
+
+#[test]
+fn decimals_are_half_as_long() {
+    for (value, is_decimal) in [
+        (0.0, true),
+        (100.37, true),
+        (-0.0001, true),
+        (214_748.3647, true),
+        (-214_748.3648, true),
+        (-0.0, false),
+        (214_748.3648, false),
+        (0.000_01, false),
+        (1.0 / 3.0, false),
+        (f64::from_bits(100.37_f64.to_bits() + 1), false),
+        (f64::INFINITY, false),
+        (f64::from_bits(0x7ff8_dead_beef_0001), false),
+        (f64::MIN_POSITIVE, false),
+    ] {
+        let value_bytes = if is_decimal { 4 } else { 8 };
+        assert_eq!(of_one_sample(value, 0).1, 3 + value_bytes, "{value}");
+        assert_eq!(of_one_sample(value, 200).1, 4 + value_bytes, "{value}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_value_comes_back_bit_by_bit(bits: u64, cents in -3_000_000_000_i64..3_000_000_000, quality: u8) {
+        of_one_sample(f64::from_bits(bits), quality);
+        of_one_sample(cents as f64 / 100.0, quality);
+        of_one_sample(cents as f64 / 10_000.0, quality);
+    }
+}

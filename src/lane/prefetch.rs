@@ -5,7 +5,7 @@ use crate::series::{Columns, Search};
 
 use super::keys::{SoughtKey, Value};
 use super::partition::Partition;
-use super::series_state::Series;
+use super::series_state::{SAMPLE_TOUCHES_BYTES, Series};
 
 /// Bytes that the processor fetches at once.
 const LINE_BYTES: usize = 64;
@@ -17,12 +17,20 @@ pub const FETCHED_KEYS_MAX: usize = 16;
 /// Starts fetching the first lines of `place` without waiting for them.
 #[inline(always)]
 pub fn prefetch<T: ?Sized>(place: &T) {
-    let bytes = size_of_val(place).min(LINES_MAX * LINE_BYTES);
+    fetch_lines(place, LINES_MAX * LINE_BYTES);
+}
+
+/// Starts fetching the lines of the first `bytes_max` bytes of `place`.
+#[inline(always)]
+fn fetch_lines<T: ?Sized>(place: &T, bytes_max: usize) {
+    let bytes = size_of_val(place).min(bytes_max);
     let start = std::ptr::from_ref(place).cast::<u8>();
-    let mut offset = 0;
-    while offset < bytes {
-        fetch_line(start.wrapping_add(offset));
-        offset += LINE_BYTES;
+    // Lines end where they end, not where the place does.
+    let end = start.wrapping_add(bytes);
+    let mut line = start.wrapping_sub(start.addr() % LINE_BYTES);
+    while line < end {
+        fetch_line(line);
+        line = line.wrapping_add(LINE_BYTES);
     }
 }
 
@@ -73,6 +81,18 @@ pub enum Purpose {
     ReadFrom(i64),
 }
 
+impl Purpose {
+    /// Bytes of a series that are touched, from its start.
+    #[inline]
+    fn touched_bytes(self) -> usize {
+        match self {
+            Purpose::Append => SAMPLE_TOUCHES_BYTES,
+            // Where its sealed samples end, too.
+            Purpose::ReadFrom(_) => SAMPLE_TOUCHES_BYTES + LINE_BYTES,
+        }
+    }
+}
+
 impl Partition {
     /// Forgets which keys were to be looked up.
     #[inline]
@@ -89,7 +109,7 @@ impl Partition {
 
     /// Starts fetching what the entry points to. True if [`Partition::fetch_series`] can go on.
     #[inline]
-    pub fn fetch_key(&self, sought: SoughtKey) -> bool {
+    pub fn fetch_key(&self, sought: SoughtKey, purpose: Purpose) -> bool {
         let Some(entry) = self.keys.fetched(sought) else {
             return false;
         };
@@ -102,12 +122,13 @@ impl Partition {
                 false
             }
             Value::Series(members) => {
-                let decoded = self.decoded.borrow();
                 for (_, member) in members.iter() {
-                    decoded.fetch(*member);
+                    if let Purpose::ReadFrom(_) = purpose {
+                        self.decoded.borrow().fetch(*member);
+                    }
                     // The place alone: whether a series is in it would have to be read.
                     if let Some(place) = self.series.place(*member) {
-                        prefetch(place);
+                        fetch_lines(place, purpose.touched_bytes());
                     }
                 }
                 true
@@ -150,7 +171,9 @@ impl Partition {
                 }
             }
             let window = window.get(..sought).unwrap_or(&[]);
-            let has_series = window.iter().fold(false, |has, key| self.fetch_key(*key) | has);
+            let has_series = window
+                .iter()
+                .fold(false, |has, key| self.fetch_key(*key, Purpose::Append) | has);
             if has_series {
                 window
                     .iter()

@@ -11,6 +11,7 @@ use super::loading::damaged_series;
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct SealedState {
     /// Newest sealed timestamp, which may be deleted since; `i64::MIN` before the first seal. Samples up to it are late.
     pub last_timestamp: i64,
@@ -183,39 +184,43 @@ pub enum Destination {
     Late { has_grown: bool },
 }
 
-/// A series that has been touched.
+/// A series that has been touched. What a new sample touches comes first, in two or three lines of the cache.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Series {
-    /// Never reused.
-    pub id: u64,
-    /// 0 unless said.
-    pub data_type: u8,
-    /// The key it belongs to.
-    pub key: KeyBytes,
     /// Newest samples, ascending; all newer than everything sealed.
     pub head: Columns,
     /// Samples not newer than everything sealed, in order of arrival.
     pub late: Seldom<Sample>,
-    /// What is sealed.
-    pub sealed: SealedState,
+    /// Never reused.
+    pub id: u64,
     /// Nothing in the head or sealed is newer: saves the look at the end of the head, which is seldom in the cache.
     newest: i64,
+    /// Journal record that holds the oldest change not sealed yet; 0 = none.
+    pub first_unsealed_sequence: u64,
+    /// Unix milliseconds of the last write.
+    pub touched_ms: i64,
+    /// Its share of the partition's count of memory.
+    pub(super) counted_bytes: u32,
+    /// 0 unless said.
+    pub data_type: u8,
+    /// Already on the list of series to seal.
+    pub seal_due: bool,
+    /// What is sealed.
+    pub sealed: SealedState,
+    /// The key it belongs to.
+    pub key: KeyBytes,
     /// What a look at the disk has found, see [`Series::known_newest`].
     pub(super) found_newest: Cell<Option<Option<i64>>>,
     /// Ranges whose sealed samples are deleted, late rows included, which the next seal puts on disk. What is in memory
     /// is newer than these.
     pub unsealed_deletions: Seldom<(i64, i64)>,
-    /// Journal record that holds the oldest change not sealed yet; 0 = none.
-    pub first_unsealed_sequence: u64,
-    /// Unix milliseconds of the last write.
-    pub touched_ms: i64,
-    /// Already on the list of series to seal.
-    pub seal_due: bool,
     /// Unix milliseconds before which no background work is looked for.
     pub rewrite_after_ms: i64,
-    /// Its share of the partition's count of memory.
-    pub(super) counted_bytes: u32,
 }
+
+/// Bytes at the start of a [`Series`] that a new sample touches.
+pub(super) const SAMPLE_TOUCHES_BYTES: usize = std::mem::offset_of!(Series, sealed);
 
 impl Series {
     /// A series without samples in memory.

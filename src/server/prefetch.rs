@@ -32,7 +32,9 @@ impl Sought {
     #[inline]
     pub fn fetch(&self, lane: &mut Lane) {
         let mut has_series = false;
-        self.each(lane, |partition, key, _| has_series |= partition.fetch_key(key));
+        self.each(lane, |partition, key, purpose| {
+            has_series |= partition.fetch_key(key, purpose)
+        });
         if has_series {
             self.each(lane, |partition, key, purpose| {
                 partition.fetch_series(key, purpose)

@@ -12,10 +12,15 @@ const PREFIX_BYTES: usize = 16;
 pub const VALUE_TEXT_BYTES: usize = 40;
 /// Longest text of a sample: an array's head, a timestamp, a value and a quality, and room for writing whole words.
 const LINE_BYTES: usize = 96;
+/// Text of most samples: making room costs its zeros.
+const USUAL_LINE_BYTES: usize = 40;
 /// Samples for which room is made at once.
-const LINES: usize = 16;
+const LINES: usize = 64;
 /// Values below are written here if they have at most two decimals; their whole part has eight digits.
 const SHORT_MAX: f64 = 1e8;
+/// See [`Short::is_small`].
+const SMALL_WHOLE_END: u32 = 10_000;
+const LINE_END_BYTES: usize = 2;
 /// From here on neighbouring doubles are one apart, up to twice as much.
 const ROUNDING: f64 = ROUNDING_BITS as f64;
 const ROUNDING_BITS: u64 = 1 << 52;
@@ -37,6 +42,22 @@ const TAILS: [u64; 100] = {
     }
     tails
 };
+
+/// The same with the default quality behind it, for one write; their length is the lower one and [`NO_QUALITY`]'s.
+const LAST_TAILS: [u128; 100] = {
+    let mut tails = [0; 100];
+    let mut hundredths = 0;
+    while hundredths < 100 {
+        let tail_bytes = TAILS[hundredths] >> 56;
+        let tail = TAILS[hundredths] as u128 & ((1 << (8 * tail_bytes)) - 1);
+        tails[hundredths] = tail | (u32::from_le_bytes(NO_QUALITY) as u128) << (8 * tail_bytes);
+        hundredths += 1;
+    }
+    tails
+};
+
+/// The default quality.
+const NO_QUALITY: [u8; 4] = *b":0\r\n";
 
 /// Of each length of a text the head of its byte string, with its own length in the top byte.
 const HEADS: [u64; VALUE_TEXT_BYTES + 1] = {
@@ -163,13 +184,13 @@ impl SampleWriter {
         let (timestamps, values) = (&timestamps[..count], &values[..count]);
         let mut written = 0;
         while written < count {
-            let lines = LINES.min(count - written);
-            reply.fill(lines * LINE_BYTES, |room| {
+            let room_bytes = LINE_BYTES + USUAL_LINE_BYTES * LINES.min(count - written - 1);
+            reply.fill(room_bytes, |room| {
                 let mut at = 0;
-                for step in written..written + lines {
-                    let index = if reverse { count - 1 - step } else { step };
-                    let line = room[at..].first_chunk_mut();
-                    let line = line.expect("invariant: there is room for a line per sample");
+                while written < count
+                    && let Some(line) = room.get_mut(at..).and_then(<[u8]>::first_chunk_mut)
+                {
+                    let index = if reverse { count - 1 - written } else { written };
                     let quality = qualities.and_then(|qualities| qualities.get(index));
                     at += self.line::<KIND>(
                         line,
@@ -177,10 +198,10 @@ impl SampleWriter {
                         values[index],
                         quality.copied().unwrap_or(0),
                     );
+                    written += 1;
                 }
                 at
             });
-            written += lines;
         }
     }
 
@@ -189,12 +210,19 @@ impl SampleWriter {
     fn line<const KIND: u8>(&mut self, line: &mut Line, timestamp: i64, value: f64, quality: u8) -> usize {
         let mut at = self.timestamp(line, timestamp);
         at = match Short::of(value) {
-            Some(short) if KIND != SIMPLE || short.whole > 0 || value == 0.0 => short.write::<KIND>(line, at),
+            Some(short) if KIND != SIMPLE || short.whole > 0 || value == 0.0 => {
+                if self.with_quality && quality == 0 && short.is_small() {
+                    let at = short.write_small::<KIND>(line, at);
+                    put(line, at, LAST_TAILS[short.hundredths].to_le_bytes());
+                    return at + short.tail_bytes() + NO_QUALITY.len();
+                }
+                short.write::<KIND>(line, at)
+            }
             _ => self.value::<KIND>(line, at, value),
         };
         if self.with_quality {
             at = if quality == 0 {
-                put(line, at, *b":0\r\n")
+                put(line, at, NO_QUALITY)
             } else {
                 quality_text(line, at, quality)
             };
@@ -314,17 +342,50 @@ impl Short {
         })
     }
 
+    /// Whether there is a shorter way to write it: most values have four digits at most before the point, and no sign.
+    #[inline(always)]
+    fn is_small(&self) -> bool {
+        self.whole < SMALL_WHOLE_END && !self.is_negative
+    }
+
+    /// Bytes from the decimal point on, with the line end.
+    #[inline(always)]
+    fn tail_bytes(&self) -> usize {
+        (TAILS[self.hundredths] >> 56) as usize
+    }
+
+    /// Writes a small value up to its decimal point; at most eight bytes.
+    #[inline(always)]
+    fn write_small<const KIND: u8>(&self, line: &mut Line, at: usize) -> usize {
+        let digits = FOUR_DIGITS.get(self.whole as usize).copied().unwrap_or(0);
+        let leading_zeros = (digits.trailing_zeros() / 8).min(3);
+        let whole_bytes = 4 - leading_zeros as usize;
+        let digits = u64::from((digits | ZEROS as u32) >> (8 * leading_zeros));
+        if KIND != BULK {
+            put(line, at, (u64::from(KIND) | digits << 8).to_le_bytes());
+            return at + 1 + whole_bytes;
+        }
+        let text_bytes = (whole_bytes + self.tail_bytes() - LINE_END_BYTES) as u32;
+        let head = u32::from_le_bytes(*b"$0\r\n") + (text_bytes << 8);
+        put(line, at, (u64::from(head) | digits << 32).to_le_bytes());
+        at + 4 + whole_bytes
+    }
+
     /// Writes the value with what is around it.
     #[inline(always)]
     fn write<const KIND: u8>(&self, line: &mut Line, at: usize) -> usize {
+        if self.is_small() {
+            let at = self.write_small::<KIND>(line, at);
+            put(line, at, TAILS[self.hundredths].to_le_bytes());
+            return at + self.tail_bytes();
+        }
         let digits = eight_digits(self.whole);
         // At least one digit stays.
         let leading_zeros = (digits.trailing_zeros() / 8).min(7) as usize;
         let tail = TAILS[self.hundredths];
-        let tail_bytes = (tail >> 56) as usize;
-        let line_end_bytes = 2;
+        let tail_bytes = self.tail_bytes();
         let whole_bytes = usize::from(self.is_negative) + 8 - leading_zeros;
-        let at = value_head::<KIND>(line, at, whole_bytes + tail_bytes - line_end_bytes);
+        let at = value_head::<KIND>(line, at, whole_bytes + tail_bytes - LINE_END_BYTES);
         put(line, at, *b"-");
         put(
             line,

@@ -13,6 +13,8 @@ import wire
 
 PEAK_SHARE = 0.5
 PEAK_SECONDS = 10
+# Of the time of a latency run, so much again for a command that touches nothing.
+FLOOR_SHARE = 0.1
 SERIES = 10_000
 # Descriptors besides connections: 8 databases of one lane, the log, the ring, and what the start insists on.
 DESCRIPTORS_SPARE = 700
@@ -59,7 +61,7 @@ def expected_seconds(arguments):
     """About how long each section takes."""
     steady = min(ACTIVE_SECONDS_MAX, arguments.seconds)
     return {
-        "latency": sum(latency_minutes(arguments, depth) * 60 + 20 for depth in arguments.depths),
+        "latency": sum(latency_minutes(arguments, depth) * 60 * (1 + FLOOR_SHARE) + 20 for depth in arguments.depths),
         "connections": 2 * (steady + min(10, steady) + 10),
         "endurance": arguments.seconds + 15,
         "labels": 40 + arguments.label_series * LABEL_SECONDS_PER_SERIES,
@@ -147,10 +149,13 @@ def latency(arguments, parent):
         f"TSDB_SET in {SERIES:,} series over {runs.CONNECTIONS} connections, open loop (latency counts from "
         f"when a command was due), at {PEAK_SHARE:.0%} of what a closed loop of the same depth had reached before.",
         "Wanted: p99 under 1 ms, p99.9 under 5 ms, no pause over 50 ms.",
+        f"PING then: the same server and rate afterwards, for {FLOOR_SHARE:.0%} of the time, with a command that touches "
+        "nothing: what the machine, the network and the load generator alone make of it.",
         "",
         "| arriving together | minutes | peak/s | rate/s | p50 ms | p99 ms | p99.9 ms | max ms | verdict "
-        "| generator late p99.9 / max ms | probe ms | waited | checkpoints | stalls | MiB at the end |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|",
+        "| PING then p99 / p99.9 / max ms | generator late p99.9 / max ms | probe ms | waited | checkpoints | stalls "
+        "| MiB at the end |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for depth in arguments.depths:
         server = peers.start_ticklane(arguments, parent)
@@ -178,6 +183,11 @@ def latency_row(arguments, server, depth):
     )
     waited = (server.lane_waited_seconds() - waited) / (time.monotonic() - begin)
     overslept, after = probe.stop(), counters(server)
+    mib = resident_mib(server)
+    progress(f"PING at {rate:,.0f}/s")
+    seconds = max(minutes * 60 * FLOOR_SHARE, 1)
+    floor = runs.run_load(arguments, server, "ping", depth, "-d", seconds, rate=rate)["latency"]
+    floor = " / ".join(f"{floor[name] / 1e3:.3f}" for name in ("p99", "p999", "max"))
     times, lag = report["latency"], report["lag"]
     p50, p99, p999, longest = (times[name] / 1e3 for name in ("p50", "p99", "p999", "max"))
     kept_up = report["commands_per_second"] >= 0.99 * rate
@@ -185,9 +195,9 @@ def latency_row(arguments, server, depth):
     return (
         f"| {depth} | {minutes:.3g} | {peak['commands_per_second']:,.0f} | {report['commands_per_second']:,.0f} "
         f"| {p50:.3f} | {p99:.3f} | {p999:.3f} | {longest:.1f} | {verdict} "
-        f"| {lag['p999'] / 1e3:.2f} / {lag['max'] / 1e3:.1f} | {overslept:.1f} | {waited:.1%} "
+        f"| {floor} | {lag['p999'] / 1e3:.2f} / {lag['max'] / 1e3:.1f} | {overslept:.1f} | {waited:.1%} "
         f"| {after['checkpoints'] - before['checkpoints']} "
-        f"| {after['commit_stalls'] - before['commit_stalls']} | {resident_mib(server):.0f} |"
+        f"| {after['commit_stalls'] - before['commit_stalls']} | {mib:.0f} |"
     )
 
 

@@ -15,7 +15,7 @@ STAGES = (
     ("commit", r"^store/|^lane/(commit|journal)\b|^server/commit\b"),
     ("parse", r"^resp/(request|inline|args|error)\b|^resp/number .*(parse|digit|scan|exact)|^server/input\b"),
     ("reply", r"^resp/|^server/turn\b"),
-    ("route", r"^business/|^command/(table|keyspec|mod)\b|^server/(dispatch|plans|prefetch)\b"),
+    ("route", r"^business/|^command/(table|keyspec|mod)\b|^server/(dispatch|admission|split_commands|timing|plans|exec|prefetch)\b"),
     ("execute", r"^(command|lane|series|aggregate|clock)\b"),
 )
 # The same for functions of libraries that stand for themselves.

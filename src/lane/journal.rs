@@ -468,19 +468,7 @@ impl<'a> JournalReader<'a> {
         }
         let number = self.byte("an operation")?;
         let operation = match number {
-            SET | SET_WITH_EXPIRY => {
-                let key = self.bytes("a key")?;
-                let expire_at_ms = if number == SET {
-                    0
-                } else {
-                    unzigzag(self.varint("a deadline")?)
-                };
-                Operation::Set {
-                    key,
-                    value: self.bytes("a value")?,
-                    expire_at_ms,
-                }
-            }
+            SET | SET_WITH_EXPIRY => self.set(number)?,
             DELETE => Operation::Delete {
                 key: self.bytes("a key")?,
             },
@@ -534,6 +522,21 @@ impl<'a> JournalReader<'a> {
             _ => return Err(self.damage("a known operation")),
         };
         Ok(Some(operation))
+    }
+
+    #[inline]
+    fn set(&mut self, number: u8) -> Result<Operation<'a>, JournalDamage> {
+        let key = self.bytes("a key")?;
+        let expire_at_ms = if number == SET {
+            0
+        } else {
+            unzigzag(self.varint("a deadline")?)
+        };
+        Ok(Operation::Set {
+            key,
+            value: self.bytes("a value")?,
+            expire_at_ms,
+        })
     }
 
     #[inline]

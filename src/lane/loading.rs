@@ -4,6 +4,7 @@ use crate::series::SeriesProperties;
 use crate::store::layout::{self, KvRow};
 use crate::store::{Database, Reach, Read, StoreError};
 
+use super::partition::Partition;
 use super::series_state::SealedState;
 
 /// A key as read from the database.
@@ -158,4 +159,17 @@ pub(super) fn encode_series_member(data_type: u8, id: u64, out: &mut Vec<u8>) {
 fn decode_series_member(member: &[u8]) -> Option<(u8, u64)> {
     let (data_type, id) = member.split_first()?;
     Some((*data_type, u64::from_le_bytes(id.try_into().ok()?)))
+}
+
+impl Partition {
+    /// Reads `key` from the disk, for the blocking pool.
+    ///
+    /// # Errors
+    /// If a row cannot be read or is damaged.
+    pub fn load_from_disk(store: &Database, key: &[u8]) -> Result<Option<LoadedKey>, StoreError> {
+        match load_key(store, key, Reach::Disk)? {
+            Read::Known(loaded) => Ok(loaded),
+            Read::Cold => Ok(None),
+        }
+    }
 }

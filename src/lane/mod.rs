@@ -37,6 +37,7 @@ mod properties;
 mod range;
 mod recovery;
 mod removal;
+mod replay;
 mod replay_places;
 mod replay_rows;
 mod rewrite;

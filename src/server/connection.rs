@@ -15,6 +15,7 @@ use crate::resp::Reply;
 use super::chains;
 use super::client::ClientHandle;
 use super::dispatch::{Step, run_ready};
+use super::exec;
 use super::hop::{UNKNOWN_OUTCOME, offload, resolve};
 use super::input::Input;
 use super::lane_shell::LaneShell;
@@ -61,7 +62,7 @@ pub async fn serve_connection(shell: Rc<LaneShell>, client: Rc<ClientHandle>, st
         log::debug!("client {}: {error}", connection.client.session.borrow().address);
     }
     if !connection.watched.is_empty() {
-        plans::unwatch(&connection.shell, &connection.client, &mut connection.watched).await;
+        exec::unwatch(&connection.shell, &connection.client, &mut connection.watched).await;
     }
 }
 
@@ -439,7 +440,7 @@ impl Connection {
         self.write().await?;
         let unwatch = std::mem::take(&mut self.client.session.borrow_mut().unwatch_due);
         if unwatch {
-            plans::unwatch(&self.shell, &self.client, &mut self.watched).await;
+            exec::unwatch(&self.shell, &self.client, &mut self.watched).await;
         }
         let closing = self.client.session.borrow().closing || self.client.killed.get();
         Ok(if closing { Flow::Close } else { Flow::GoOn })

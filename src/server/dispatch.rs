@@ -3,18 +3,15 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use crate::business::Home;
-use crate::command::monitor::admit_monitor;
-use crate::command::pubsub::admit_listener;
-use crate::command::session::{PortKind, ReplyMode};
-use crate::command::subcommand::{check_call, subcommand_name};
+use crate::business::{Home, Place};
+use crate::command::session::ReplyMode;
+use crate::command::subcommand::subcommand_name;
 use crate::command::{
-    Call, Command, CommandId, Flags, Merge, Plan, QueuedCommand, Run, Session, SessionContext, SessionStop,
-    admit_write, execute_one, execute_ready, execute_split, unknown_command,
+    Call, Command, CommandId, Flags, KeyHandler, Plan, QueuedCommand, Run, Session, SessionContext,
+    SessionHandler, SessionStop, admit_write, execute_one,
 };
-use crate::lane::{Job, Lane, Purpose, Stop, Wait};
-use crate::refusal::Refusal;
-use crate::resp::{Args, Proto, RequestLimits};
+use crate::lane::{Handled, Job, Lane, Partition, Purpose, Stop, Wait};
+use crate::resp::{Args, Reply, RequestLimits};
 
 use super::client::ClientHandle;
 use super::input::{Input, Known};
@@ -22,6 +19,7 @@ use super::lane_shell::LaneShell;
 use super::monitors;
 use super::prefetch::Sought;
 use super::slowlog::SlowerThan;
+use super::timing::Timing;
 use super::transaction::no_business;
 use super::turn::Turn;
 
@@ -49,15 +47,6 @@ pub enum Step {
 /// A reply buffer beyond this ends the turn.
 const TURN_REPLY_MAX_BYTES: usize = 256 << 10;
 
-/// One run of equal commands, timed with one clock reading at each end.
-struct Timing {
-    id: CommandId,
-    count: u64,
-    start_ns: u64,
-    /// Where the last one of them begins in the input.
-    last_start: usize,
-}
-
 /// Runs what has been received, as far as possible without waiting.
 pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input, turn: &mut Turn) -> Step {
     let mut session = client.session.borrow_mut();
@@ -75,12 +64,7 @@ pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input
         turn,
         now_us,
         now_ms: now_us / 1_000,
-        timing: Timing {
-            id: 0,
-            count: 0,
-            start_ns,
-            last_start: 0,
-        },
+        timing: Timing::from(start_ns),
         commands: 0,
         slower_than: SlowerThan::of(shell),
         slow: None,
@@ -92,22 +76,24 @@ pub fn run_ready(shell: &Rc<LaneShell>, client: &ClientHandle, input: &mut Input
     step
 }
 
-struct Section<'a> {
-    shell: &'a Rc<LaneShell>,
-    session: &'a mut Session,
-    lane: &'a mut Lane,
-    turn: &'a mut Turn,
+/// The synchronous section of a turn. What a command has to pass is in `admission`, commands of many keys are in
+/// `split_commands`, the clock is in `timing`.
+pub(super) struct Section<'a> {
+    pub(super) shell: &'a Rc<LaneShell>,
+    pub(super) session: &'a mut Session,
+    pub(super) lane: &'a mut Lane,
+    pub(super) turn: &'a mut Turn,
     now_us: i64,
-    now_ms: i64,
-    timing: Timing,
-    commands: usize,
-    slower_than: SlowerThan,
+    pub(super) now_ms: i64,
+    pub(super) timing: Timing,
+    pub(super) commands: usize,
+    pub(super) slower_than: SlowerThan,
     /// A slow call that is to be kept: where it begins in the input, and its microseconds.
-    slow: Option<(usize, u64)>,
+    pub(super) slow: Option<(usize, u64)>,
     /// Where the present request begins in the input.
-    start: usize,
+    pub(super) start: usize,
     /// Somebody monitors.
-    is_shown: bool,
+    pub(super) is_shown: bool,
 }
 
 impl Section<'_> {
@@ -219,11 +205,7 @@ impl Section<'_> {
             self.reject(id, &refusal);
             return None;
         }
-        let (until_ms, writes_only) = shell.paused.get();
-        if until_ms > self.now_ms
-            && (!writes_only || command.flags.has(Flags::WRITE))
-            && command.name != "CLIENT"
-        {
+        if self.is_paused(command) {
             return Some(Step::Paused);
         }
         let has_rules = || shell.shared.rules_seen.load(Ordering::Relaxed);
@@ -241,80 +223,13 @@ impl Section<'_> {
             self.queue(id, command, args);
             return None;
         }
-        let before = self.turn.reply.len();
-
         match command.run {
             Run::Owner { key, handler } => {
-                let known = known.place.filter(|_| key == 1);
-                let key = args.get(key);
-                let Some(place) = known.or_else(|| shell.shared.directory.place(key)) else {
-                    self.reject(id, &no_business());
-                    return None;
-                };
-                if place.home.lane != shell.id() {
-                    // Timed where it runs.
-                    self.push_hop(place.home, id, false, args);
-                    self.turn.note_elsewhere(command);
-                    self.turn.count(id, 1);
-                    None
-                } else {
-                    self.time(id);
-                    self.lane.counters.local_commands += 1;
-                    let call = self.call(args);
-                    let outcome = match self.lane.partition(place.home.place) {
-                        Ok(partition) => {
-                            let outcome = admit_write(partition, command, call.now_ms).and_then(|()| {
-                                execute_one(
-                                    partition,
-                                    (command.name, handler),
-                                    key,
-                                    &call,
-                                    None,
-                                    &mut self.turn.reply,
-                                )
-                            });
-                            let wrote = command.flags.has(Flags::WRITE);
-                            if partition.has_changes() {
-                                let change = shell.commits.note_command(partition, place.home.place, wrote);
-                                self.turn.wait_for(change);
-                            }
-                            outcome
-                        }
-                        Err(refusal) => Err(refusal.into()),
-                    };
-                    self.stopped(id, place.home.place, outcome.err()?)
-                }
+                let place = known.place.filter(|_| key == 1);
+                self.run_on_owner((id, command), handler, (args.get(key), place), args)
             }
-            Run::Split {
-                step, merge, atomic, ..
-            } => self.split(id, command, args, step, merge, atomic.is_some()),
-            Run::Session(handler) => {
-                self.time(id);
-                if command.name == "RESET" {
-                    // What was shown to it so far must not come behind the reply.
-                    drop(client.take_messages());
-                }
-                let mut context = SessionContext {
-                    session: self.session,
-                    shared: &shell.shared,
-                    clock: &self.lane.clock,
-                    lane: shell.id(),
-                };
-                match handler(&mut context, args, &mut self.turn.reply) {
-                    Ok(()) => {
-                        self.is_shown |= self.session.monitor.is_some();
-                        let proto = self.session.proto;
-                        self.turn.reply.set_proto(proto);
-                        None
-                    }
-                    Err(SessionStop::Plan(plan)) => Some(Step::Plan(plan)),
-                    Err(SessionStop::Refused(refusal)) => {
-                        self.turn.reply.truncate(before);
-                        self.fail(id, &refusal);
-                        None
-                    }
-                }
-            }
+            Run::Split { .. } => self.split(id, command, args),
+            Run::Session(handler) => self.run_session((id, command), handler, args, client),
             Run::Report { .. } => {
                 self.time(id);
                 Some(Step::Report(id))
@@ -322,161 +237,76 @@ impl Section<'_> {
         }
     }
 
-    fn call<'a>(&self, args: Args<'a>) -> Call<'a> {
-        Call {
-            args,
-            now_ms: self.now_ms,
-            now_us: self.now_us,
-            client: self.session.id,
-        }
-    }
-
-    /// What every command has to pass before it runs or is queued.
-    fn admit(&mut self, command: &Command, args: Args<'_>) -> Result<(), Refusal> {
-        if !command.accepts(args.len()) {
-            return Err(command.arity_error());
-        }
-        if !self.session.authenticated && !command.flags.has(Flags::NO_AUTH) {
-            return Err(Refusal::text("NOAUTH Authentication required."));
-        }
-        if let Run::Split { step, .. } = command.run
-            && !(args.len() - 1).is_multiple_of(step)
-        {
-            return Err(command.arity_error());
-        }
-        if command.keys.first != 0 {
-            self.check_keys(command, args)?;
-        }
-        if command.flags.has(Flags::DENY_ON_FULL) && self.shell.disk_full.get() {
-            return Err(Refusal::DiskFull);
-        }
-        if self.session.subscriptions.is_some() && self.session.proto == Proto::Resp2 {
-            check_call(command, args)?;
-            admit_listener(command, args)?;
-        }
-        if self.is_shown && self.session.monitor.is_some() {
-            admit_monitor(command)?;
-        }
-        if self.session.transaction.is_some() {
-            check_call(command, args)?;
-            if command.flags.has(Flags::NO_MULTI) {
-                return Err(Refusal::text("ERR Command not allowed inside a transaction"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Every key belongs to a business that this port serves.
+    /// Runs a command of one key where the key lives; `place` says where, if that is known.
     #[inline]
-    fn check_keys(&self, command: &Command, args: Args<'_>) -> Result<(), Refusal> {
-        let PortKind::Business(business) = self.session.port else {
-            return Ok(());
-        };
-        let directory = &self.shell.shared.directory;
-        for key in command.keys.keys(args) {
-            if directory.business_of(key) != Some(business) {
-                let name = directory
-                    .businesses()
-                    .get(business)
-                    .map_or("", |entry| &entry.config.name);
-                return Err(Refusal::text(format!(
-                    "WRONGBUSINESS this port serves only keys of the business '{name}'"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn queue(&mut self, id: CommandId, command: &Command, args: Args<'_>) {
-        let max = self.shell.shared.config.wire.transaction_max;
-        let unknown = command
-            .keys
-            .keys(args)
-            .any(|key| self.shell.shared.directory.place(key).is_none());
-        let Some(transaction) = &mut self.session.transaction else {
-            return;
-        };
-        if unknown || transaction.commands.len() >= max {
-            transaction.broken = true;
-            let text = format!("ERR a transaction holds at most {max} commands");
-            let refusal = if unknown {
-                no_business()
-            } else {
-                Refusal::text(text)
-            };
-            self.fail(id, &refusal);
-            return;
-        }
-        transaction.commands.push(QueuedCommand {
-            id,
-            args: args.iter().map(Box::from).collect(),
-        });
-        self.turn.reply.simple("QUEUED");
-    }
-
-    fn split(
+    fn run_on_owner(
         &mut self,
-        id: CommandId,
-        command: &Command,
+        (id, command): (CommandId, &Command),
+        handler: KeyHandler,
+        (key, place): (&[u8], Option<Place>),
         args: Args<'_>,
-        step: usize,
-        merge: Merge,
-        atomic: bool,
     ) -> Option<Step> {
-        let shell = self.shell;
-        let directory = &shell.shared.directory;
-        let Some(first) = directory.place(args.get(1)) else {
+        let Some(place) = place.or_else(|| self.shell.shared.directory.place(key)) else {
             self.reject(id, &no_business());
             return None;
         };
-        let mut together = true;
-        for key in command.keys.keys(args) {
-            match directory.place(key) {
-                None => {
-                    self.reject(id, &no_business());
-                    return None;
-                }
-                Some(place) => together = together && place.home == first.home,
-            }
-        }
-        if together && first.home.lane == shell.id() {
-            self.time(id);
-            self.lane.counters.local_commands += 1;
-            let call = self.call(args);
-            let outcome = match self.lane.partition(first.home.place) {
-                Ok(partition) => {
-                    let outcome = admit_write(partition, command, call.now_ms)
-                        .and_then(|()| execute_split(partition, command, &call, None, &mut self.turn.reply));
-                    if partition.has_changes() {
-                        let wrote = command.flags.has(Flags::WRITE);
-                        let change = shell.commits.note_command(partition, first.home.place, wrote);
-                        self.turn.wait_for(change);
-                    }
-                    outcome
-                }
-                Err(refusal) => Err(refusal.into()),
-            };
-            return self.stopped(id, first.home.place, outcome.err()?);
-        }
-        if together {
-            self.push_hop(first.home, id, false, args);
-            self.turn.note_elsewhere(command);
-            self.turn.count(id, 1);
+        if place.home.lane != self.shell.id() {
+            self.run_elsewhere(place.home, id, command, args);
             return None;
         }
+        self.run_here(place.home.place, (id, command), args, |partition, call, reply| {
+            execute_one(partition, (command.name, handler), key, call, None, reply)
+        })
+    }
+
+    /// Runs a command on one of this lane's partitions.
+    #[inline]
+    pub(super) fn run_here(
+        &mut self,
+        place: usize,
+        (id, command): (CommandId, &Command),
+        args: Args<'_>,
+        execute: impl FnOnce(&mut Partition, &Call<'_>, &mut Reply) -> Handled,
+    ) -> Option<Step> {
         self.time(id);
-        if atomic {
-            return Some(Step::AtomicSplit(QueuedCommand {
-                id,
-                args: args.iter().map(Box::from).collect(),
-            }));
+        self.lane.counters.local_commands += 1;
+        let call = self.call(args);
+        let outcome = self.with_partition(place, command, |partition, reply| {
+            admit_write(partition, command, call.now_ms)?;
+            execute(partition, &call, reply)
+        });
+        self.stopped(id, place, outcome.err()?)
+    }
+
+    /// Does something of a command on one of this lane's partitions: the turn waits for the commit of what it changes.
+    #[inline]
+    pub(super) fn with_partition(
+        &mut self,
+        place: usize,
+        command: &Command,
+        execute: impl FnOnce(&mut Partition, &mut Reply) -> Handled,
+    ) -> Handled {
+        let partition = self.lane.partition(place)?;
+        let outcome = execute(partition, &mut self.turn.reply);
+        if partition.has_changes() {
+            let wrote = command.flags.has(Flags::WRITE);
+            let change = self.shell.commits.note_command(partition, place, wrote);
+            self.turn.wait_for(change);
         }
-        self.scatter(id, command, args, step, merge)
+        outcome
+    }
+
+    /// Sends a command to the lane that owns its keys, with the turn's hop. It is timed there.
+    #[inline]
+    pub(super) fn run_elsewhere(&mut self, home: Home, id: CommandId, command: &Command, args: Args<'_>) {
+        self.push_hop(home, id, false, args);
+        self.turn.note_elsewhere(command);
+        self.turn.count(id, 1);
     }
 
     /// Adds a command, or one group of a split one, to the turn's hop to its lane.
     #[inline]
-    fn push_hop(&mut self, home: Home, id: CommandId, is_group: bool, args: Args<'_>) {
+    pub(super) fn push_hop(&mut self, home: Home, id: CommandId, is_group: bool, args: Args<'_>) {
         let (shell, session) = (self.shell, &*self.session);
         let begin = || shell.take_hop(session.id, session.proto);
         let hop = self.turn.hop(home.lane, shell.shared.directory.lanes(), begin);
@@ -485,85 +315,54 @@ impl Section<'_> {
         self.turn.place_remote(home.lane, is_apart);
     }
 
-    /// Runs the groups of a split command where their keys live; nothing runs before all local keys are warm.
-    fn scatter(
+    /// Runs a command that touches no key.
+    fn run_session(
         &mut self,
-        id: CommandId,
-        command: &Command,
+        (id, command): (CommandId, &Command),
+        handler: SessionHandler,
         args: Args<'_>,
-        step: usize,
-        merge: Merge,
+        client: &ClientHandle,
     ) -> Option<Step> {
-        let shell = self.shell;
-        let Run::Split { handler, prepare, .. } = command.run else {
-            return None;
+        self.time(id);
+        if command.name == "RESET" {
+            // What was shown to it so far must not come behind the reply.
+            drop(client.take_messages());
+        }
+        let before = self.turn.reply.len();
+        let mut context = SessionContext {
+            session: self.session,
+            shared: &self.shell.shared,
+            clock: &self.lane.clock,
+            lane: self.shell.id(),
         };
-        let groups = args.from(1);
-        let starts = || (0..groups.len()).step_by(step);
-        for start in starts() {
-            let place = shell.shared.directory.place(groups.get(start))?;
-            if place.home.lane == shell.id() {
-                let call = self.call(groups.range(start..start + step));
-                let checked = self
-                    .lane
-                    .partition(place.home.place)
-                    .map_err(Stop::from)
-                    .and_then(|partition| {
-                        admit_write(partition, command, call.now_ms)?;
-                        partition.warm(groups.get(start))?;
-                        if crate::command::is_key_held(partition, groups.get(start), None) {
-                            return Err(Stop::Wait(Wait::Held));
-                        }
-                        prepare.map_or(Ok(()), |prepare| prepare(partition, &call).map(|_| ()))
-                    });
-                if let Err(stop) = checked {
-                    return self.stopped(id, place.home.place, stop);
-                }
+        match handler(&mut context, args, &mut self.turn.reply) {
+            Ok(()) => {
+                self.is_shown |= self.session.monitor.is_some();
+                let proto = self.session.proto;
+                self.turn.reply.set_proto(proto);
+                None
+            }
+            Err(SessionStop::Plan(plan)) => Some(Step::Plan(plan)),
+            Err(SessionStop::Refused(refusal)) => {
+                self.turn.reply.truncate(before);
+                self.fail(id, &refusal);
+                None
             }
         }
-        self.turn.place_join(merge, groups.len() / step);
-        for start in starts() {
-            let group = groups.range(start..start + step);
-            let place = shell.shared.directory.place(group.get(0))?;
-            if place.home.lane != shell.id() {
-                self.push_hop(place.home, id, true, group);
-                self.turn.note_elsewhere(command);
-                continue;
-            }
-            let call = self.call(group);
-            let outcome = match self.lane.partition(place.home.place) {
-                Ok(partition) => {
-                    let outcome = execute_ready(
-                        partition,
-                        (command.name, handler),
-                        group.get(0),
-                        &call,
-                        None,
-                        &mut self.turn.reply,
-                    );
-                    if partition.has_changes() {
-                        let wrote = command.flags.has(Flags::WRITE);
-                        let change = shell.commits.note_command(partition, place.home.place, wrote);
-                        self.turn.wait_for(change);
-                    }
-                    outcome
-                }
-                Err(refusal) => Err(refusal.into()),
-            };
-            if let Err(stop) = outcome {
-                let refusal = match stop {
-                    Stop::Refused(refusal) => refusal,
-                    _ => Refusal::text("ERR internal: a warm key had to wait"),
-                };
-                self.turn.reply.error(&refusal);
-            }
-            self.turn.place_local();
+    }
+
+    #[inline]
+    pub(super) fn call<'a>(&self, args: Args<'a>) -> Call<'a> {
+        Call {
+            args,
+            now_ms: self.now_ms,
+            now_us: self.now_us,
+            client: self.session.id,
         }
-        None
     }
 
     /// How a command that did not finish goes on.
-    fn stopped(&mut self, id: CommandId, place: usize, stop: Stop) -> Option<Step> {
+    pub(super) fn stopped(&mut self, id: CommandId, place: usize, stop: Stop) -> Option<Step> {
         match stop {
             Stop::Refused(refusal) => {
                 self.fail(id, &refusal);
@@ -571,57 +370,6 @@ impl Section<'_> {
             }
             Stop::Wait(wait) => Some(Step::Wait(place, wait)),
             Stop::Offload(job) => Some(Step::Offload(job)),
-        }
-    }
-
-    /// The command ran and was refused.
-    fn fail(&mut self, id: CommandId, refusal: &Refusal) {
-        let before = self.turn.reply.len();
-        self.turn.reply.error(refusal);
-        self.lane.latency.record_failure(usize::from(id));
-        self.lane.counters.error_replies += 1;
-        self.shell
-            .count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
-    }
-
-    /// The command was refused before it ran: a transaction being queued is broken by it.
-    fn reject(&mut self, id: CommandId, refusal: &Refusal) {
-        let before = self.turn.reply.len();
-        if self.shell.shared.commands.get(id).name == "EXEC" {
-            let text = refusal.to_string();
-            let reason = text.strip_prefix("ERR ").unwrap_or(&text);
-            self.turn.reply.error(format_args!(
-                "EXECABORT Transaction discarded because of: {reason}"
-            ));
-            self.session.transaction = None;
-            self.session.unwatch_due = true;
-        } else {
-            self.turn.reply.error(refusal);
-        }
-        self.lane.latency.record_rejection(usize::from(id));
-        self.lane.counters.error_replies += 1;
-        self.shell
-            .count_error(self.turn.reply.as_bytes().get(before + 1..).unwrap_or(b""));
-        if let Some(transaction) = &mut self.session.transaction {
-            transaction.broken = true;
-        }
-    }
-
-    fn unknown_command(&mut self, args: Args<'_>) {
-        // A browser or a mail server talking to us: Redis closes too, so that no web page can be made to send commands.
-        if args.name().eq_ignore_ascii_case(b"post") || args.name().eq_ignore_ascii_case(b"host:") {
-            log::warn!(
-                "possible cross-protocol attack from {}: connection closed",
-                self.session.address
-            );
-            self.session.closing = true;
-            return;
-        }
-        self.turn.reply.error(unknown_command(args));
-        self.lane.counters.error_replies += 1;
-        self.shell.count_error(b"ERR ");
-        if let Some(transaction) = &mut self.session.transaction {
-            transaction.broken = true;
         }
     }
 
@@ -636,65 +384,5 @@ impl Section<'_> {
                 self.session.reply_mode = ReplyMode::On;
             }
         }
-    }
-
-    /// Counts a command; the clock is read only when another kind of command begins.
-    #[inline]
-    fn time(&mut self, id: CommandId) {
-        if self.timing.count > 0 && self.timing.id == id && !self.slower_than.times_each() {
-            self.timing.count += 1;
-            self.timing.last_start = self.start;
-            return;
-        }
-        let now_ns = if self.timing.count > 0 {
-            self.close_timing()
-        } else {
-            self.timing.start_ns
-        };
-        self.timing = Timing {
-            id,
-            count: 1,
-            start_ns: now_ns,
-            last_start: self.start,
-        };
-    }
-
-    /// Ends a run of equal commands.
-    fn close_timing(&mut self) -> u64 {
-        let now_ns = self.lane.clock.instant_ns();
-        let (id, count) = (self.timing.id, self.timing.count);
-        let each_ns = now_ns.saturating_sub(self.timing.start_ns) / count.max(1);
-        self.lane
-            .latency
-            .record_service_n(usize::from(id), each_ns, count);
-        self.turn.count(id, count);
-        self.turn.ran_at_ns = now_ns;
-        if let Some(took_us) = self.slower_than.if_slow(each_ns) {
-            self.slow = Some((self.timing.last_start, took_us));
-        }
-        now_ns
-    }
-
-    /// Keeps the slow call that was found, if one was.
-    #[cold]
-    fn keep_slow(&mut self, input: &Input) {
-        let Some((start, took_us)) = self.slow.take() else {
-            return;
-        };
-        let received = input.bytes.get(start..).unwrap_or(&[]);
-        let shell = self.shell;
-        shell.keep_slow_request(self.session, received, took_us, self.now_ms);
-    }
-
-    fn finish(&mut self, input: &Input, step: &Step) {
-        if self.timing.count > 0 {
-            self.close_timing();
-            // What is not done yet is timed when it is.
-            if matches!(step, Step::NeedInput | Step::Full | Step::Paused) {
-                self.keep_slow(input);
-            }
-        }
-        self.lane.counters.commands_processed += self.commands as u64;
-        self.lane.counters.turns += 1;
     }
 }

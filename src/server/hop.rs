@@ -155,7 +155,6 @@ impl HopRun {
         timing: &mut Timing,
     ) -> Result<(), (usize, Stop)> {
         let mut fetched = self.next;
-        let is_client = self.hop.client != DELIVERING;
         while let Some((command, args)) = self.hop.get(self.next) {
             if self.next == fetched {
                 fetched = self.fetch_keys(&shell.shared.commands, lane);
@@ -171,53 +170,16 @@ impl HopRun {
             };
             let before = self.reply.len();
             let entry = shell.shared.commands.get(command.id);
-            // Inside a batch only its commit may fail, and then all of it.
-            let refused_when_full = self.hop.batch.is_none() && entry.flags.has(Flags::DENY_ON_FULL);
-            let mut new_change = None;
+            let refused_when_full = self.hop.is_refused_when_full(entry);
             let outcome = match lane.partition(command.place) {
                 Err(refusal) => Err(Stop::Refused(refusal)),
                 Ok(_) if refused_when_full && shell.disk_full.get() => Err(Stop::Refused(Refusal::DiskFull)),
                 Ok(partition) => {
-                    // What a batch writes is gathered apart until it is committed.
-                    if let Some(batch) = self.hop.batch {
-                        partition.enter_batch(batch);
-                    }
-                    // What nobody may interrupt was let in as a whole.
-                    let admitted = match refused_when_full && !self.hop.uninterrupted && is_client {
-                        true => partition.admit_write(now_ms),
-                        false => Ok(()),
-                    };
-                    let outcome = admitted.and_then(|()| {
-                        execute(partition, entry, command, &call, self.hop.batch, &mut self.reply)
-                    });
-                    partition.leave_batch();
-                    // Who holds keys himself and asks past those of others cannot wait for their commit.
-                    let waits = self.hop.batch != Some(READS_PAST_HOLDS);
-                    if waits && partition.has_changes() {
-                        // A delivery never waits for another one: chains of rules could wait for each other. Nor does
-                        // a batch: what others owe in the same record may go to keys that it holds.
-                        let change = if self.hop.client == DELIVERING || self.hop.batch.is_some() {
-                            let change = shell.commits.note(command.place, true);
-                            if self.hop.batch.is_none() && partition.owes_in_open_record() {
-                                let owing = (shell.id(), Change { owes: true, ..change });
-                                if self.hop.chained.last() != Some(&owing) {
-                                    self.hop.chained.push(owing);
-                                }
-                            }
-                            change
-                        } else {
-                            shell.commits.note_command(partition, command.place, true)
-                        };
-                        new_change = Some(change);
-                    }
+                    let outcome = execute_in(partition, entry, command, &call, &self.hop, &mut self.reply);
+                    self.note_change(shell, partition, command.place);
                     outcome
                 }
             };
-            if let Some(change) = new_change
-                && !self.hop.changes.contains(&change)
-            {
-                self.hop.changes.push(change);
-            }
             let failed = match outcome {
                 Ok(()) => self.reply.as_bytes().get(before) == Some(&b'-'),
                 Err(Stop::Refused(refusal)) => {
@@ -236,6 +198,32 @@ impl HopRun {
             self.end_command();
         }
         Ok(())
+    }
+
+    /// The answer waits for the commit of what the partition has in its open record, some of it from this hop.
+    #[inline]
+    fn note_change(&mut self, shell: &LaneShell, partition: &Partition, place: usize) {
+        // Who holds keys himself and asks past those of others cannot wait for their commit.
+        if self.hop.batch == Some(READS_PAST_HOLDS) || !partition.has_changes() {
+            return;
+        }
+        // A delivery never waits for another one: chains of rules could wait for each other. Nor does a batch: what
+        // others owe in the same record may go to keys that it holds.
+        let waits_for_deliveries = self.hop.client != DELIVERING && self.hop.batch.is_none();
+        let change = if waits_for_deliveries {
+            shell.commits.note_command(partition, place, true)
+        } else {
+            shell.commits.note(place, true)
+        };
+        if !waits_for_deliveries && self.hop.batch.is_none() && partition.owes_in_open_record() {
+            let owing = (shell.id(), Change { owes: true, ..change });
+            if self.hop.chained.last() != Some(&owing) {
+                self.hop.chained.push(owing);
+            }
+        }
+        if !self.hop.changes.contains(&change) {
+            self.hop.changes.push(change);
+        }
     }
 
     /// Starts fetching what the next commands look up, and returns where the ones behind them begin.
@@ -337,6 +325,37 @@ impl HopRun {
             .extend(shell.commits.chained_after(&self.hop.changes));
         Answer::Parts(Parts(self.hop))
     }
+}
+
+impl Hop {
+    /// Inside a batch only its commit may fail, and then all of it.
+    #[inline]
+    fn is_refused_when_full(&self, entry: &Command) -> bool {
+        self.batch.is_none() && entry.flags.has(Flags::DENY_ON_FULL)
+    }
+}
+
+/// Admits and runs one command of a hop on the partition that owns its keys.
+#[inline]
+fn execute_in(
+    partition: &mut Partition,
+    entry: &Command,
+    command: HopCommand,
+    call: &Call<'_>,
+    hop: &Hop,
+    reply: &mut Reply,
+) -> Result<(), Stop> {
+    // What nobody may interrupt was let in as a whole.
+    if hop.is_refused_when_full(entry) && !hop.uninterrupted && hop.client != DELIVERING {
+        partition.admit_write(call.now_ms)?;
+    }
+    // What a batch writes is gathered apart until it is committed.
+    if let Some(batch) = hop.batch {
+        partition.enter_batch(batch);
+    }
+    let outcome = execute(partition, entry, command, call, hop.batch, reply);
+    partition.leave_batch();
+    outcome
 }
 
 /// Runs one command, or one group of a split one, on the partition that owns its keys.

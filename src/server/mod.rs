@@ -1,5 +1,6 @@
 //! Threads, sockets, timers: the only module that names glommio.
 
+mod admission;
 mod banner;
 mod batch_steps;
 mod blocking;
@@ -13,6 +14,7 @@ mod deliveries;
 mod dispatch;
 mod dumps;
 mod event;
+mod exec;
 mod exec_rules;
 mod follow;
 mod free_space;
@@ -42,12 +44,15 @@ mod run_lane;
 mod scan_cursors;
 mod slowlog;
 mod sockets;
+mod split_commands;
 mod start;
 mod supervisor;
 mod timers;
+mod timing;
 mod transaction;
 mod transfer;
 mod turn;
 mod waking;
+mod walks;
 
 pub use start::serve;

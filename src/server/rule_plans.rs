@@ -15,9 +15,9 @@ use crate::resp::Reply;
 use crate::series::{CANDLE_PARTS, CANDLE_SUFFIX_MAX_BYTES, Label, SeriesProperties};
 
 use super::client::ClientHandle;
+use super::exec::run_one;
 use super::hop::UNKNOWN_OUTCOME;
 use super::lane_shell::LaneShell;
-use super::plans::run_one;
 use super::rule_ends::{HOLD_TRIES_MAX, facts_of};
 use super::transaction::{BatchRun, Caller, Ended};
 

@@ -404,14 +404,10 @@ pub async fn resolve(shell: &Rc<LaneShell>, place: usize, wait: Wait) -> Result<
 async fn resolve_for(shell: &Rc<LaneShell>, place: usize, wait: Wait, holds: bool) -> Result<(), Refusal> {
     match wait {
         Wait::Load(key) => load_key(shell, place, key).await?,
-        Wait::Labels(job) => match blocking::run(move || job.run()).await {
-            Ok(found) => shell.lane.borrow_mut().partition(place)?.finish_labels(found),
-            Err(error) => {
-                log::error!("{error}");
-                return Err(Refusal::text(format!("ERR storage: {error}")));
-            }
-        },
-
+        Wait::Labels(job) => {
+            let found = blocking::run(move || job.run()).await?;
+            shell.lane.borrow_mut().partition(place)?.finish_labels(found);
+        }
         Wait::Warm(job) => warm_range(shell, place, job).await?,
         Wait::OpenBuckets(ends) => {
             let fetched = super::deliveries::fetch_open_buckets(shell, ends, holds).await;
@@ -450,16 +446,8 @@ async fn load_key(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Result
     let loaded = blocking::run(move || crate::lane::Partition::load_from_disk(&database, &wanted)).await;
     let mut lane = shell.lane.borrow_mut();
     let partition = lane.partition(place)?;
-    match loaded {
-        Ok(loaded) => {
-            partition.finish_load(&key, loaded, epoch);
-            Ok(())
-        }
-        Err(error) => {
-            log::error!("{error}");
-            Err(Refusal::text(format!("ERR storage: {error}")))
-        }
-    }
+    partition.finish_load(&key, loaded?, epoch);
+    Ok(())
 }
 
 async fn warm_range(
@@ -467,11 +455,7 @@ async fn warm_range(
     place: usize,
     job: Box<crate::lane::RangeJob>,
 ) -> Result<(), Refusal> {
-    let warmed = blocking::run(move || job.warm()).await;
-    let warmed = warmed.map_err(|error| {
-        log::error!("{error}");
-        Refusal::text(format!("ERR storage: {error}"))
-    })?;
+    let warmed = blocking::run(move || job.warm()).await?;
     let mut lane = shell.lane.borrow_mut();
     let now_ms = lane.clock.now_ms();
     lane.partition(place)?.keep_warmed(warmed, now_ms);

@@ -98,7 +98,7 @@ fn handle(
 /// Runs a split command all of whose keys live in `partition`, as one. A stop leaves nothing written.
 ///
 /// # Errors
-/// What the handler says of a group; `Wait::Held` if a batch holds a key.
+/// What the handler says of a group; `Wait::Held` if a batch holds a key; arguments that are no whole groups.
 pub fn execute_split(
     partition: &mut Partition,
     command: &Command,
@@ -117,6 +117,9 @@ pub fn execute_split(
     else {
         return Err(Refusal::text("ERR internal: not a split command").into());
     };
+    if !command.has_whole_groups(call.args.len()) {
+        return Err(command.arity_error().into());
+    }
     let groups = call.args.from(1);
     if !partition.batches.holds_nothing() {
         for index in (0..groups.len()).step_by(step) {

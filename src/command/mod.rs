@@ -191,19 +191,24 @@ pub struct Command {
 }
 
 impl Command {
-    /// True if `len` arguments (with the name) fit; those of a split command come in whole groups.
+    /// True if `len` arguments (with the name) may come; see [`Command::has_whole_groups`] too.
     #[inline]
     pub fn accepts(&self, len: usize) -> bool {
-        if let Run::Split { step, .. } = self.run
-            && len % step != 1 % step
-        {
-            return false;
-        }
         let len = len as i64;
         if self.arity >= 0 {
             len == i64::from(self.arity)
         } else {
             len >= -i64::from(self.arity)
+        }
+    }
+
+    /// True if `len` arguments (with the name) are whole groups of a split command. As in Redis that is found out when it
+    /// runs: a transaction takes it nevertheless.
+    #[inline]
+    pub fn has_whole_groups(&self, len: usize) -> bool {
+        match self.run {
+            Run::Split { step, .. } => len % step == 1 % step,
+            _ => true,
         }
     }
 

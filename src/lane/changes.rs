@@ -4,7 +4,7 @@
 
 use crate::refusal::Refusal;
 
-use super::keys::Value;
+use super::keys::{Origin, Value};
 use super::partition::Partition;
 use super::series_state::SealedState;
 use super::stop::Stop;
@@ -106,7 +106,7 @@ impl Partition {
         let len = value.len();
         self.keys
             .set_value(place, Value::String(value.into_boxed_slice()));
-        self.keys.at_mut(place).is_patched = true;
+        self.keys.at_mut(place).origin = Origin::Patched;
         self.touch(place);
         len
     }
@@ -207,11 +207,9 @@ impl Partition {
         let entry = self.keys.at(source);
         if let Value::String(value) = &entry.value {
             let (value, expire_at_ms) = (value.clone(), entry.expire_at_ms);
-            let is_patched = entry.is_patched;
+            let origin = entry.origin;
             self.set_string(to, &value, expire_at_ms, now_ms)?;
-            if is_patched {
-                self.mark_patched(to);
-            }
+            self.note_origin(to, origin);
             if let Some(source) = self.find(from, now_ms)? {
                 self.delete(source);
             }
@@ -251,10 +249,12 @@ impl Partition {
         self.delete(place);
     }
 
-    /// The string at `key`, which was just set, is one that was written in place.
-    pub fn mark_patched(&mut self, key: &[u8]) {
-        if let Some(place) = self.keys.find(key) {
-            self.keys.at_mut(place).is_patched = true;
+    /// The string at `key`, which was just set, came about like this.
+    pub fn note_origin(&mut self, key: &[u8], origin: Origin) {
+        if origin != Origin::Set
+            && let Some(place) = self.keys.find(key)
+        {
+            self.keys.at_mut(place).origin = origin;
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::refusal::Refusal;
 use crate::store::{Reach, Read, StoredKey};
 
-use super::keys::{Entry, Value};
+use super::keys::{Entry, Origin, Value};
 use super::loading::{LoadedKey, LoadedValue, load_key};
 use super::partition::Partition;
 use super::series_state::Series;
@@ -196,9 +196,9 @@ impl Partition {
         }))
     }
 
-    /// True if the string at `key` was written in place since it was set as a whole; it has just been looked up.
-    pub fn is_patched(&self, key: &[u8]) -> bool {
+    /// How the string at `key`, which has just been looked up, came about.
+    pub fn origin(&self, key: &[u8]) -> Origin {
         let place = self.keys.find(key);
-        place.is_some_and(|place| self.keys.at(place).is_patched)
+        place.map_or(Origin::Set, |place| self.keys.at(place).origin)
     }
 }

@@ -29,6 +29,18 @@ pub enum Value {
     Series(Members),
 }
 
+/// How a string came about, as far as OBJECT ENCODING tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// It was set as a whole.
+    #[default]
+    Set,
+    /// Bytes of it were written in place since then: Redis keeps it as it is.
+    Patched,
+    /// It is what INCRBYFLOAT has computed, which Redis keeps as text even where it is an integer.
+    Sum,
+}
+
 /// One key.
 #[derive(Debug)]
 pub struct Entry {
@@ -47,8 +59,8 @@ pub struct Entry {
     pub loaded_at_s: u32,
     /// Set at every use, cleared by the eviction clock.
     pub referenced: bool,
-    /// Bytes of the string were written in place since it was set as a whole: Redis never keeps it as a number.
-    pub is_patched: bool,
+    /// How its string came about.
+    pub origin: Origin,
     /// Of a series key that was given some.
     properties: Option<Box<ListedProperties>>,
 }
@@ -261,7 +273,7 @@ impl KeyTable {
             gathered_epoch: 0,
             loaded_at_s: 0,
             referenced: true,
-            is_patched: false,
+            origin: Origin::Set,
             properties: None,
         };
         self.memory_bytes += entry.memory_bytes();
@@ -286,7 +298,7 @@ impl KeyTable {
             && old.len() == bytes.len()
         {
             old.copy_from_slice(bytes);
-            entry.is_patched = false;
+            entry.origin = Origin::Set;
             return;
         }
         self.set_value(place, Value::String(bytes.into()));
@@ -297,7 +309,7 @@ impl KeyTable {
         let entry = self.at_mut(place);
         let before = (entry.memory_bytes(), entry.series_memory_bytes());
         let old = std::mem::replace(&mut entry.value, value);
-        entry.is_patched = false;
+        entry.origin = Origin::Set;
         let after = (entry.memory_bytes(), entry.series_memory_bytes());
         self.change_memory(before, after);
         old

@@ -4,7 +4,7 @@ use crate::command::monitor::admit_monitor;
 use crate::command::pubsub::admit_listener;
 use crate::command::session::PortKind;
 use crate::command::subcommand::check_call;
-use crate::command::{Command, CommandId, Flags, QueuedCommand, Run, unknown_command};
+use crate::command::{Command, CommandId, Flags, QueuedCommand, unknown_command};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Proto};
 
@@ -19,11 +19,6 @@ impl Section<'_> {
         }
         if !self.session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(Refusal::text("NOAUTH Authentication required."));
-        }
-        if let Run::Split { step, .. } = command.run
-            && !(args.len() - 1).is_multiple_of(step)
-        {
-            return Err(command.arity_error());
         }
         if command.keys.first != 0 {
             self.check_keys(command, args)?;

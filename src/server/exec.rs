@@ -171,6 +171,10 @@ pub(super) async fn run_one(
     reply: &mut Reply,
 ) -> Result<(), String> {
     let entry = shell.shared.commands.get(command.id);
+    if !entry.has_whole_groups(command.args.len()) {
+        reply.error(entry.arity_error());
+        return Ok(());
+    }
     match entry.run {
         Run::Owner { key, .. } => run_on_owner(shell, caller, batch, command, key, reply).await?,
         Run::Split {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::command::{CommandId, LaneReport, Order, ReportKinds};
 use crate::lane::journal::{BatchId, PartitionName};
+use crate::lane::keys::Origin;
 use crate::lane::outbox::OutboxEntry;
 use crate::lane::{ClientId, KeyFilter, ScanPosition};
 use crate::resp::{Args, Proto, Span};
@@ -400,8 +401,8 @@ pub enum KeyImage {
         value: Box<[u8]>,
         /// Unix milliseconds; 0 = never.
         expire_at_ms: i64,
-        /// It was written in place since it was set as a whole, which OBJECT ENCODING tells.
-        is_patched: bool,
+        /// How it came about.
+        origin: Origin,
     },
     /// Series by data type.
     Series {

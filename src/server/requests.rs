@@ -319,7 +319,7 @@ async fn watch(shell: &Rc<LaneShell>, client: ClientId, keys: Vec<(usize, Box<[u
 async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answer {
     let found = with_partition(shell, place, |partition, now_ms| {
         let parts = partition.image_parts(&key, now_ms)?;
-        Ok(parts.map(|parts| (parts, partition.is_patched(&key))))
+        Ok(parts.map(|parts| (parts, partition.origin(&key))))
     })
     .await;
     let parts = match found {
@@ -327,12 +327,12 @@ async fn read_image(shell: &Rc<LaneShell>, place: usize, key: Box<[u8]>) -> Answ
         Ok(Some(parts)) => parts,
         Err(refusal) => return Answer::Refused(refusal.to_string()),
     };
-    let ((value, members, expire_at_ms), is_patched) = parts;
+    let ((value, members, expire_at_ms), origin) = parts;
     if let Some(value) = value {
         return Answer::Image(Some(KeyImage::String {
             value,
             expire_at_ms,
-            is_patched,
+            origin,
         }));
     }
     let mut series = Vec::new();
@@ -418,12 +418,10 @@ fn write_image_now(
         Some(KeyImage::String {
             value,
             expire_at_ms,
-            is_patched,
+            origin,
         }) => {
             partition.set_string(key, value, *expire_at_ms, now_ms)?;
-            if *is_patched {
-                partition.mark_patched(key);
-            }
+            partition.note_origin(key, *origin);
             Ok(())
         }
         other => {

@@ -15,6 +15,11 @@ use super::transaction::no_business;
 impl Section<'_> {
     /// Runs a command of many keys; `None` if it is done.
     pub(super) fn split(&mut self, id: CommandId, command: &Command, args: Args<'_>) -> Option<Step> {
+        if !command.has_whole_groups(args.len()) {
+            self.time(id);
+            self.fail(id, &command.arity_error());
+            return None;
+        }
         let Some((home, together)) = self.homes(command, args) else {
             self.reject(id, &no_business());
             return None;

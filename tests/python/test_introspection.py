@@ -4,7 +4,7 @@ import pytest
 from wire import Wire
 
 
-def test_strings_written_in_place_are_raw(wire):
+def test_how_a_string_came_about_shows_in_its_encoding(wire):
     for line, encoding in [
         ("SET k 10", "int"),
         ("APPEND k 5", "raw"),
@@ -12,6 +12,13 @@ def test_strings_written_in_place_are_raw(wire):
         ("SETRANGE k 0 2", "raw"),
         ("SET k 206", "int"),
         ("APPEND new 1", "int"),
+        ("INCRBYFLOAT k 1", "embstr"),
+        ("DECR k", "int"),
+        ("INCRBYFLOAT k 0.5", "embstr"),
+        ("INCRBYFLOAT k 0.5", "embstr"),
+        ("APPEND k 0", "raw"),
+        ("INCRBYFLOAT sum 3", "embstr"),
+        ("GETSET sum 3", "int"),
         ("DEL k", None),
         ("SETRANGE k 0 5", "raw"),
     ]:

@@ -6,18 +6,18 @@ import pytest
 from wire import Wire
 
 
-def test_how_a_patched_string_is_kept_after_copy_and_rename(wire):
-    for patch in ["APPEND k 2", "SETRANGE k 0 3"]:
+def test_how_a_string_is_kept_after_copy_and_rename(wire):
+    for change, encoding in {"APPEND k 2": "raw", "SETRANGE k 0 3": "raw", "INCRBYFLOAT k 2": "embstr"}.items():
         for index in range(8):
             wire("SET k 1")
-            wire(patch)
-            assert wire("OBJECT ENCODING k") == '"raw"'
+            wire(change)
+            assert wire("OBJECT ENCODING k") == f'"{encoding}"'
             wire(f"COPY k copy{index} REPLACE")
-            assert wire(f"OBJECT ENCODING copy{index}") == '"raw"'
+            assert wire(f"OBJECT ENCODING copy{index}") == f'"{encoding}"'
             wire(f"RENAME k new{index}")
-            assert wire(f"OBJECT ENCODING new{index}") == '"raw"'
+            assert wire(f"OBJECT ENCODING new{index}") == f'"{encoding}"'
             wire(f"RENAME new{index} k")
-            assert wire("OBJECT ENCODING k") == '"raw"'
+            assert wire("OBJECT ENCODING k") == f'"{encoding}"'
             wire("INCR k")
             wire(f"RENAME k new{index}")
             assert wire(f"OBJECT ENCODING new{index}") == '"int"'

@@ -4,7 +4,7 @@ use crate::command::session::{SessionContext, SessionStop};
 use crate::command::subcommand::{Subcommand, dispatch, subcommand};
 use crate::command::ts::parts::ask_keys;
 use crate::command::{Call, Flags};
-use crate::lane::keys::{Entry, Value};
+use crate::lane::keys::{Entry, Origin, Value};
 use crate::lane::{Handled, Partition};
 use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
@@ -100,8 +100,8 @@ pub(super) fn object_part(partition: &mut Partition, call: &Call<'_>, reply: &mu
 /// The word that Redis has for a value of this kind; it knows no more of a module's values than that they are raw.
 fn encoding(entry: &Entry) -> &'static str {
     match &entry.value {
-        Value::String(_) if entry.is_patched => "raw",
-        Value::String(value) if parse_i64(value).is_some() => "int",
+        Value::String(_) if entry.origin == Origin::Patched => "raw",
+        Value::String(value) if entry.origin == Origin::Set && parse_i64(value).is_some() => "int",
         Value::String(value) if value.len() <= EMBEDDED_LEN_MAX_BYTES => "embstr",
         Value::String(_) | Value::Series(_) | Value::Absent => "raw",
     }
@@ -174,6 +174,12 @@ mod tests {
                 ("OBJECT.PART k OBJECT ENCODING k", "$3 raw"),
                 ("SET k 44", "+OK"),
                 ("OBJECT.PART k OBJECT ENCODING k", "$3 int"),
+                ("INCRBYFLOAT k 1", "$2 45"),
+                ("OBJECT.PART k OBJECT ENCODING k", "$6 embstr"),
+                ("INCR k", ":46"),
+                ("OBJECT.PART k OBJECT ENCODING k", "$3 int"),
+                ("INCRBYFLOAT sum 1", "$1 1"),
+                ("OBJECT.PART sum OBJECT ENCODING sum", "$6 embstr"),
                 ("APPEND new 4", ":1"),
                 ("OBJECT.PART new OBJECT ENCODING new", "$3 int"),
             ],

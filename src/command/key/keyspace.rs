@@ -50,9 +50,27 @@ fn pattern(pattern: &[u8]) -> Option<Box<[u8]>> {
     (pattern != b"*").then(|| pattern.into())
 }
 
-/// A cursor as `strtoul` reads it, but without signs below zero.
+/// A cursor as Redis has `strtoul` read it: a sign may stand in front, nothing at all is 0, and what follows a zero byte is
+/// not looked at.
 fn parse_cursor(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let text = text.split(|byte| *byte == 0).next()?;
+    if text.is_empty() {
+        return Some(0);
+    }
+    let (is_negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix(b"+").unwrap_or(text)),
+    };
+    // What parses an integer would take another sign.
+    let digits = std::str::from_utf8(digits)
+        .ok()
+        .filter(|digits| !digits.starts_with('+'))?;
+    let cursor: u64 = digits.parse().ok()?;
+    Some(if is_negative {
+        cursor.wrapping_neg()
+    } else {
+        cursor
+    })
 }
 
 pub(super) fn scan(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply) -> Result<(), SessionStop> {
@@ -175,12 +193,19 @@ mod tests {
             format!("0 {SCAN_KEYS_MAX} None None")
         );
         assert_eq!(scan_text("SCAN 0 TYPE hash"), "nothing");
+        assert_eq!(scan_text("SCAN -1"), "18446744073709551615 10 None None");
+        assert_eq!(scan_text("SCAN +7"), "7 10 None None");
+        assert_eq!(scan_text("SCAN \"\""), "0 10 None None");
+        assert_eq!(scan_text("SCAN -18446744073709551615"), "1 10 None None");
         for line in [
             "SCAN x",
-            "SCAN -1",
             "SCAN 1x",
-            "SCAN \"\"",
+            "SCAN 0x10",
+            "SCAN -",
+            "SCAN ++1",
+            "SCAN -+1",
             "SCAN 18446744073709551616",
+            "SCAN -18446744073709551616",
         ] {
             assert_eq!(scan_text(line), "ERR invalid cursor", "{line}");
         }

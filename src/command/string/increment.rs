@@ -1,7 +1,7 @@
 //! INCR and its relatives: arithmetic on the number that a string spells.
 
 use crate::command::Call;
-use crate::lane::keys::Value;
+use crate::lane::keys::{Origin, Value};
 use crate::lane::{Handled, Partition, Stop};
 use crate::refusal::Refusal;
 use crate::resp::Reply;
@@ -96,6 +96,7 @@ pub(super) fn incrbyfloat(partition: &mut Partition, call: &Call<'_>, reply: &mu
             partition.replace_string(place, &text, expire_at_ms);
         }
     }
+    partition.note_origin(key, Origin::Sum);
     reply.bulk(&text);
     Ok(())
 }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::config::TimeUnit;
-
 const NANOSECONDS_PER_MICROSECOND: i64 = 1_000;
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
 
@@ -86,12 +84,6 @@ impl Clock {
         self.now_ns().div_euclid(NANOSECONDS_PER_MILLISECOND)
     }
 
-    /// Unix time in a business's unit.
-    #[must_use]
-    pub fn now_in(&self, unit: TimeUnit) -> i64 {
-        self.now_ns().div_euclid(unit.nanoseconds())
-    }
-
     /// Nanoseconds since this clock was made. Never goes back, so only differences mean something.
     #[must_use]
     pub fn instant_ns(&self) -> u64 {
@@ -115,10 +107,6 @@ mod tests {
         assert_eq!(clock.now_ms(), 1_700_000_000_123);
         assert_eq!(clock.now_us(), 1_700_000_000_123_000);
         assert_eq!(clock.now_ns(), 1_700_000_000_123_000_000);
-        assert_eq!(clock.now_in(TimeUnit::Seconds), 1_700_000_000);
-        assert_eq!(clock.now_in(TimeUnit::Milliseconds), clock.now_ms());
-        assert_eq!(clock.now_in(TimeUnit::Microseconds), clock.now_us());
-        assert_eq!(clock.now_in(TimeUnit::Nanoseconds), clock.now_ns());
         assert_eq!(clock.instant_ns(), 0);
     }
 
@@ -139,7 +127,6 @@ mod tests {
     fn time_before_1970_rounds_down() {
         let clock = Clock::manual(-1);
         assert_eq!(clock.now_ms(), -1);
-        assert_eq!(clock.now_in(TimeUnit::Seconds), -1);
     }
 
     #[test]

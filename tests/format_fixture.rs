@@ -52,7 +52,6 @@ fn open(directory: &Path) -> Partition {
     let path = BusinessIdentity::partition_dir(directory, 0);
     let store = Database::open(&path, "fixture/0", &options, &shared).expect("a database");
     let settings = PartitionSettings {
-        business: 0,
         time_unit: TimeUnit::Milliseconds,
         retention: 0,
         // All of 1970's samples are cold, those of 2027 are not.

@@ -87,7 +87,6 @@ fn now_ms() -> i64 {
 
 fn settings(setup: Setup) -> PartitionSettings {
     PartitionSettings {
-        business: 0,
         time_unit: TimeUnit::Milliseconds,
         retention: 0,
         hot_age: setup.hot_age,

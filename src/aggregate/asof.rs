@@ -13,34 +13,8 @@ pub enum AsofDirection {
     Nearest,
 }
 
-impl AsofDirection {
-    /// Reads `PREV`, `PREVIOUS`, `NEXT` and `NEAREST` in any case.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        [
-            ("prev", AsofDirection::Previous),
-            ("previous", AsofDirection::Previous),
-            ("next", AsofDirection::Next),
-            ("nearest", AsofDirection::Nearest),
-        ]
-        .into_iter()
-        .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text))
-        .map(|(_, direction)| direction)
-    }
-}
-
 /// Index of the timestamp that stands for `moment`, at most `tolerance` time units away from it. The
-/// timestamps ascend.
-pub fn pick_at(
-    timestamps: &[i64],
-    moment: i64,
-    direction: AsofDirection,
-    tolerance: Option<u64>,
-) -> Option<usize> {
-    let next = timestamps.partition_point(|&timestamp| timestamp < moment);
-    pick_around(timestamps, next, moment, direction, tolerance)
-}
-
-/// As [`pick_at`], with the index of the first timestamp at or behind the moment known.
+/// timestamps ascend; `next` is the first one at or behind the moment.
 fn pick_around(
     timestamps: &[i64],
     next: usize,
@@ -107,6 +81,16 @@ mod tests {
         AsofDirection::Nearest,
     ];
 
+    fn pick_at(
+        timestamps: &[i64],
+        moment: i64,
+        direction: AsofDirection,
+        tolerance: Option<u64>,
+    ) -> Option<usize> {
+        let next = timestamps.partition_point(|&timestamp| timestamp < moment);
+        pick_around(timestamps, next, moment, direction, tolerance)
+    }
+
     #[test]
     fn the_direction_says_which_sample_stands_for_a_moment() {
         let timestamps = [10, 20, 40];
@@ -119,8 +103,6 @@ mod tests {
         assert_eq!(pick(9, None), [None, Some(0), Some(0)]);
         assert_eq!(pick(i64::MAX, None), [Some(2), None, Some(2)]);
         assert_eq!(pick_at(&[], 0, AsofDirection::Nearest, None), None);
-        assert_eq!(AsofDirection::parse(b"Prev"), Some(AsofDirection::Previous));
-        assert_eq!(AsofDirection::parse(b"after"), None);
     }
 
     #[test]

@@ -189,11 +189,6 @@ impl Bucketing {
         self.bucket_of(timestamp).start
     }
 
-    /// First timestamp of the bucket behind the one that starts at `start`; None at the end of time.
-    pub fn next(&self, start: i64) -> Option<i64> {
-        self.bucket_of(start).last.checked_add(1)
-    }
-
     /// The timestamp a bucket is reported with: its start, not below `floor`, plus none, half or all of its
     /// width.
     pub fn reported(&self, start: i64, floor: i64, which: BucketTimestamp) -> i64 {
@@ -225,7 +220,6 @@ mod tests {
         let bucketing = Bucketing::fixed(10, 3).expect("positive width");
         let starts: Vec<_> = [-8, -7, 2, 3, 12, 13].map(|at| bucketing.start_of(at)).into();
         assert_eq!(starts, [-17, -7, -7, 3, 3, 13]);
-        assert_eq!((bucketing.next(3), bucketing.next(-7)), (Some(13), Some(3)));
         assert_eq!(Bucketing::fixed(0, 0), None);
         assert_eq!(Bucketing::fixed(-1, 0), None);
     }
@@ -293,7 +287,6 @@ mod tests {
         let day = 86_400_000;
         assert_eq!(months.reported(31 * day, 0, BucketTimestamp::End), 59 * day);
         assert_eq!(months.reported(31 * day, 0, BucketTimestamp::Middle), 45 * day);
-        assert_eq!(months.next(31 * day), Some(59 * day));
     }
 
     proptest! {

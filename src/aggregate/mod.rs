@@ -33,11 +33,11 @@ mod property_tests;
 mod reference;
 
 pub use aggregator::{Aggregator, Percentile};
-pub use asof::{AsofDirection, join_asof, join_inner, pick_at};
+pub use asof::{AsofDirection, join_asof, join_inner};
 pub use bucketing::{Bucket, BucketTimestamp, Bucketing, BucketingError};
 pub use buckets::{AggregationSpec, BucketAggregation};
 pub use calendar::{Calendar, Period};
-pub use candle::{CANDLE_WIDTH, Candle, merge_candles};
+pub use candle::{CANDLE_WIDTH, Candle};
 pub use duration::parse_duration;
 pub use error::AggregateError;
 pub use filter::{filter_by_quality, filter_by_timestamps, filter_by_value};

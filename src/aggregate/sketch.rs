@@ -54,12 +54,6 @@ impl Bins {
             .filter(|(_, count)| **count > 0)
             .map(|(index, &count)| (self.first + index as i32, count))
     }
-
-    fn merge(&mut self, other: &Bins) {
-        for (bin, count) in other.iter() {
-            self.add(bin, count);
-        }
-    }
 }
 
 /// Number of the bin of a positive value. Infinity goes with the greatest double.
@@ -75,11 +69,6 @@ fn middle_of(bin: i32) -> f64 {
 }
 
 impl Sketch {
-    /// Values counted.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// Counts one value.
     pub fn add(&mut self, value: f64) {
         if value.is_nan() {
@@ -108,18 +97,6 @@ impl Sketch {
         } else {
             self.maximum.max(maximum)
         };
-    }
-
-    /// Counts all that `other` has counted.
-    pub fn merge(&mut self, other: &Sketch) {
-        if other.count == 0 {
-            return;
-        }
-        self.positive.merge(&other.positive);
-        self.negative.merge(&other.negative);
-        self.zeros += other.zeros;
-        self.widen(other.minimum, other.maximum);
-        self.count += other.count;
     }
 
     /// Forgets everything but the memory for it.
@@ -210,18 +187,6 @@ mod tests {
             let answer = sketch(&values).quantile(share);
             let allowed = exact.abs() * SKETCH_ERROR_RELATIVE * 1.000_001;
             prop_assert!((answer - exact).abs() <= allowed, "{answer} {exact}");
-        }
-
-        #[test]
-        fn merged_sketches_are_the_sketch_of_all(left in values(), right in values()) {
-            let mut merged = sketch(&left);
-            merged.merge(&sketch(&right));
-            let whole = sketch(&[left, right].concat());
-            prop_assert_eq!(merged.count(), whole.count());
-            for percent in 0..=100 {
-                let share = f64::from(percent) / 100.0;
-                prop_assert_eq!(merged.quantile(share), whole.quantile(share));
-            }
         }
     }
 }

@@ -274,7 +274,6 @@ mod tests {
             args: Args::new(buffer, &spans),
             now_ms: 0,
             now_us: 0,
-            client: 1,
         };
         let mut reply = Reply::new(crate::resp::Proto::Resp2);
         let waits = execute_one(&mut partition, ("LOOK", look), b"s", &call, None, &mut reply);

@@ -33,7 +33,7 @@ mod transaction;
 pub mod ts;
 mod tsdb;
 
-use crate::lane::{ClientId, Handled, Partition, Purpose, Stop};
+use crate::lane::{Handled, Partition, Purpose, Stop};
 use crate::refusal::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Reply};
@@ -60,8 +60,6 @@ pub struct Call<'a> {
     pub now_ms: i64,
     /// Time in microseconds since the epoch, for `*` in finer units.
     pub now_us: i64,
-    /// Who calls.
-    pub client: ClientId,
 }
 
 /// Runs on the owner of the key, to completion.

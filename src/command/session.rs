@@ -137,8 +137,6 @@ pub struct SessionContext<'a> {
     pub shared: &'a Arc<Shared>,
     /// The only reader of time.
     pub clock: &'a Clock,
-    /// The connection's lane.
-    pub lane: usize,
 }
 
 /// How a session handler ends without a reply.

@@ -61,7 +61,6 @@ fn run_command(partition: &mut Partition, now_ms: i64, args: Args<'_>) -> String
         args,
         now_ms,
         now_us: now_ms * 1000,
-        client: 1,
     };
     let handled = match command.run {
         _ if !command.accepts(args.len()) => Err(command.arity_error().into()),

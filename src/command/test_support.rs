@@ -134,7 +134,6 @@ impl TestClient {
             session: &mut self.session,
             shared: &shared,
             clock: &self.clock,
-            lane: 0,
         };
         let result = handler(&mut context, args, &mut reply);
         (result, String::from_utf8(reply.take()).expect("text"))
@@ -177,7 +176,6 @@ impl TestClient {
             session: &mut self.session,
             shared: &shared,
             clock: &self.clock,
-            lane: 0,
         };
         match render(&mut context, args, reports, &mut reply) {
             Ok(()) => String::from_utf8(reply.take()).expect("text"),

@@ -230,16 +230,6 @@ impl Batches {
             .values()
             .any(|part| is_up_to(part.sequence) || is_up_to(part.dropped_sequence))
     }
-
-    /// Batches under way here.
-    pub fn len(&self) -> usize {
-        self.parts.len()
-    }
-
-    /// True if no batch is under way here.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
 }
 
 impl Partition {
@@ -334,6 +324,6 @@ mod tests {
             batches.holds_nothing() && batches.any_unsettled_up_to(42) && !batches.any_unsettled_up_to(41)
         );
         batches.forget(7);
-        assert!(batches.is_empty());
+        assert!(batches.parts.is_empty());
     }
 }

@@ -19,7 +19,7 @@ use super::batches::Batches;
 use super::checkpoint::Checkpoint;
 use super::decoded::DecodedChunks;
 use super::eviction::Excess;
-use super::journal::{JournalBuffer, PartitionName};
+use super::journal::JournalBuffer;
 use super::keys::{KeyTable, Value};
 use super::label_query::WarmedLabels;
 use super::labels::LabelTable;
@@ -36,8 +36,6 @@ use super::watches::Watches;
 /// Settings of a partition, from its business and from `[storage]`.
 #[derive(Clone, Debug)]
 pub struct PartitionSettings {
-    /// Index of the business in the configuration.
-    pub business: usize,
     /// Unit of `*` and of retention.
     pub time_unit: TimeUnit,
     /// Samples older than the newest by more than this are not shown; 0 = kept for ever. In `time_unit`.
@@ -104,8 +102,6 @@ impl PartitionCounters {
 
 /// See the head of the file.
 pub struct Partition {
-    /// As named inside batches.
-    pub name: PartitionName,
     /// Configuration.
     pub settings: Arc<PartitionSettings>,
     /// Counts since start.

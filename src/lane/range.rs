@@ -341,11 +341,6 @@ impl RangeJob {
         hides || stored.has_late_rows || !self.late.is_empty()
     }
 
-    /// True if the answer was asked for newest first.
-    pub fn is_reverse(&self) -> bool {
-        self.query.reverse
-    }
-
     /// Chunks and late rows of one moment, as background work moves samples from the one to the other.
     pub(super) fn gather(
         &self,

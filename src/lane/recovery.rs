@@ -158,7 +158,6 @@ impl OpenedPartition {
             _ => i64::MAX,
         };
         Ok(Partition {
-            name: self.name,
             settings,
             counters: PartitionCounters::default(),
             batches: Batches::default(),

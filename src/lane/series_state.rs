@@ -3,11 +3,10 @@
 use std::cell::Cell;
 
 use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample, Seldom};
-use crate::store::{Database, Reach, Read, StoreError, Tier};
+use crate::store::Tier;
 
 use super::deletions;
 use super::key_bytes::KeyBytes;
-use super::loading::damaged_series;
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,19 +119,6 @@ impl SealedState {
         match tier {
             Tier::Hot => (&mut self.chunk_samples, &mut self.chunk_bytes),
             Tier::Cold => (&mut self.cold_samples, &mut self.cold_bytes),
-        }
-    }
-
-    /// What is stored of a series; nothing if it has no row. Blocks.
-    ///
-    /// # Errors
-    /// If the row cannot be read or is damaged.
-    pub fn read(store: &Database, series_id: u64) -> Result<SealedState, StoreError> {
-        match store.series(series_id, Reach::Disk)? {
-            Read::Known(Some(row)) => SealedState::decode(&row)
-                .map(|(state, _, _)| state)
-                .ok_or_else(|| damaged_series(store, series_id)),
-            _ => Ok(SealedState::default()),
         }
     }
 

@@ -49,7 +49,6 @@ pub fn test_partition() -> TestPartition {
     };
     let store = Database::open(&directory.path().join("p0"), "test/0", &options, &shared).unwrap();
     let settings = PartitionSettings {
-        business: 0,
         time_unit: TimeUnit::Milliseconds,
         retention: 0,
         hot_age: None,

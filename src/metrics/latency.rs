@@ -154,7 +154,7 @@ impl LatencyTable {
     }
 
     /// Counts one call that took `ns` nanoseconds to run.
-    #[inline]
+    #[cfg(test)]
     pub fn record_service(&mut self, command: usize, ns: u64) {
         self.record_service_n(command, ns, 1);
     }
@@ -248,17 +248,8 @@ impl LatencyTable {
         self.resets
     }
 
-    /// Number of commands the table has room for.
-    pub fn command_count(&self) -> usize {
-        self.commands.len()
-    }
-
-    /// Range and resolution of the histograms.
-    pub fn settings(&self) -> LatencySettings {
-        self.settings
-    }
-
     /// Counters of one command; zero for an unknown index.
+    #[cfg(test)]
     pub fn counters(&self, command: usize) -> CommandCounters {
         self.commands
             .get(command)
@@ -282,6 +273,7 @@ impl LatencyTable {
     }
 
     /// Bytes of memory that the table holds.
+    #[cfg(test)]
     pub fn heap_bytes(&self) -> usize {
         let histogram_bytes = |histogram: &LazyHistogram| {
             histogram.as_ref().map_or(0, |histogram| {
@@ -417,7 +409,7 @@ mod tests {
         for part in &parts {
             merged.merge_from(part);
         }
-        assert_eq!(merged.command_count(), 3);
+        assert_eq!(merged.commands.len(), 3);
         for command in 0..3 {
             assert_eq!(merged.counters(command), whole.counters(command));
             assert_eq!(merged.service(command), whole.service(command));

@@ -12,8 +12,6 @@ use crate::resp::error::ProtocolError;
 use crate::resp::inline::split_inline;
 use crate::resp::number::parse_i64;
 
-/// Most arguments of one request.
-pub const ARGS_MAX: usize = 1024 * 1024;
 /// Longest inline request and longest `*` or `$` line: `PROTO_INLINE_MAX_SIZE` of Redis.
 pub const INLINE_LEN_MAX_BYTES: usize = 64 * 1024;
 /// Longest argument before authentication, as Redis since CVE-2021-32675.
@@ -71,16 +69,6 @@ impl RequestLimits {
         inline_len_max_bytes: INLINE_LEN_MAX_BYTES,
         unauthenticated: true,
     };
-
-    /// What an authenticated client may send, with the configured length of an argument in bytes.
-    pub const fn authenticated(bulk_len_max_bytes: usize) -> Self {
-        Self {
-            bulk_len_max_bytes,
-            args_max: ARGS_MAX,
-            inline_len_max_bytes: INLINE_LEN_MAX_BYTES,
-            unauthenticated: false,
-        }
-    }
 
     fn check_args(&self, got: Option<i64>) -> Result<usize, ProtocolError> {
         let args_max = self.args_max;

@@ -6,12 +6,18 @@ use redis_protocol::resp2::encode::extend_encode;
 use redis_protocol::resp2::types::BytesFrame;
 
 const LIMITS: RequestLimits = RequestLimits {
+    bulk_len_max_bytes: 1_000,
     inline_len_max_bytes: 64,
-    ..RequestLimits::authenticated(1_000)
+    ..USUAL_LIMITS
 };
 
-/// Longest argument that a server takes unless configured otherwise.
-const BULK_LEN_MAX_BYTES: usize = 64 << 20;
+/// Of a server that is not configured otherwise.
+const USUAL_LIMITS: RequestLimits = RequestLimits {
+    bulk_len_max_bytes: 64 << 20,
+    args_max: 1 << 20,
+    inline_len_max_bytes: INLINE_LEN_MAX_BYTES,
+    unauthenticated: false,
+};
 
 /// One request's arguments and its length, or that it is incomplete.
 type Parsed = Result<Option<(Vec<Vec<u8>>, usize)>, ProtocolError>;
@@ -155,7 +161,7 @@ fn the_reader_learns_how_much_is_missing() {
 #[test]
 fn announcements_take_no_memory() {
     let (mut parser, mut spans) = (RequestParser::new(), Vec::new());
-    let limits = RequestLimits::authenticated(BULK_LEN_MAX_BYTES);
+    let limits = USUAL_LIMITS;
     assert_eq!(
         parser.parse(b"*1048576\r\n$67108864\r\n", &limits, &mut spans),
         Ok(None)
@@ -168,7 +174,7 @@ fn a_million_arguments_in_pieces_are_not_read_again() {
     let mut bytes = b"*1000000\r\n".to_vec();
     bytes.extend_from_slice(&b"$1\r\nx\r\n".repeat(1_000_000));
     let (mut parser, mut spans) = (RequestParser::new(), Vec::new());
-    let limits = RequestLimits::authenticated(BULK_LEN_MAX_BYTES);
+    let limits = USUAL_LIMITS;
     let mut position = 0;
     // 70,000 calls: reading everything again each time would take minutes.
     for end in (0..bytes.len()).step_by(100) {

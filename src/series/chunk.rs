@@ -279,13 +279,6 @@ pub fn decode_timestamps(bytes: &[u8], out: &mut Vec<i64>) -> Result<(), ChunkEr
     parts.decode_timestamps(out).inspect_err(|_| out.truncate(start))
 }
 
-/// Appends the values of the chunk to `out`, which stays as it was on error.
-pub fn decode_values(bytes: &[u8], out: &mut Vec<f64>) -> Result<(), ChunkError> {
-    let parts = Parts::read(bytes)?;
-    let start = out.len();
-    parts.decode_values(out).inspect_err(|_| out.truncate(start))
-}
-
 /// First and last timestamp; nothing is decoded.
 pub fn time_range(bytes: &[u8]) -> Result<(i64, i64), ChunkError> {
     let parts = Parts::read(bytes)?;

@@ -53,14 +53,6 @@ impl Qualities {
             .unwrap_or(DEFAULT_QUALITY)
     }
 
-    /// Whether every quality is the default.
-    pub fn is_default(&self) -> bool {
-        self.0
-            .iter()
-            .flat_map(|stored| stored.iter())
-            .all(|&quality| quality == DEFAULT_QUALITY)
-    }
-
     /// The stored qualities of `range`; None where all of them are the default.
     pub fn stored(&self, range: Range<usize>) -> Option<&[u8]> {
         let run = &self.0.as_ref()?[range];
@@ -300,13 +292,13 @@ mod tests {
     fn qualities_are_absent_until_needed() {
         let mut columns: Columns = (0..10).map(|index| Sample::new(index, 1.0)).collect();
         assert_eq!(columns.qualities.memory_bytes(), 0);
-        assert!(columns.qualities.is_default());
+        assert_eq!(columns.qualities, Qualities::default());
         columns.push(Sample {
             timestamp: 10,
             value: 2.0,
             quality: 9,
         });
-        assert!(!columns.qualities.is_default());
+        assert_ne!(columns.qualities, Qualities::default());
         assert_eq!(columns.qualities.stored(0..10), None);
         assert_eq!((columns.get(9).quality, columns.get(10).quality), (0, 9));
         columns.truncate(10);

@@ -26,8 +26,7 @@ mod format_tests;
 
 pub use candle_series::{CANDLE_PARTS, CANDLE_SUFFIX_MAX_BYTES};
 pub use chunk::{
-    CHUNK_SAMPLES_MAX, EncodeScratch, decode, decode_timestamps, decode_values, encode, encode_cold, summary,
-    time_range,
+    CHUNK_SAMPLES_MAX, EncodeScratch, decode, decode_timestamps, encode, encode_cold, summary, time_range,
 };
 pub use columns::{Columns, Qualities};
 pub use compaction::CompactionPolicy;

@@ -258,15 +258,7 @@ async fn check(shell: &Rc<LaneShell>, hop: Box<Hop>) -> Answer {
         };
         let now_us = shell.lane.borrow().clock.now_us();
         let checked = with_partition(shell, command.place, |partition, now_ms| {
-            check(
-                partition,
-                &crate::command::Call {
-                    args,
-                    now_ms,
-                    now_us,
-                    client: hop.client,
-                },
-            )
+            check(partition, &crate::command::Call { args, now_ms, now_us })
         });
         match checked.await {
             Ok(true) => {}

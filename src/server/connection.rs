@@ -327,7 +327,6 @@ impl Connection {
             session: &mut session,
             shared: &self.shell.shared,
             clock: &clock,
-            lane: self.shell.id(),
         };
         render(&mut context, self.input.pending_args(), reports, reply)
     }

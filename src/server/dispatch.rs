@@ -333,7 +333,6 @@ impl Section<'_> {
             session: self.session,
             shared: &self.shell.shared,
             clock: &self.lane.clock,
-            lane: self.shell.id(),
         };
         match handler(&mut context, args, &mut self.turn.reply) {
             Ok(()) => {
@@ -357,7 +356,6 @@ impl Section<'_> {
             args,
             now_ms: self.now_ms,
             now_us: self.now_us,
-            client: self.session.id,
         }
     }
 

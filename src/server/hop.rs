@@ -162,12 +162,7 @@ impl HopRun {
             if !command.is_group {
                 timing.begin(lane, command.id);
             }
-            let call = Call {
-                args,
-                now_ms,
-                now_us,
-                client: self.hop.client,
-            };
+            let call = Call { args, now_ms, now_us };
             let before = self.reply.len();
             let entry = shell.shared.commands.get(command.id);
             let refused_when_full = self.hop.is_refused_when_full(entry);

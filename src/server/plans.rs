@@ -187,7 +187,6 @@ pub(super) fn with_context<T>(
         session,
         shared: &shell.shared,
         clock: &clock,
-        lane: shell.id(),
     })
 }
 

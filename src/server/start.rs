@@ -206,7 +206,6 @@ fn openings(shared: &Shared, lane: usize, tables: usize) -> Vec<PartitionOpening
                 compaction: true,
             },
             settings: Arc::new(PartitionSettings {
-                business: plan.business,
                 time_unit: business.time_unit,
                 retention: business.time_unit.count(business.retention),
                 hot_age: business

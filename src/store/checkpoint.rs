@@ -99,11 +99,6 @@ impl CheckpointRows {
         (start, self.bytes.len())
     }
 
-    /// Number of keys.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -1,7 +1,7 @@
 //! One open database: opening, committing a turn, forcing it to the disk, replaying the journal.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{ColumnFamily, DB, DBRecoveryMode, ErrorKind, FlushOptions, ReadOptions, WriteOptions};
@@ -25,7 +25,6 @@ struct Inner {
     db: DB,
     /// `business/partition`, for messages.
     name: String,
-    path: PathBuf,
     read_only: bool,
 }
 
@@ -56,7 +55,7 @@ impl Database {
         let families = options::families(options, shared, logs_bytes(path))?;
         let db = DB::open_cf_descriptors(&options::database(name, options, shared), path, families)
             .map_err(|e| open_error(&e))?;
-        Ok(Database::new(db, path, name, false))
+        Ok(Database::new(db, name, false))
     }
 
     /// As [`Database::open`], for a database one of whose logs is damaged: what was written after the damage is given
@@ -84,7 +83,7 @@ impl Database {
         options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
-        Ok(Database::new(db, path, name, false))
+        Ok(Database::new(db, name, false))
     }
 
     /// Opens the database at `path` as it is, without writing a byte: for a disk that has no space left. It takes no
@@ -102,15 +101,14 @@ impl Database {
         let options = options::database(name, options, shared);
         let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
             .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
-        Ok(Database::new(db, path, name, true))
+        Ok(Database::new(db, name, true))
     }
 
-    fn new(db: DB, path: &Path, name: &str, read_only: bool) -> Database {
+    fn new(db: DB, name: &str, read_only: bool) -> Database {
         Database {
             inner: Arc::new(Inner {
                 db,
                 name: name.to_string(),
-                path: path.to_path_buf(),
                 read_only,
             }),
         }
@@ -124,11 +122,6 @@ impl Database {
     /// `business/partition`.
     pub fn name(&self) -> &str {
         &self.inner.name
-    }
-
-    /// Where the database lives.
-    pub fn path(&self) -> &Path {
-        &self.inner.path
     }
 
     pub(super) fn db(&self) -> &DB {

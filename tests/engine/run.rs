@@ -133,7 +133,6 @@ impl Run {
         };
         let store = Database::open(&self.path, "model/0", &options, &self.shared).unwrap();
         let settings = PartitionSettings {
-            business: 0,
             time_unit: TimeUnit::Milliseconds,
             retention: self.setup.retention,
             hot_age: self.setup.hot_age,

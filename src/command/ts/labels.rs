@@ -78,6 +78,7 @@ impl LabelFilter {
     }
 
     /// All expressions, in the order they were written.
+    #[cfg(test)]
     pub fn matchers(&self) -> &[Matcher] {
         &self.matchers
     }

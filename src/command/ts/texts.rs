@@ -174,9 +174,6 @@ texts! {
     /// Waiting where no command may wait; without `ERR`, as the module has it.
     READ_DENIED = "TSDB: blocking TS.READ (with BLOCK) is not allowed inside MULTI, EVAL, or a \
         deny-blocking context";
-    /// A multi-key read of a key that the user may not read.
-    NO_PERMISSION = "NOPERM TSDB: current user doesn't have read permission to one or more keys that match \
-        the specified filter";
     /// A tolerance that is no duration; ticklane's own.
     TOLERANCE = "ERR TSDB: Couldn't parse TOLERANCE";
     /// A direction of an unknown name; ticklane's own.
@@ -192,7 +189,6 @@ mod tests {
         for (refusal, len) in [
             (DUPLICATE_BLOCKED, 168),
             (DELETE_BEYOND_RETENTION, 130),
-            (NO_PERMISSION, 106),
             (READ_DENIED, 97),
             (BUCKET_TIMESTAMP_PLACE, 83),
         ] {

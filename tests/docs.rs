@@ -9,13 +9,6 @@ use ticklane::command::{CommandTable, Flags};
 /// Lines of a source file, tests included.
 const SOURCE_LINES_MAX: usize = 500;
 
-/// Files that may be longer, with their own maximum and the reason.
-const LONG_FILES: [(&str, usize, &str); 1] = [(
-    "src/lane/journal.rs",
-    600,
-    "encoder, decoder and their tests of one format",
-)];
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -136,25 +129,13 @@ fn no_source_file_is_too_long() {
     let mut too_long = Vec::new();
     for (name, text) in sources() {
         let lines = text.lines().count();
-        let max = LONG_FILES
-            .iter()
-            .find(|(file, _, _)| *file == name)
-            .map_or(SOURCE_LINES_MAX, |(_, max, _)| *max);
-        if lines > max {
-            too_long.push(format!("{name} has {lines} lines, at most {max} are allowed"));
+        if lines > SOURCE_LINES_MAX {
+            too_long.push(format!("{name} has {lines} lines"));
         }
     }
-    assert!(too_long.is_empty(), "{}", too_long.join("; "));
-}
-
-#[test]
-fn exceptions_are_still_needed() {
-    for (name, max, reason) in LONG_FILES {
-        let lines = read(name).lines().count();
-        assert!(
-            lines > SOURCE_LINES_MAX,
-            "{name} has {lines} lines and needs no exception ({reason})"
-        );
-        assert!(max > SOURCE_LINES_MAX, "{name}");
-    }
+    assert!(
+        too_long.is_empty(),
+        "more than {SOURCE_LINES_MAX} lines: {}",
+        too_long.join("; ")
+    );
 }

@@ -244,7 +244,7 @@ fn write_series(partition: &mut Partition) {
     }
 }
 
-/// Writes the fixture: chunks hot and cold, late rows, keys in `kv`, and a journal that is not written back.
+/// Writes the fixture: chunks hot and cold, late samples, keys in `kv`, and a journal that is not written back.
 #[test]
 fn make() {
     let Some(target) = std::env::var_os("TICKLANE_MAKE_FIXTURE").map(PathBuf::from) else {

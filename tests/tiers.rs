@@ -1,4 +1,4 @@
-//! Background work of a running server: late rows are folded, old chunks become cold, expired ones go away.
+//! Background work of a running server: late samples are folded, old chunks become cold, expired ones go away.
 
 mod support;
 

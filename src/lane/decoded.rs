@@ -2,7 +2,7 @@
 //! database nothing.
 //!
 //! A chunk is kept together with the time before it that is known to be empty, so that a range over several kept
-//! chunks, and over gaps between them, is known to be whole. Late rows and deleted ranges are not in here: series that
+//! chunks, and over gaps between them, is known to be whole. Late samples and deleted ranges are not in here: series that
 //! have some are read in full.
 
 use std::cell::Cell;

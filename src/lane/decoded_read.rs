@@ -114,7 +114,7 @@ impl Partition {
     ) -> Result<Option<T>, StoreError> {
         let sealed = &series.sealed;
         let mut chunks = self.decoded.borrow_mut();
-        if sealed.late_rows > 0 || !series.late.is_empty() || series.has_deletions() || !chunks.is_on() {
+        if sealed.late_samples > 0 || !series.late.is_empty() || series.has_deletions() || !chunks.is_on() {
             return Ok(None);
         }
         let has_chunks = sealed.chunk_samples + sealed.cold_samples > 0;

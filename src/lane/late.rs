@@ -47,7 +47,7 @@ pub fn write_samples(
         batch.put_late_run(series.id, number + piece, &run);
     }
     sealed.first_timestamp = sealed.first_timestamp.min(late.get(0).timestamp);
-    sealed.late_rows += late.len() as u64;
+    sealed.late_samples += late.len() as u64;
 }
 
 /// True for a row of deletions.
@@ -61,7 +61,7 @@ pub struct LateSamples {
     samples: Vec<Sample>,
     decoded: Columns,
     /// Samples in the rows so far, hidden and replaced ones counted too.
-    pub rows: u64,
+    pub counted: u64,
 }
 
 impl LateSamples {
@@ -78,7 +78,7 @@ impl LateSamples {
         }
         self.decoded.clear();
         series::decode(row, &mut self.decoded).map_err(|error| error.to_string())?;
-        self.rows += self.decoded.len() as u64;
+        self.counted += self.decoded.len() as u64;
         let within = self.decoded.range(from, to);
         self.samples.extend(within.map(|index| self.decoded.get(index)));
         Ok(())
@@ -137,7 +137,7 @@ mod tests {
         for row in &rows {
             late.add(row, 0, 8).unwrap();
         }
-        assert_eq!(late.rows, 6);
+        assert_eq!(late.counted, 6);
         let found = late.finish();
         assert_eq!(found.timestamps, [1, 3]);
         assert_eq!(found.values, [3.0, 2.0]);

@@ -131,7 +131,7 @@ pub fn stored_states(
 
 /// True if of what is sealed only chunks count.
 fn is_plain(sealed: &SealedState) -> bool {
-    sealed.late_rows == 0 && sealed.deleted.is_empty()
+    sealed.late_samples == 0 && sealed.deleted.is_empty()
 }
 
 /// The newest chunks of series, read from as few places as can be.

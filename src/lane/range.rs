@@ -1,6 +1,6 @@
-//! Reading a range of one series: sealed chunks, then late rows, then what is still in memory.
+//! Reading a range of one series: sealed chunks, then late samples, then what is still in memory.
 //!
-//! Where they meet, the newer source wins: a late row is always newer than the chunk it falls into, and the head is
+//! Where they meet, the newer source wins: a late sample is always newer than the chunk it falls into, and the head is
 //! newer than everything sealed. Deleted ranges hide what is sealed, each only what is older than it. What the block
 //! cache holds is read on the lane; the rest goes to the blocking pool.
 
@@ -70,7 +70,7 @@ pub struct RangeJob {
     pub(super) store: Database,
     pub(super) series_id: u64,
     pub(super) stored: Stored,
-    /// Hide chunks and late rows, but nothing in memory.
+    /// Hide chunks and late samples, but nothing in memory.
     unsealed_deletions: Vec<TimeRange>,
     /// What is in memory, within the range.
     pub(super) head: Columns,
@@ -89,7 +89,7 @@ impl std::fmt::Debug for RangeJob {
 pub(super) struct Stored {
     pub(super) version: Version,
     sequence: u64,
-    has_late_rows: bool,
+    has_late_samples: bool,
     pub(super) has_cold_chunks: bool,
     /// Hide chunks only.
     deleted: Vec<TimeRange>,
@@ -100,7 +100,7 @@ impl Stored {
         Stored {
             version: Version::of(sealed),
             sequence: sealed.sequence,
-            has_late_rows: sealed.late_rows > 0,
+            has_late_samples: sealed.late_samples > 0,
             has_cold_chunks: sealed.cold_samples > 0,
             deleted: sealed.deleted.to_vec(),
         }
@@ -308,7 +308,7 @@ impl RangeJob {
         })
     }
 
-    /// Samples in chunks and late rows, and the record up to which they are sealed.
+    /// Samples in chunks and late runs, and the record up to which they are sealed.
     fn gather_from_disk(&self) -> Result<(u64, Columns), StoreError> {
         let view = self.store.view(Reach::Disk);
         let stored = self.stored_in(&view)?;
@@ -338,10 +338,10 @@ impl RangeJob {
     /// True if chunks and head alone are not the answer.
     pub(super) fn has_several_sources(&self, stored: &Stored) -> bool {
         let hides = !stored.deleted.is_empty() || !self.unsealed_deletions.is_empty();
-        hides || stored.has_late_rows || !self.late.is_empty()
+        hides || stored.has_late_samples || !self.late.is_empty()
     }
 
-    /// Chunks and late rows of one moment, as background work moves samples from the one to the other.
+    /// Chunks and late samples of one moment, as background work moves samples from the one to the other.
     pub(super) fn gather(
         &self,
         view: &View<'_>,
@@ -351,10 +351,10 @@ impl RangeJob {
         let Read::Known(chunks) = self.gather_chunks(view, stored, chunks_max)? else {
             return Ok(Read::Cold);
         };
-        if !stored.has_late_rows {
+        if !stored.has_late_samples {
             return Ok(Read::Known(chunks));
         }
-        // Samples beyond the limit are not wanted, so late rows beyond the last chunk read are not either.
+        // Samples beyond the limit are not wanted, so late samples beyond the last chunk read are not either.
         let (mut from, mut to) = (self.query.from, self.query.to);
         if chunks.len() >= self.query.limit {
             match (

@@ -231,7 +231,7 @@ mod tests {
         seal(&mut partition, member);
         assert_eq!(read(&mut partition, member), left);
         rewrite(&mut partition, member);
-        assert_eq!(partition.series_at(member).sealed.late_rows, 0, "folded");
+        assert_eq!(partition.series_at(member).sealed.late_samples, 0, "folded");
         assert_eq!(read(&mut partition, member), left);
         assert!(partition.delete_range(member, 50, 50).is_ok());
         add(&mut partition, 51);
@@ -243,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn late_rows_are_deleted_and_what_is_counted_too_much_is_forgotten() {
+    fn late_samples_are_deleted_and_what_is_counted_too_much_is_forgotten() {
         let (mut partition, member) = sealed((0..200).step_by(2));
         for timestamp in (1..100).step_by(2) {
             add(&mut partition, timestamp);
         }
         seal(&mut partition, member);
-        assert_eq!(partition.series_at(member).sealed.late_rows, 50);
+        assert_eq!(partition.series_at(member).sealed.late_samples, 50);
         assert!(partition.delete_range(member, 1, 1).is_ok());
         assert!(partition.delete_range(member, 3, 198).is_ok());
         assert_eq!(read(&mut partition, member), [0, 2]);
@@ -258,7 +258,7 @@ mod tests {
         rewrite(&mut partition, member);
         let sealed = &partition.series_at(member).sealed;
         assert_eq!(
-            (sealed.late_rows, sealed.chunk_samples, sealed.last_timestamp),
+            (sealed.late_samples, sealed.chunk_samples, sealed.last_timestamp),
             (0, 2, 2)
         );
         assert_eq!(read(&mut partition, member), [0, 2]);
@@ -304,7 +304,7 @@ mod tests {
         seal(&mut partition, member);
         rewrite(&mut partition, member);
         let sealed = &partition.series_at(member).sealed;
-        assert_eq!((sealed.last_timestamp, sealed.late_rows), (i64::MIN, 0));
+        assert_eq!((sealed.last_timestamp, sealed.late_samples), (i64::MIN, 0));
         assert_eq!(partition.tier_totals().hot_bytes, 0);
         assert_eq!(partition.series_at(member).newest_timestamp(), None);
         add(&mut partition, 5);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn late_rows_without_a_chunk_become_one() {
+    fn late_samples_without_a_chunk_become_one() {
         let (mut partition, member) = sealed(0..3_000);
         assert!(partition.delete_range(member, i64::MIN, i64::MAX).is_ok());
         for timestamp in [7, 5, 6, 7] {
@@ -323,7 +323,7 @@ mod tests {
         rewrite(&mut partition, member);
         let sealed = &partition.series_at(member).sealed;
         assert_eq!(
-            (sealed.last_timestamp, sealed.late_rows, sealed.chunk_samples),
+            (sealed.last_timestamp, sealed.late_samples, sealed.chunk_samples),
             (7, 0, 3)
         );
         assert_eq!(read(&mut partition, member), [5, 6, 7]);

@@ -1,5 +1,5 @@
 //! Background work on the sealed part of a series: dropping what retention no longer shows, removing deleted samples,
-//! folding late rows into chunks, moving old chunks to the cold tier.
+//! folding late samples into chunks, moving old chunks to the cold tier.
 //!
 //! A job reads on the blocking pool and returns what to change; the lane writes it with its next commit, rows and
 //! counts in one batch. While a job of a series runs, that series is not sealed, so nothing else changes its rows;
@@ -14,7 +14,7 @@ use super::late::{self, LateSamples};
 use super::series_state::SealedState;
 
 /// Late samples after which a job reads no further row of them.
-const LATE_ROWS_PER_JOB_MAX: u64 = 8_192;
+const LATE_SAMPLES_PER_JOB_MAX: u64 = 8_192;
 /// Samples that one job re-encodes.
 pub(super) const SAMPLES_PER_JOB_MAX: usize = 65_536;
 /// Chunks that one job drops.
@@ -126,11 +126,11 @@ impl RewriteJob {
         if let Some(before) = self.expired_before {
             self.drop_expired(&view, before, &mut out)?;
         }
-        // Before late rows are folded: those are newer than the deletions, which must not hide them in chunks.
+        // Before late samples are folded: those are newer than the deletions, which must not hide them in chunks.
         if out.is_empty() && !self.sealed.deleted.is_empty() {
             self.remove_deleted(&view, &mut out)?;
         }
-        if out.is_empty() && self.sealed.late_rows > 0 {
+        if out.is_empty() && self.sealed.late_samples > 0 {
             self.fold(&view, &mut out)?;
         }
         if let Some(before) = self.cold_before.filter(|_| out.is_empty()) {
@@ -140,10 +140,10 @@ impl RewriteJob {
         Ok(out)
     }
 
-    /// The oldest sample is another one when chunks have gone. As long as late rows or deletions are left, readers look
+    /// The oldest sample is another one when chunks have gone. As long as late samples or deletions are left, readers look
     /// for themselves.
     fn find_first(&self, view: &View<'_>, out: &mut Rewritten) -> Result<(), StoreError> {
-        let looks = out.sealed.late_rows == 0 && out.sealed.deleted.is_empty();
+        let looks = out.sealed.late_samples == 0 && out.sealed.deleted.is_empty();
         if !looks || out.deleted_chunks.is_empty() {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl RewriteJob {
         if !out.is_empty() {
             let oldest = oldest.unwrap_or(self.sealed.last_timestamp);
             // Late samples that have expired go away when the others are folded.
-            let has_late = self.sealed.late_rows > 0;
+            let has_late = self.sealed.late_samples > 0;
             out.sealed.first_timestamp = if has_late { oldest.min(before) } else { oldest };
         }
         Ok(())
@@ -206,7 +206,7 @@ impl RewriteJob {
                 let what = format!("damaged late run {number} of series {} ({error})", self.series_id);
                 StoreError::new(StoreOperation::Decode, self.store.name(), what)
             };
-            let is_enough = late.rows >= LATE_ROWS_PER_JOB_MAX;
+            let is_enough = late.counted >= LATE_SAMPLES_PER_JOB_MAX;
             complete = complete && !is_enough;
             if !is_enough {
                 late.add(row, i64::MIN, i64::MAX).map_err(what)?;
@@ -237,7 +237,7 @@ impl RewriteJob {
 
     fn fold(&self, view: &View<'_>, out: &mut Rewritten) -> Result<(), StoreError> {
         let (numbers, late, complete) = self.late_runs(view)?;
-        let (rows, late) = (late.rows, late.finish());
+        let (counted, late) = (late.counted, late.finish());
         let mut scratch = EncodeScratch::default();
         let (mut folded, mut samples) = (0, 0);
         while let Some(timestamp) = late.timestamps.get(folded).copied() {
@@ -271,8 +271,8 @@ impl RewriteJob {
         }
         let all = complete && left == 0;
         // Rows that hold nothing but deletions must be seen again, too.
-        let rest = (self.sealed.late_rows.saturating_sub(rows) + left as u64).max(1);
-        out.sealed.late_rows = if all { 0 } else { rest };
+        let rest = (self.sealed.late_samples.saturating_sub(counted) + left as u64).max(1);
+        out.sealed.late_samples = if all { 0 } else { rest };
         out.has_news = all;
         Ok(())
     }

@@ -12,8 +12,8 @@ use super::rewrite::{RewriteJob, Rewritten};
 use super::sealing::Seal;
 use super::series_state::{SealedState, Series};
 
-/// Late rows from which a series is folded although it is still written to.
-const LATE_ROWS_FOLDED: u64 = 4 * LATE_SAMPLES_MAX as u64;
+/// Late samples from which a series is folded although it is still written to.
+const LATE_SAMPLES_FOLDED: u64 = 4 * LATE_SAMPLES_MAX as u64;
 /// A series for which there was nothing to do is left alone for so long.
 const NOTHING_TO_DO_MS: i64 = 600_000;
 /// Series that wait for a job.
@@ -68,8 +68,8 @@ fn needs_rewrite(settings: &PartitionSettings, series: &Series, now_ms: i64) -> 
     let is_before = |limit: Option<i64>| limit.is_some_and(|limit| sealed.first_timestamp < limit);
     let is_idle = now_ms - series.touched_ms >= settings.head_idle_ms;
     !sealed.deleted.is_empty()
-        || sealed.late_rows >= LATE_ROWS_FOLDED
-        || (sealed.late_rows > 0 && is_idle)
+        || sealed.late_samples >= LATE_SAMPLES_FOLDED
+        || (sealed.late_samples > 0 && is_idle)
         || is_before(expired_before(settings, series))
         || (sealed.chunk_samples >= settings.cold_chunk_samples as u64 / 2
             && is_before(cold_before(settings, now_ms)))

@@ -127,7 +127,7 @@ impl Partition {
         taken
     }
 
-    /// Adds the chunks, late rows and state rows of series that are due to `batch`. Memory is left as it is:
+    /// Adds the chunks, late samples and state rows of series that are due to `batch`. Memory is left as it is:
     /// [`Partition::finish_seals`] lets it go once the batch is committed.
     pub(super) fn write_seals(&mut self, batch: &mut Batch, scratch: &mut EncodeScratch) -> Vec<Seal> {
         self.take_lessons();
@@ -237,7 +237,7 @@ fn chunk_ranges(series: &Series, head_samples_max: usize) -> impl Iterator<Item 
 /// Puts the deletions of a series on disk: among its late samples, of which they hide those written before, and in its
 /// state for what chunks hold.
 fn seal_deletions(series: &Series, sealed: &mut SealedState, batch: &mut Batch) {
-    if sealed.late_rows > 0 && !series.unsealed_deletions.is_empty() {
+    if sealed.late_samples > 0 && !series.unsealed_deletions.is_empty() {
         late::write_deletions(series, sealed.sequence, batch);
     }
     if sealed.chunk_samples + sealed.cold_samples > 0 {

@@ -22,15 +22,15 @@ pub struct SealedState {
     pub chunk_samples: u64,
     /// Bytes of hot chunks.
     pub chunk_bytes: u64,
-    /// Rows written to `late`, equal timestamps counted again, and deleted ones until the next fold.
-    pub late_rows: u64,
+    /// Samples written to `late`, equal timestamps counted again, and deleted ones until the next fold.
+    pub late_samples: u64,
     /// Samples in cold chunks.
     pub cold_samples: u64,
     /// Bytes of cold chunks.
     pub cold_bytes: u64,
     /// Retention of this series and one more; 0 = that of the business.
     retention_and_one: u64,
-    /// Ranges of time, both ends included, ascending and apart, whose samples in chunks are deleted. Late rows are
+    /// Ranges of time, both ends included, ascending and apart, whose samples in chunks are deleted. Late samples are
     /// newer than these.
     pub deleted: Seldom<(i64, i64)>,
 }
@@ -43,7 +43,7 @@ impl Default for SealedState {
             sequence: 0,
             chunk_samples: 0,
             chunk_bytes: 0,
-            late_rows: 0,
+            late_samples: 0,
             cold_samples: 0,
             cold_bytes: 0,
             retention_and_one: 0,
@@ -69,7 +69,7 @@ impl SealedState {
             self.sequence,
             self.chunk_samples,
             self.chunk_bytes,
-            self.late_rows,
+            self.late_samples,
             self.cold_samples,
             self.cold_bytes,
             self.retention_and_one,
@@ -108,7 +108,7 @@ impl SealedState {
             None if self.chunk_samples + self.cold_samples == 0 => {
                 self.last_timestamp = i64::MIN;
                 self.first_timestamp = i64::MAX;
-                self.late_rows = 0;
+                self.late_samples = 0;
             }
             None => {}
         }
@@ -139,7 +139,7 @@ impl SealedState {
             sequence: word()?,
             chunk_samples: word()?,
             chunk_bytes: word()?,
-            late_rows: word()?,
+            late_samples: word()?,
             cold_samples: word()?,
             cold_bytes: word()?,
             retention_and_one: word()?,
@@ -198,7 +198,7 @@ pub struct Series {
     pub key: KeyBytes,
     /// What a look at the disk has found, see [`Series::known_newest`].
     pub(super) found_newest: Cell<Option<Option<i64>>>,
-    /// Ranges whose sealed samples are deleted, late rows included, which the next seal puts on disk. What is in memory
+    /// Ranges whose sealed samples are deleted, late samples included, which the next seal puts on disk. What is in memory
     /// is newer than these.
     pub unsealed_deletions: Seldom<(i64, i64)>,
     /// Unix milliseconds before which no background work is looked for.
@@ -289,7 +289,7 @@ impl Series {
     /// True if the head holds everything.
     pub fn has_nothing_sealed(&self) -> bool {
         let sealed = &self.sealed;
-        sealed.chunk_samples + sealed.cold_samples + sealed.late_rows == 0 && self.late.is_empty()
+        sealed.chunk_samples + sealed.cold_samples + sealed.late_samples == 0 && self.late.is_empty()
     }
 
     /// True if there may be samples in `from..=to`.
@@ -302,7 +302,7 @@ impl Series {
     fn sealed_within(&self, from: i64, to: i64) -> Option<(i64, i64)> {
         let sealed = &self.sealed;
         let (from, to) = (from.max(sealed.first_timestamp), to.min(sealed.last_timestamp));
-        let is_something = sealed.chunk_samples + sealed.cold_samples + sealed.late_rows > 0;
+        let is_something = sealed.chunk_samples + sealed.cold_samples + sealed.late_samples > 0;
         (is_something && from <= to).then_some((from, to))
     }
 
@@ -353,8 +353,8 @@ impl Series {
             return newest;
         }
         match self.newest_deletion() {
-            // Late rows may be newer than the deletion.
-            Some((from, _)) if self.sealed.late_rows == 0 => {
+            // Late samples may be newer than the deletion.
+            Some((from, _)) if self.sealed.late_samples == 0 => {
                 let late = self.late.iter().map(|sample| sample.timestamp).max();
                 late.max(Some(from.saturating_sub(1)))
             }
@@ -388,7 +388,7 @@ impl Series {
     pub fn sample_count(&self) -> u64 {
         self.sealed.chunk_samples
             + self.sealed.cold_samples
-            + self.sealed.late_rows
+            + self.sealed.late_samples
             + (self.head.len() + self.late.len()) as u64
     }
 }

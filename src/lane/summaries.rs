@@ -3,7 +3,7 @@
 //!
 //! A table has all chunks of some stretches of time, as they are in one state of the series. A seal, which puts chunks
 //! behind all others, carries it over into the next state; in any other state it is worth nothing. A chunk that lies in
-//! two buckets is known by the summaries of its two parts as well. Late rows and deleted ranges are not in here: series
+//! two buckets is known by the summaries of its two parts as well. Late samples and deleted ranges are not in here: series
 //! that have some are read in full.
 
 use std::cell::Cell;
@@ -33,7 +33,7 @@ const TABLE_SHARE_MIN: usize = 2;
 const LESSONS_MAX: usize = 32;
 
 /// Which chunks a series has. Whatever is appended, late or deleted comes with a seal, and each raises the sequence;
-/// retention and moves to the cold tier take samples out of a tier. So no two states of a series without late rows and
+/// retention and moves to the cold tier take samples out of a tier. So no two states of a series without late samples and
 /// deletions, between which a chunk has changed, have the same version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
@@ -364,7 +364,7 @@ impl SummaryTables {
             return;
         };
         let samples: usize = chunks.iter().map(|chunk| chunk.count).sum();
-        let is_append = after.late_rows == 0
+        let is_append = after.late_samples == 0
             && after.deleted.is_empty()
             && after.chunk_samples == before.chunk_samples + samples as u64;
         let table = self.tables.get_mut(place);

@@ -90,7 +90,7 @@ fn only_what_reaches_the_newest_chunk_grows_with_a_seal() {
 fn a_seal_of_anything_else_ends_a_table() {
     let before = sealed(100);
     let (mut late, mut deleted) = (sealed(101), sealed(101));
-    late.late_rows = 1;
+    late.late_samples = 1;
     deleted.deleted = vec![(5, 6)].into();
     for (after, appended) in [(late, 1), (deleted, 1), (sealed(101), 0)] {
         let mut tables = tables();

@@ -329,7 +329,7 @@ fn late_samples_and_deletions_are_seen_at_once() {
             partition.finish_rewrite(id, Some(rewritten), 1_000_000_000);
         }
     }
-    assert_eq!(partition.series_at(member).sealed.late_rows, 0);
+    assert_eq!(partition.series_at(member).sealed.late_samples, 0);
     for _ in 0..2 {
         assert_eq!(count(&partition), samples - 400);
     }

@@ -73,7 +73,7 @@ pub enum Step {
     Checkpoint { pieces: u8 },
     /// Everything that is clean is forgotten.
     Evict,
-    /// A piece of background work on chunks: folds late rows, drops expired chunks, moves chunks to the cold tier.
+    /// A piece of background work on chunks: folds late samples, drops expired chunks, moves chunks to the cold tier.
     Maintain { apply_later: bool },
     /// The background work that is under way ends.
     FinishMaintenance,

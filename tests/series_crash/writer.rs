@@ -357,7 +357,7 @@ impl Writer {
         }
         let is_known = series.source.is_none() && !series.is_used;
         let total = field("totalSamples").integer();
-        // Samples in late rows may be counted twice until they are folded.
+        // Late samples may be counted twice until they are folded.
         if is_known && total.is_none_or(|total| total < series.samples.len() as i64) {
             return Err(format!(
                 "TS.INFO {key} counts {total:?} of {} samples",

@@ -85,7 +85,7 @@ fn known(partition: &Partition, place: usize, member: u32, debug: bool) -> Known
     let series = partition.series_at(member);
     let sealed = &series.sealed;
     let retention = sealed.retention().unwrap_or(partition.settings.retention);
-    let is_counted = sealed.late_rows == 0
+    let is_counted = sealed.late_samples == 0
         && series.late.is_empty()
         && !series.has_deletions()
         && (retention == 0 || !sealed.has_chunks());

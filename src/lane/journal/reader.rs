@@ -1,10 +1,10 @@
 //! Reading a journal record back, operation by operation.
 
 use super::{
-    BATCH_BEGIN, BATCH_END, BATCH_OUTCOME, CREATE_SERIES, DECIMAL_SAMPLE, DECIMAL_SAMPLE_WITH_QUALITY, DELETE,
-    DELETE_RANGE, DELIVERED, DROP_SERIES, EXPIRE, FLUSH, OWE, Operation, PATCH, PartitionName, RENAME, SAMPLE,
-    SAMPLE_MAX_BYTES, SAMPLE_WITH_QUALITY, SET, SET_PROPERTIES, SET_WITH_EXPIRY, decimal_value, sample_shape,
-    unzigzag,
+    BATCH_BEGIN, BATCH_END, BATCH_OUTCOME, CREATE_SERIES, DECIMAL_SAMPLE, DECIMAL_SAMPLE_WITH_QUALITY,
+    DELETE, DELETE_RANGE, DELIVERED, DROP_SERIES, EXPIRE, FLUSH, OWE, Operation, PATCH, PartitionName,
+    RENAME, SAMPLE, SAMPLE_MAX_BYTES, SAMPLE_WITH_QUALITY, SET, SET_PROPERTIES, SET_WITH_EXPIRY,
+    decimal_value, sample_shape, unzigzag,
 };
 
 /// A record cannot be read: at which byte, and what was expected there.

@@ -52,7 +52,7 @@ impl SharedResources {
 /// Settings of one database.
 #[derive(Clone, Debug)]
 pub struct DatabaseOptions {
-    /// Compression of rows; chunks are compressed by our own codecs already.
+    /// Compression of rows and of runs of late samples; chunks are compressed by our own codecs already.
     pub compression: Compression,
     /// Journal bytes between two checkpoints; its memtable holds twice as much so that it is rarely flushed.
     pub checkpoint_journal_bytes: usize,
@@ -213,6 +213,8 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
             cf.set_compression_type(DBCompressionType::None);
             merge_deletions_soon(&mut cf);
         }
+        // Compressed as keys are: runs of a few samples are mostly what they have in common, larger ones RocksDB stores as they
+        // are, since that is no longer.
         layout::LATE => {
             merge_deletions_soon(&mut cf);
             table.set_block_size(16 << 10);

@@ -37,7 +37,7 @@ pub fn write_samples(
     batch: &mut Batch,
     scratch: &mut EncodeScratch,
 ) {
-    let late = series::sorted(series.late.to_vec());
+    let late = series::sorted(series.late.clone());
     let number = first_number(sealed.sequence) + 1;
     let mut run = Vec::new();
     for (piece, start) in (0..).zip((0..late.len()).step_by(CHUNK_SAMPLES_MAX)) {

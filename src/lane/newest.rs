@@ -22,27 +22,27 @@ impl Series {
         }
         match self.newest_deletion() {
             None => Some(Some(self.sealed.last_timestamp)),
-            Some(_) => self.found_newest.get(),
+            Some(_) => self.found_newest(),
         }
     }
 
     /// The newest sample is this one, as a look at the disk has found.
     pub(super) fn note_newest(&self, newest: Option<i64>) {
-        self.found_newest.set(Some(newest));
+        self.set_found_newest(Some(newest));
     }
 
     /// A late sample was added.
     #[inline]
     pub(super) fn note_late(&self, timestamp: i64) {
-        if let Some(found) = self.found_newest.get() {
-            self.found_newest.set(Some(found.max(Some(timestamp))));
+        if let Some(found) = self.found_newest() {
+            self.set_found_newest(Some(found.max(Some(timestamp))));
         }
     }
 
     /// A range was deleted.
     pub(super) fn note_deleted(&self, from: i64, to: i64) {
-        if matches!(self.found_newest.get(), Some(Some(newest)) if (from..=to).contains(&newest)) {
-            self.found_newest.set(None);
+        if matches!(self.found_newest(), Some(Some(newest)) if (from..=to).contains(&newest)) {
+            self.set_found_newest(None);
         }
     }
 }

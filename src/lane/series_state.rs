@@ -9,6 +9,8 @@ use super::deletions;
 use super::key_bytes::KeyBytes;
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
+///
+/// In this order in memory: what every late sample looks at comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SealedState {
@@ -98,7 +100,7 @@ impl SealedState {
 
     /// True if the newest sealed timestamp is known.
     pub fn has_chunks(&self) -> bool {
-        self.chunk_samples + self.cold_samples > 0 || self.last_timestamp != i64::MIN
+        self.last_timestamp != i64::MIN || self.chunk_samples + self.cold_samples > 0
     }
 
     /// Samples are not late any more that are newer than `newest`, the newest sealed one; `None` = nothing is sealed.
@@ -170,14 +172,15 @@ pub enum Destination {
     Late { has_grown: bool },
 }
 
-/// A series that has been touched. What a new sample touches comes first, in two or three lines of the cache.
+/// A series that has been touched. What a new sample touches, in order or late, comes first, in two lines of the cache:
+/// see [`SAMPLE_TOUCHES_BYTES`].
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Series {
     /// Newest samples, ascending; all newer than everything sealed.
     pub head: Columns,
     /// Samples not newer than everything sealed, in order of arrival.
-    pub late: Seldom<Sample>,
+    pub late: Vec<Sample>,
     /// Never reused.
     pub id: u64,
     /// Nothing in the head or sealed is newer: saves the look at the end of the head, which is seldom in the cache.
@@ -192,12 +195,14 @@ pub struct Series {
     pub data_type: u8,
     /// Already on the list of series to seal.
     pub seal_due: bool,
+    /// Whether there is a [`Series::found_newest`]: late samples ask.
+    newest_is_found: Cell<bool>,
     /// What is sealed.
     pub sealed: SealedState,
     /// The key it belongs to.
     pub key: KeyBytes,
     /// What a look at the disk has found, see [`Series::known_newest`].
-    pub(super) found_newest: Cell<Option<Option<i64>>>,
+    found_newest: Cell<Option<i64>>,
     /// Ranges whose sealed samples are deleted, late samples included, which the next seal puts on disk. What is in memory
     /// is newer than these.
     pub unsealed_deletions: Seldom<(i64, i64)>,
@@ -205,8 +210,11 @@ pub struct Series {
     pub rewrite_after_ms: i64,
 }
 
-/// Bytes at the start of a [`Series`] that a new sample touches.
-pub(super) const SAMPLE_TOUCHES_BYTES: usize = std::mem::offset_of!(Series, sealed);
+/// Bytes at the start of a [`Series`] that a new sample touches: up to the last sealed timestamp, which comes first of
+/// what is sealed.
+pub(super) const SAMPLE_TOUCHES_BYTES: usize =
+    std::mem::offset_of!(Series, sealed) + std::mem::offset_of!(SealedState, first_timestamp);
+const _: () = assert!(SAMPLE_TOUCHES_BYTES <= 128);
 
 impl Series {
     /// A series without samples in memory.
@@ -216,8 +224,9 @@ impl Series {
             data_type,
             key: key.into(),
             head: Columns::default(),
-            late: Seldom::default(),
+            late: Vec::new(),
             newest: sealed.last_timestamp,
+            newest_is_found: Cell::new(false),
             found_newest: Cell::new(None),
             sealed,
             unsealed_deletions: Seldom::default(),
@@ -247,7 +256,9 @@ impl Series {
             }
             _ => {
                 self.note_late(sample.timestamp);
-                let has_grown = self.late.push(sample);
+                let room = self.late.capacity();
+                self.late.push(sample);
+                let has_grown = self.late.capacity() != room;
                 return Destination::Late { has_grown };
             }
         }
@@ -279,11 +290,23 @@ impl Series {
         }
     }
 
+    /// What a look at the disk has found: `Some(None)` if there is nothing, `None` if nobody has looked.
+    #[inline]
+    pub(super) fn found_newest(&self) -> Option<Option<i64>> {
+        self.newest_is_found.get().then(|| self.found_newest.get())
+    }
+
+    /// Changes [`Series::found_newest`].
+    pub(super) fn set_found_newest(&self, found: Option<Option<i64>>) {
+        self.newest_is_found.set(found.is_some());
+        self.found_newest.set(found.flatten());
+    }
+
     /// What is sealed was read or written anew.
     pub fn set_sealed(&mut self, sealed: SealedState) {
         self.newest = self.newest.max(sealed.last_timestamp);
         self.sealed = sealed;
-        self.found_newest.set(None);
+        self.set_found_newest(None);
     }
 
     /// True if the head holds everything.
@@ -330,10 +353,10 @@ impl Series {
     /// The last sealed timestamp is lower now: late samples that are newer belong to the head, and what was deleted
     /// behind it is gone.
     pub(super) fn last_timestamp_lowered(&mut self) {
-        let late = self.late.take().into_iter();
+        let late = std::mem::take(&mut self.late).into_iter();
         let (newer, late): (Vec<Sample>, Vec<Sample>) =
             late.partition(|sample| self.is_newer_than_sealed(sample.timestamp));
-        self.late = late.into();
+        self.late = late;
         for sample in newer {
             self.head.upsert(sample);
         }
@@ -342,7 +365,7 @@ impl Series {
                 deletions::insert(self.unsealed_deletions.list(), from, to);
             }
         }
-        self.found_newest.set(None);
+        self.set_found_newest(None);
         self.find_newest();
     }
 

@@ -3,6 +3,7 @@
 //! Knows nothing of sockets, threads or commands. Everything here is synchronous and runs to completion.
 
 mod batches;
+mod beside;
 mod changes;
 mod checkpoint;
 mod chunk_walk;
@@ -30,6 +31,7 @@ mod newest;
 mod newest_rows;
 mod open_buckets;
 pub mod outbox;
+mod outbox_entry;
 mod owed;
 mod partition;
 mod prefetch;

@@ -4,164 +4,11 @@
 //! crash in between delivers it again: every delivery states a result and may be repeated. Checkpoints do not pass a
 //! record whose entries are not delivered.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::series::codec::bits::{Reader, put_bytes, put_signed, put_varint};
-use crate::series::{Label, SeriesProperties};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::journal::BatchId;
 
-/// Something to be done at another key.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OutboxEntry {
-    /// The buckets of the source that hold samples from `from` to `to` go to the destination of its rule.
-    Rollup {
-        /// Key of the series with the rule; in this partition.
-        source: Box<[u8]>,
-        /// Key of the series that is written.
-        destination: Box<[u8]>,
-        /// First timestamp.
-        from: i64,
-        /// Last timestamp.
-        to: i64,
-    },
-    /// The other end of a rule has another name, or is gone.
-    Relink {
-        /// Key whose properties name the other end.
-        key: Box<[u8]>,
-        /// The name that they know.
-        from: Box<[u8]>,
-        /// The name that it has now; `None` = it is gone.
-        to: Option<Box<[u8]>>,
-    },
-    /// A series that a new rule writes to is created unless it is there.
-    Create {
-        /// Its key.
-        key: Box<[u8]>,
-        /// The key of the series with the rule.
-        source: Box<[u8]>,
-        /// Retention in the business's unit.
-        retention: i64,
-        /// Labels.
-        labels: Vec<Label>,
-    },
-}
-
-const ROLLUP: u8 = 1;
-const RELINK: u8 = 2;
-const CREATE: u8 = 3;
-
-impl OutboxEntry {
-    /// The key at which it is to be done.
-    pub fn target(&self) -> &[u8] {
-        match self {
-            OutboxEntry::Rollup { destination, .. } => destination,
-            OutboxEntry::Relink { key, .. } | OutboxEntry::Create { key, .. } => key,
-        }
-    }
-
-    /// True if `key` is one of its keys.
-    fn names(&self, key: &[u8]) -> bool {
-        match self {
-            OutboxEntry::Rollup {
-                source, destination, ..
-            } => **source == *key || **destination == *key,
-            OutboxEntry::Relink { key: at, from, to } => {
-                **at == *key || **from == *key || to.as_deref() == Some(key)
-            }
-            OutboxEntry::Create { key: at, source, .. } => **at == *key || **source == *key,
-        }
-    }
-
-    /// Appends its bytes.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            OutboxEntry::Rollup {
-                source,
-                destination,
-                from,
-                to,
-            } => {
-                out.push(ROLLUP);
-                put_bytes(source, out);
-                put_bytes(destination, out);
-                put_signed(out, *from);
-                put_signed(out, *to);
-            }
-            OutboxEntry::Relink { key, from, to } => {
-                out.push(RELINK);
-                put_bytes(key, out);
-                put_bytes(from, out);
-                out.push(u8::from(to.is_some()));
-                put_bytes(to.as_deref().unwrap_or(b""), out);
-            }
-            OutboxEntry::Create {
-                key,
-                source,
-                retention,
-                labels,
-            } => {
-                out.push(CREATE);
-                put_bytes(key, out);
-                put_bytes(source, out);
-                put_signed(out, *retention);
-                put_varint(out, labels.len() as u64);
-                for (name, value) in labels {
-                    put_bytes(name, out);
-                    put_bytes(value, out);
-                }
-            }
-        }
-    }
-
-    /// Inverse of [`OutboxEntry::encode`]; `None` if the bytes are damaged.
-    pub fn decode(bytes: &[u8]) -> Option<OutboxEntry> {
-        let mut reader = Reader::new(bytes);
-        match reader.byte().ok()? {
-            ROLLUP => Some(OutboxEntry::Rollup {
-                source: get_bytes(&mut reader)?,
-                destination: get_bytes(&mut reader)?,
-                from: reader.signed().ok()?,
-                to: reader.signed().ok()?,
-            }),
-            RELINK => {
-                let (key, from) = (get_bytes(&mut reader)?, get_bytes(&mut reader)?);
-                let is_renamed = reader.byte().ok()? != 0;
-                let to = Some(get_bytes(&mut reader)?).filter(|_| is_renamed);
-                Some(OutboxEntry::Relink { key, from, to })
-            }
-            CREATE => {
-                let (key, source) = (get_bytes(&mut reader)?, get_bytes(&mut reader)?);
-                let retention = reader.signed().ok()?;
-                let mut labels = Vec::new();
-                for _ in 0..reader.varint().ok()? {
-                    labels.push((get_bytes(&mut reader)?, get_bytes(&mut reader)?));
-                }
-                Some(OutboxEntry::Create {
-                    key,
-                    source,
-                    retention,
-                    labels,
-                })
-            }
-            _ => None,
-        }
-    }
-
-    /// Properties of a series made by a `Create` entry.
-    pub fn created_properties(source: &[u8], retention: Option<i64>, labels: Vec<Label>) -> SeriesProperties {
-        SeriesProperties {
-            retention,
-            labels,
-            source: Some(source.into()),
-            ..SeriesProperties::default()
-        }
-    }
-}
-
-fn get_bytes(reader: &mut Reader<'_>) -> Option<Box<[u8]>> {
-    reader.bytes().ok().map(Box::from)
-}
+pub use super::outbox_entry::{OutboxEntry, Side};
 
 struct Waiting {
     entry: OutboxEntry,
@@ -181,6 +28,8 @@ struct Waiting {
 pub struct Outbox {
     entries: BTreeMap<u64, Waiting>,
     next_id: u64,
+    /// Keys of destinations with the number of rollups that they are owed.
+    rolled_up: HashMap<Box<[u8]>, usize>,
 }
 
 impl Outbox {
@@ -194,6 +43,10 @@ impl Outbox {
     /// Adds an entry read from the journal.
     pub fn restore(&mut self, id: u64, entry: OutboxEntry, sequence: u64, batch: Option<BatchId>) {
         self.next_id = self.next_id.max(id);
+        self.take_out(id);
+        if let Some(destination) = entry.destination() {
+            *self.rolled_up.entry(destination.into()).or_default() += 1;
+        }
         self.entries.insert(
             id,
             Waiting {
@@ -209,13 +62,31 @@ impl Outbox {
 
     /// The entry has been delivered.
     pub fn remove(&mut self, id: u64) -> bool {
-        self.entries.remove(&id).is_some()
+        self.take_out(id).is_some()
+    }
+
+    fn take_out(&mut self, id: u64) -> Option<Waiting> {
+        let waiting = self.entries.remove(&id)?;
+        if let Some(destination) = waiting.entry.destination()
+            && let Some(count) = self.rolled_up.get_mut(destination)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.rolled_up.remove(destination);
+            }
+        }
+        Some(waiting)
+    }
+
+    /// True if a rollup of the key is not delivered: what is written to it now may be overwritten by what was read before.
+    pub fn owes_rollup_to(&self, destination: &[u8]) -> bool {
+        !self.rolled_up.is_empty() && self.rolled_up.contains_key(destination)
     }
 
     /// The entry has been delivered but for this; returns the number of that, which stands in for it and comes after
     /// all others. `sequence` is the record that says so.
     pub fn replace(&mut self, id: u64, rest: OutboxEntry, sequence: u64) -> Option<u64> {
-        let waiting = self.entries.remove(&id)?;
+        let waiting = self.take_out(id)?;
         let next = self.push(rest, sequence, waiting.batch);
         if let Some(replaced) = self.entries.get_mut(&next) {
             replaced.is_complete = waiting.is_complete;
@@ -323,51 +194,14 @@ impl Outbox {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.rolled_up.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn entries() -> Vec<OutboxEntry> {
-        let bytes = |text: &str| Box::<[u8]>::from(text.as_bytes());
-        vec![
-            OutboxEntry::Rollup {
-                source: bytes("s"),
-                destination: bytes("d"),
-                from: -5,
-                to: i64::MAX,
-            },
-            OutboxEntry::Relink {
-                key: bytes("k"),
-                from: bytes("a"),
-                to: None,
-            },
-            OutboxEntry::Relink {
-                key: bytes("k"),
-                from: bytes("a"),
-                to: Some(bytes("")),
-            },
-            OutboxEntry::Create {
-                key: bytes("k"),
-                source: bytes("s"),
-                retention: 7,
-                labels: vec![(bytes("l"), bytes("v"))],
-            },
-        ]
-    }
-
-    #[test]
-    fn entries_come_back() {
-        for entry in entries() {
-            let mut bytes = Vec::new();
-            entry.encode(&mut bytes);
-            assert_eq!(OutboxEntry::decode(&bytes), Some(entry));
-            assert_eq!(OutboxEntry::decode(&bytes[..bytes.len() - 1]), None);
-        }
-        assert_eq!(OutboxEntry::decode(&[9]), None);
-    }
+    use crate::lane::outbox_entry::tests::entries;
 
     #[test]
     fn a_batch_does_what_it_owes_to_the_keys_that_it_holds() {
@@ -436,5 +270,27 @@ mod tests {
         outbox.complete(7);
         assert_eq!(outbox.take_ready(11, 9).len(), 1);
         assert!(outbox.any_up_to(10) && !outbox.any_up_to(9) && outbox.any_in(11) && !outbox.any_in(10));
+    }
+
+    #[test]
+    fn rollups_of_a_key_are_known_until_the_last_is_delivered() {
+        let mut outbox = Outbox::default();
+        let [rollup, relink, _, create] = entries().try_into().expect("four entries");
+        let beside = OutboxEntry::Beside {
+            source: b"s"[..].into(),
+            destination: b"d"[..].into(),
+            changed: 5,
+            side: Side::Later,
+        };
+        outbox.push(relink, 10, None);
+        outbox.push(create, 10, None);
+        assert!(!outbox.owes_rollup_to(b"k"), "it is told of something else");
+        let first = outbox.push(beside, 10, None);
+        outbox.restore(first + 1, rollup.clone(), 10, None);
+        outbox.restore(first + 1, rollup.clone(), 11, None);
+        assert!(outbox.owes_rollup_to(b"d") && !outbox.owes_rollup_to(b"s"));
+        let rest = outbox.replace(first, rollup, 12).expect("it was there");
+        assert!(outbox.remove(first + 1) && outbox.owes_rollup_to(b"d"));
+        assert!(outbox.remove(rest) && !outbox.owes_rollup_to(b"d"));
     }
 }

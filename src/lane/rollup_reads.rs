@@ -1,17 +1,18 @@
 //! What a rollup rule makes of a stretch of time: reading the source's samples and the values of its buckets.
 
 use crate::aggregate::{
-    AggregationSpec, Aggregator, Bucket, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings,
+    AggregationSpec, Bucket, BucketAggregation, BucketTimestamp, Bucketing, Rows, Surroundings,
 };
 use crate::series::{Columns, Rule, Sample};
 
+use super::beside::{looks_ahead, looks_back};
 use super::partition::Partition;
 use super::range::{RangeQuery, RangeRead};
 use super::rules::Stretch;
 use super::stop::Stop;
 
 /// Samples in which a neighbour of a bucket that is not NaN is looked for.
-const NEIGHBOUR_SAMPLES: usize = 32;
+pub(super) const NEIGHBOUR_SAMPLES: usize = 32;
 
 /// What a destination is to hold in a stretch of time: these samples and no others.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,10 +104,8 @@ impl RollupRead {
 
 /// The samples next to a stretch that the rule's aggregator looks at: those of TS.RANGE do the same.
 pub(super) fn neighbour_queries(rule: &Rule, (from, to): Stretch) -> [Option<RangeQuery>; 2] {
-    let over_time = rule.aggregator == Aggregator::TimeWeightedAverage;
-    let looks_back = over_time || matches!(rule.aggregator, Aggregator::Increase | Aggregator::Rate);
-    let before = from.checked_sub(1).filter(|_| looks_back);
-    let after = to.checked_add(1).filter(|_| over_time);
+    let before = from.checked_sub(1).filter(|_| looks_back(rule));
+    let after = to.checked_add(1).filter(|_| looks_ahead(rule));
     [
         before.map(|to| RangeQuery {
             from: i64::MIN,
@@ -127,7 +126,8 @@ pub(super) fn surroundings((from, to): Stretch, before: &Columns, after: &Column
     let is_number = |sample: &Sample| !sample.value.is_nan();
     Surroundings {
         from,
-        to,
+        // A bucket lasts until the next one begins, as when all of the source is asked for.
+        to: to.saturating_add(1),
         before: before.iter().rev().find(is_number),
         after: after.iter().find(is_number),
     }
@@ -222,6 +222,7 @@ fn first_piece(bucketing: &Bucketing, (from, to): Stretch, last_read: i64) -> i6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::Aggregator;
 
     #[test]
     fn long_stretches_are_cut_where_a_bucket_ends() {

@@ -1,16 +1,18 @@
 //! Rollup rules: which buckets of a source are due, what their values are, and writing them to their destination.
 //!
 //! A bucket is due when a sample opens a later one, and again when a sample is added to it, or deleted from it, after
-//! that. Its value is always computed from the samples of the source, so there is no state of a rule that could get
-//! lost or be wrong after a crash. Samples from before the rule do not count in the bucket that it was made in the midst
-//! of, until that bucket has a late sample or a deletion; any other bucket counts whole, whenever something changes in it. A destination in the same partition is written with the same
-//! record; others get theirs through the outbox.
+//! that; with it those beside it that look at its samples (`beside.rs`). Its value is always computed from the samples of
+//! the source, so there is no state of a rule that could get lost or be wrong after a crash. Samples from before the rule
+//! do not count in the bucket that it was made in the midst of, until that bucket has a late sample or a deletion; any
+//! other bucket counts whole, whenever something changes in it. A destination in the same partition is written with the
+//! same record; others get theirs through the outbox.
 
 use crate::aggregate::Bucketing;
 use crate::series::{Rule, Sample, SeriesProperties};
 
+use super::beside::{looks_ahead, looks_back};
 use super::events::EventClasses;
-use super::outbox::OutboxEntry;
+use super::outbox::{OutboxEntry, Side};
 use super::partition::Partition;
 use super::properties::PLAIN_DATA_TYPE;
 use super::rollup_reads::{RolledUp, RollupFound, bucket_begun_before};
@@ -21,6 +23,14 @@ const CHAIN_MAX: usize = 8;
 
 /// A stretch of time, both ends included.
 pub(super) type Stretch = (i64, i64);
+
+/// What a change makes due of a rule.
+enum Due {
+    /// The buckets of this stretch.
+    Buckets(Stretch),
+    /// Those beside that of a changed sample.
+    Beside(i64, Side),
+}
 
 /// How the rule cuts time into buckets; `None` if its zone is not known any more.
 pub fn bucketing_of(rule: &Rule, unit_ns: i64) -> Option<Bucketing> {
@@ -47,7 +57,7 @@ impl Partition {
             let own = bucketing.bucket_of(timestamp);
             (timestamp < rule.from && bucketing.start_of(after) <= own.last).then_some(own.start)
         });
-        let mut due: Vec<(Rule, Stretch)> = Vec::new();
+        let mut due: Vec<(Rule, Due)> = Vec::new();
         for (rule, bucketing) in self.rules_at(place) {
             let own = bucketing.bucket_of(timestamp);
             // Without a sample since the rule was made there is nothing to write.
@@ -58,8 +68,15 @@ impl Partition {
             let changed = [was_open.filter(|bucket| *bucket != own), Some(own)];
             for bucket in changed.into_iter().flatten() {
                 if bucket.last < open_start {
-                    due.push((rule.clone(), (bucket.start, bucket.last)));
+                    due.push((rule.clone(), Due::Buckets((bucket.start, bucket.last))));
                 }
+            }
+            if is_late && own.last < open_start && looks_back(rule) {
+                due.push((rule.clone(), Due::Beside(timestamp, Side::Later)));
+            }
+            // Behind samples that are NaN, the first number is the one that buckets before them look at.
+            if looks_ahead(rule) && (is_late || before.is_some() && self.may_follow_nan(place)) {
+                due.push((rule.clone(), Due::Beside(timestamp, Side::Earlier)));
             }
         }
         self.roll_up(place, due, now_ms);
@@ -73,7 +90,7 @@ impl Partition {
         let becomes_whole = |rule: &Rule, bucketing: &Bucketing| {
             bucket_begun_before(rule, bucketing).filter(|bucket| from <= bucket.last && bucket.start <= to)
         };
-        let mut due: Vec<(Rule, Stretch)> = Vec::new();
+        let mut due: Vec<(Rule, Due)> = Vec::new();
         for (rule, bucketing) in self.rules_at(place) {
             let open = bucketing.bucket_of(newest);
             let last_closed = open.start.saturating_sub(1);
@@ -82,7 +99,13 @@ impl Partition {
             let last_written = if reopens { open.last } else { last_closed };
             let changed = (first, bucketing.bucket_of(to).last.min(last_written));
             if changed.0 <= changed.1 {
-                due.push((rule.clone(), changed));
+                due.push((rule.clone(), Due::Buckets(changed)));
+            }
+            if to < open.start && looks_back(rule) {
+                due.push((rule.clone(), Due::Beside(to, Side::Later)));
+            }
+            if looks_ahead(rule) {
+                due.push((rule.clone(), Due::Beside(from, Side::Earlier)));
             }
         }
         self.begin_earlier(place, |rule, bucketing| {
@@ -149,9 +172,17 @@ impl Partition {
             .filter_map(move |rule| Some((rule, bucketing_of(rule, unit_ns)?)))
     }
 
-    fn roll_up(&mut self, place: usize, due: Vec<(Rule, Stretch)>, now_ms: i64) {
+    fn roll_up(&mut self, place: usize, due: Vec<(Rule, Due)>, now_ms: i64) {
+        if due.is_empty() {
+            return;
+        }
         let source: Box<[u8]> = self.keys.at(place).key().into();
-        for (rule, stretch) in due {
+        for (rule, due) in due {
+            let stretch = match due {
+                Due::Buckets(stretch) => Some(stretch),
+                Due::Beside(changed, side) => self.found_beside(&source, &rule, (changed, side), now_ms),
+            };
+            let Some(stretch) = stretch else { continue };
             if !self.roll_up_here(&source, &rule, stretch, now_ms) {
                 let (from, to) = stretch;
                 self.owe(OutboxEntry::Rollup {
@@ -164,10 +195,35 @@ impl Partition {
         }
     }
 
+    /// As [`Partition::stretch_beside`]; what has to be read from the disk for it is owed.
+    fn found_beside(
+        &mut self,
+        source: &[u8],
+        rule: &Rule,
+        (changed, side): (i64, Side),
+        now_ms: i64,
+    ) -> Option<Stretch> {
+        let ends = (source, &*rule.destination);
+        let found = self.stretch_beside(ends, (changed, side), now_ms);
+        if found.is_err() {
+            self.owe(OutboxEntry::Beside {
+                source: source.into(),
+                destination: rule.destination.clone(),
+                changed,
+                side,
+            });
+        }
+        found.ok().flatten()
+    }
+
     /// Writes to a destination in this partition, if that is possible at once.
     fn roll_up_here(&mut self, source: &[u8], rule: &Rule, stretch: Stretch, now_ms: i64) -> bool {
         let running = self.batches.running();
         if self.roll_up_depth >= CHAIN_MAX || self.batches.is_held(&rule.destination, running) {
+            return false;
+        }
+        // What has been read for a rollup on its way may be older, and must not be written later.
+        if self.outbox.owes_rollup_to(&rule.destination) {
             return false;
         }
         // Not found here, or to be read from the disk: the outbox finds it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::command::{CommandId, decode_open_bucket};
 use crate::lane::journal::BatchId;
 use crate::lane::outbox::OutboxEntry;
-use crate::lane::{READS_PAST_HOLDS, RolledUp, RollupFound, RuleEnds, Stop, Wait};
+use crate::lane::{Partition, READS_PAST_HOLDS, RolledUp, RollupFound, RuleEnds, Stop, Wait};
 use crate::refusal::Refusal;
 use crate::resp::Proto;
 use crate::series::Sample;
@@ -178,23 +178,11 @@ pub async fn prepare(
     };
     let mut rest = None;
     let (name, args): (&str, Vec<Vec<u8>>) = match entry {
-        OutboxEntry::Rollup {
-            source,
-            destination,
-            from,
-            to,
-        } => {
-            let found = roll_up(shell, place, (&source, &destination), (from, to), batch).await?;
-            let Some((rolled_up, up_to)) = found else {
+        OutboxEntry::Rollup { .. } | OutboxEntry::Beside { .. } => {
+            let Some((args, remaining)) = rollup_write(shell, place, entry, batch).await? else {
                 return Ok(None);
             };
-            let args = rollup_args(&destination, &source, &rolled_up);
-            rest = (up_to < to).then_some(OutboxEntry::Rollup {
-                source,
-                destination,
-                from: up_to.saturating_add(1),
-                to,
-            });
+            rest = remaining;
             ("TS.RULE.WRITE", args)
         }
         OutboxEntry::Relink { key, from, to } => {
@@ -232,6 +220,60 @@ pub async fn prepare(
         args: [vec![name.as_bytes().to_vec()], args].concat(),
         rest,
     }))
+}
+
+/// Arguments of the write of a rollup that is owed, and what is left of it, if it is too much for once; `None` if there
+/// is nothing to write.
+async fn rollup_write(
+    shell: &Rc<LaneShell>,
+    place: usize,
+    entry: OutboxEntry,
+    batch: Option<BatchId>,
+) -> Result<Option<(Vec<Vec<u8>>, Option<OutboxEntry>)>, Refusal> {
+    let (source, destination, (from, to)) = match entry {
+        OutboxEntry::Rollup {
+            source,
+            destination,
+            from,
+            to,
+        } => (source, destination, (from, to)),
+        OutboxEntry::Beside {
+            source,
+            destination,
+            changed,
+            side,
+        } => {
+            let beside = with_partition(shell, place, |partition, now_ms| {
+                refuse_held(partition, &source, batch)?;
+                partition.stretch_beside((&source, &destination), (changed, side), now_ms)
+            });
+            let Some(stretch) = beside.await? else {
+                return Ok(None);
+            };
+            (source, destination, stretch)
+        }
+        OutboxEntry::Relink { .. } | OutboxEntry::Create { .. } => return Ok(None),
+    };
+    let found = roll_up(shell, place, (&source, &destination), (from, to), batch).await?;
+    let Some((rolled_up, up_to)) = found else {
+        return Ok(None);
+    };
+    let args = rollup_args(&destination, &source, &rolled_up);
+    let rest = (up_to < to).then_some(OutboxEntry::Rollup {
+        source,
+        destination,
+        from: up_to.saturating_add(1),
+        to,
+    });
+    Ok(Some((args, rest)))
+}
+
+/// What another batch has done to the source may turn out never to have happened.
+fn refuse_held(partition: &Partition, source: &[u8], batch: Option<BatchId>) -> Result<(), Stop> {
+    match partition.batches.is_held(source, batch) {
+        true => Err(Stop::Wait(Wait::Held)),
+        false => Ok(()),
+    }
 }
 
 /// A hop that asks for open buckets, and their destinations in its order.
@@ -304,10 +346,7 @@ async fn roll_up(
     let (mut up_to, mut samples_max) = (to, ROLLUP_SAMPLES_MAX);
     loop {
         let read = with_partition(shell, place, |partition, now_ms| {
-            // What another batch has done to the source may turn out never to have happened.
-            if partition.batches.is_held(source, batch) {
-                return Err(Stop::Wait(Wait::Held));
-            }
+            refuse_held(partition, source, batch)?;
             partition.read_rollup(source, destination, ((from, up_to), samples_max), now_ms)
         });
         let Some(read) = read.await? else {

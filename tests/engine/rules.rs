@@ -11,12 +11,13 @@ use ticklane::series::{Rule, Sample, SeriesProperties};
 
 use super::model::{Change, RuleOfModel};
 use super::run::{Outcome, Run};
+use crate::support::{is_near, is_same, looks_beside, rolled_up};
 
 const SOURCES: u8 = 2;
 const DESTINATIONS: u8 = 3;
 /// Samples that one delivery rolls up: few, so that backfills take several.
 const ROLLUP_SAMPLES_MAX: usize = 50;
-const AGGREGATORS: [&str; 5] = ["sum", "min", "max", "last", "count"];
+const AGGREGATORS: [&str; 8] = ["sum", "min", "max", "last", "count", "increase", "rate", "twa"];
 
 /// Key of a source.
 pub fn source(number: u8) -> Vec<u8> {
@@ -31,17 +32,6 @@ pub fn destination(number: u8) -> Vec<u8> {
 /// Keys of all sources and destinations.
 pub fn ends() -> impl Iterator<Item = Vec<u8>> {
     (0..SOURCES).map(source).chain((0..DESTINATIONS).map(destination))
-}
-
-fn aggregate(aggregator: &str, samples: &[(i64, f64)]) -> f64 {
-    let values = samples.iter().map(|sample| sample.1);
-    match aggregator {
-        "sum" => values.sum(),
-        "min" => values.fold(f64::INFINITY, f64::min),
-        "max" => values.fold(f64::NEG_INFINITY, f64::max),
-        "last" => samples.last().map_or(0.0, |sample| sample.1),
-        _ => samples.len() as f64,
-    }
 }
 
 const ALL: RangeQuery = RangeQuery {
@@ -252,24 +242,28 @@ impl Run {
             .keys()
             .next_back()
             .map_or(0, |newest| rule.start_of(*newest));
-        let mut buckets: BTreeMap<i64, Vec<(i64, f64)>> = BTreeMap::new();
-        for (timestamp, (bits, _)) in samples.iter().filter(|sample| rule.counts(*sample.0)) {
-            let bucket = buckets.entry(rule.start_of(*timestamp)).or_default();
-            bucket.push((*timestamp, f64::from_bits(*bits)));
-        }
-        let expected: Vec<(i64, f64)> = buckets
-            .range(..open)
-            .map(|(start, samples)| (*start, aggregate(&rule.aggregator, samples)))
+        let samples: BTreeMap<i64, f64> = samples
+            .iter()
+            .map(|(timestamp, (bits, _))| (*timestamp, f64::from_bits(*bits)))
             .collect();
+        // Buckets beside a change may be written that are older than the rule.
+        let oldest = match looks_beside(&rule.aggregator) {
+            true => rule.from,
+            false => i64::MIN,
+        };
+        let is_compared = |start: i64| oldest <= start && start < open;
+        let counts = |timestamp| rule.counts(timestamp);
+        let mut expected = rolled_up(&rule.aggregator, &samples, rule.bucket, counts);
+        expected.retain(|(start, _)| is_compared(*start));
         // What was closed before samples were deleted may be open again.
         let found: Vec<(i64, f64)> = found
             .iter()
             .map(|sample| (sample.timestamp, sample.value))
-            .filter(|(start, _)| *start < open)
+            .filter(|(start, _)| is_compared(*start))
             .collect();
         self.buckets += expected.len() as u64;
-        if found != expected {
-            let at = found.iter().zip(&expected).position(|(a, b)| a != b);
+        if !is_same(&found, &expected) {
+            let at = found.iter().zip(&expected).position(|(a, b)| !is_near(*a, *b));
             let at = at.unwrap_or(found.len().min(expected.len()));
             return Err(format!(
                 "{} has {} buckets of {rule:?} for {}; at {at} {:?} for {:?}",
@@ -318,6 +312,24 @@ fn deliver_one(
                 from: up_to + 1,
                 to: *to,
             }))
+        }
+        OutboxEntry::Beside {
+            source,
+            destination,
+            changed,
+            side,
+        } => {
+            let beside = partition.stretch_beside((source, destination), (*changed, *side), now_ms)?;
+            let Some((from, to)) = beside else {
+                return Ok(None);
+            };
+            let entry = OutboxEntry::Rollup {
+                source: source.clone(),
+                destination: destination.clone(),
+                from,
+                to,
+            };
+            deliver_one(partition, &entry, now_ms)
         }
         OutboxEntry::Relink { key, from, to } => {
             partition.relink(key, from, to.as_deref(), now_ms)?;

@@ -433,3 +433,71 @@ def test_a_candle_rule_inside_multi_beside_a_flush(wire):
     wire("TS.CREATE iot_f")
     lines = ["TS.CREATERULE stock_f iot_f AGGREGATION candle 10", "FLUSHALL", "EXISTS stock_f iot_f iot_f:open"]
     assert in_multi(wire, *lines) == "*3 +OK +OK :0"
+
+
+def closed(wire, source, aggregation):
+    """What TS.RANGE makes of a source, but for the open bucket."""
+    everything = wire(f"TS.RANGE {source} - + AGGREGATION {aggregation}")
+    count = int(everything.split()[0].removeprefix("*")) - 1
+    return wire(f"TS.RANGE {source} - + COUNT {count} AGGREGATION {aggregation}")
+
+
+@pytest.mark.parametrize("aggregator", ["increase", "rate", "twa"])
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_buckets_beside_a_change(wire, wire3, ends, aggregator, sealed, protocol):  # noqa: F811
+    source, destination = ends
+    client = wire if protocol == 2 else wire3
+
+    def compare():
+        assert rows(client, destination) == closed(client, source, f"{aggregator} 100")
+
+    assert client(f"TS.CREATERULE {source} {destination} AGGREGATION {aggregator} 100") == "+OK"
+    for timestamp in (10, 90, 110, 190, 210, 290, 310, 390):
+        assert client(f"TS.ADD {source} {timestamp} {timestamp}") == f":{timestamp}"
+    compare()
+    if sealed:
+        assert client("SAVE") == "+OK"
+    assert client(f"TS.ADD {source} 195 192.5") == ":195"
+    if aggregator == "increase":
+        value = "+97.5" if protocol == 2 else ",97.5"
+        assert f":200 {value}" in rows(client, destination)
+    compare()
+    assert client(f"TS.DEL {source} 190 195") == ":2"
+    compare()
+    assert client(f"TS.ADD {source} 201 5") == ":201"
+    compare()
+    assert client(f"TS.MADD {source} 300 7 {source} 99 3 {source} 510 9 {source} 710 4") == "*4 :300 :99 :510 :710"
+    compare()
+    assert client(f"TS.DEL {source} 200 399") == ":6"
+    compare()
+    lines = [f"TS.ADD {source} 180 1", f"TS.DEL {source} 100 110", f"TS.ADD {source} 600 1"]
+    assert in_multi(client, *lines) == "*3 :180 :1 :600"
+    compare()
+    for line in ("200 NaN", "190 2", "700 8", "705 NaN"):
+        assert client(f"TS.ADD {source} {line}") == f":{line.split()[0]}"
+        compare()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_number_behind_nan_changes_the_average_before(wire, ends, sealed):  # noqa: F811
+    source, destination = ends
+    wire(f"TS.CREATERULE {source} {destination} AGGREGATION twa 10")
+    for line in ("5 1", "12 NaN", "25 NaN", "26 7", "38 9"):
+        wire(f"TS.ADD {source} {line}")
+        if sealed:
+            assert wire("SAVE") == "+OK"
+    assert rows(wire, destination) == closed(wire, source, "twa 10")
+
+
+@pytest.mark.parametrize("keys", CHAIN, ids="-".join)
+def test_buckets_beside_a_change_in_chains(wire, chained, keys):
+    first, second, third = created(wire, keys)
+    assert wire(f"TS.CREATERULE {first} {second} AGGREGATION increase 10") == "+OK"
+    assert wire(f"TS.CREATERULE {second} {third} AGGREGATION twa 100") == "+OK"
+    for at in range(0, 411, 5):
+        wire(f"TS.ADD {first} {at} {at}")
+    for line in ("TS.ADD {} 199 1", "TS.DEL {} 95 119", "TS.ADD {} 300 9 ON_DUPLICATE LAST", "TS.DEL {} 190 199"):
+        wire(line.format(first))
+        assert rows(wire, second) == closed(wire, first, "increase 10"), line
+        assert rows(wire, third) == closed(wire, second, "twa 100"), line

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::{Point, looks_beside, rolled_up};
+
 /// Names and values.
 pub type Labels = Vec<(String, String)>;
 /// Timestamp to value.
@@ -266,30 +268,18 @@ impl Rule {
         }
     }
 
-    /// Starts and values of the closed buckets of these samples, and the start of the open one.
-    pub fn buckets(&self, samples: &Samples) -> (Vec<(i64, f64)>, i64) {
-        let open = samples
-            .keys()
-            .next_back()
-            .map_or(0, |newest| self.start_of(*newest));
-        let mut buckets: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-        for (time, value) in samples {
-            let start = self.start_of(*time);
-            if *time >= self.from || self.changed.contains(&start) {
-                buckets.entry(start).or_default().push(*value);
-            }
-        }
-        let closed = buckets.range(..open);
-        let closed = closed.map(|(start, values)| (*start, self.aggregate(values)));
-        (closed.collect(), open)
+    /// Starts and values of the closed buckets of these samples that `is_compared` by their starts.
+    pub fn buckets(&self, samples: &Samples) -> Vec<Point> {
+        let counts = |time| time >= self.from || self.changed.contains(&self.start_of(time));
+        let mut buckets = rolled_up(self.aggregator, samples, self.bucket, counts);
+        buckets.retain(|(start, _)| self.is_compared(*start, samples));
+        buckets
     }
 
-    fn aggregate(&self, values: &[f64]) -> f64 {
-        match self.aggregator {
-            "sum" => values.iter().sum(),
-            "max" => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            "last" => values.last().copied().unwrap_or(0.0),
-            _ => values.len() as f64,
-        }
+    /// True if the bucket is closed and known. Buckets beside a change may be written that are older than the rule.
+    pub fn is_compared(&self, start: i64, samples: &Samples) -> bool {
+        let newest = samples.keys().next_back();
+        let is_closed = newest.is_some_and(|newest| start < self.start_of(*newest));
+        is_closed && (start >= self.from || !looks_beside(self.aggregator))
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::model::{Labels, Model, Operation, Rule};
-use crate::support::{Client, Value};
+use crate::support::{Client, Value, is_near, is_same};
 
 const SOURCES: usize = 5;
 const DESTINATIONS: usize = 6;
@@ -14,7 +14,7 @@ const DESTINATIONS: usize = 6;
 const SECONDS: usize = 3;
 /// Commands of a transaction at most.
 const TOGETHER_MAX: usize = 5;
-const AGGREGATORS: [&str; 4] = ["sum", "max", "last", "count"];
+const AGGREGATORS: [&str; 7] = ["sum", "max", "last", "count", "increase", "rate", "twa"];
 /// Values of the label `kind`.
 const KINDS: usize = 3;
 /// Deliveries that a crash has interrupted are done within this time after the start.
@@ -377,18 +377,18 @@ impl Writer {
                 let source = &model.series[of];
                 let rule = &source.rules[key];
                 // What is there of a destination is what its own destinations go by.
-                let (closed, open) = match source.is_used {
-                    true => rule.buckets(&samples_of(client, of).into_iter().collect()),
-                    false => rule.buckets(&source.samples),
-                };
+                let read = source
+                    .is_used
+                    .then(|| samples_of(client, of).into_iter().collect());
+                let samples = read.unwrap_or_else(|| source.samples.clone());
                 // What was closed before samples were deleted may be open again.
-                found.retain(|(start, _)| *start < open);
-                closed
+                found.retain(|(start, _)| rule.is_compared(*start, &samples));
+                rule.buckets(&samples)
             }
             None if series.is_used => return Ok(0),
             None => series.samples.clone().into_iter().collect(),
         };
-        if found == expected {
+        if is_same(&found, &expected) {
             return Ok(if series.source.is_some() {
                 expected.len() as u64
             } else {
@@ -398,7 +398,7 @@ impl Writer {
         let at = found
             .iter()
             .zip(&expected)
-            .position(|(found, expected)| found != expected);
+            .position(|(found, expected)| !is_near(*found, *expected));
         let at = at.unwrap_or(found.len().min(expected.len()));
         Err(format!(
             "{key}: {} samples for {}; at {at} {:?} for {:?}; source {:?}",

@@ -13,12 +13,14 @@
 
 mod client;
 mod pattern;
+mod rollup;
 mod server;
 mod transcript;
 mod value;
 
 pub use client::{Client, encode};
 pub use pattern::matches;
+pub use rollup::{Point, is_near, is_same, looks_beside, rolled_up};
 pub use server::{Program, Server, ServerOptions, run_to_exit};
 pub use transcript::{Failure, Run, run_file};
 pub use value::{Value, escape, unescape};

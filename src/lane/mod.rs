@@ -110,8 +110,6 @@ pub enum PartitionSlot {
     Closed {
         /// What failed, for clients and operators.
         cause: Arc<str>,
-        /// Unix milliseconds.
-        since_ms: i64,
         /// The disk was full.
         out_of_space: bool,
     },

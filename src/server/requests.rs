@@ -229,10 +229,7 @@ async fn scan(shell: &Rc<LaneShell>, step: ScanStep) -> Answer {
             Answer::Keys(found, next)
         }
         Ok(Read::Cold) => Answer::Refused("ERR storage: the disk was not reached".into()),
-        Err(error) => {
-            log::error!("{error}");
-            Answer::Refused(format!("ERR storage: {error}"))
-        }
+        Err(error) => Answer::Refused(Refusal::from(error).to_string()),
     }
 }
 

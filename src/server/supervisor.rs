@@ -41,10 +41,8 @@ pub fn close_partition(
     // make them void everywhere else.
     let void = partition.open_batch_parts();
     let database = partition.database().clone();
-    let since_ms = crate::clock::Clock::system().now_ms();
     *slot = PartitionSlot::Closed {
         cause: error.to_string().into(),
-        since_ms,
         out_of_space: error.out_of_space,
     };
     shell.released.wake_all();

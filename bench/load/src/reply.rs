@@ -72,6 +72,15 @@ impl ReplyScanner {
                     return Ok((at, Some(reply)));
                 }
             }
+            if self.current.is_some() && self.partial.is_empty() {
+                while let Some((element_bytes, elements)) = short_element(&bytes[at..]) {
+                    at += element_bytes;
+                    self.open += elements;
+                    if let Some(reply) = self.element_done() {
+                        return Ok((at, Some(reply)));
+                    }
+                }
+            }
             let rest = &bytes[at..];
             let Some(end) = memchr::memchr(b'\n', rest) else {
                 if self.partial.len() + rest.len() > LINE_BYTES_MAX {
@@ -172,6 +181,44 @@ impl ReplyScanner {
     }
 }
 
+/// Length of the number, status, string of up to nine bytes or header of up to nine elements that `bytes` begin with, and
+/// how many elements follow inside it; `None` for all else, and near the end of what was read. Most elements of big replies
+/// are such: going through them line by line would take the load generator as long as the server takes to write them.
+#[inline]
+fn short_element(bytes: &[u8]) -> Option<(usize, u64)> {
+    let start = bytes.first_chunk::<SHORT_ELEMENT_ROOM_BYTES>()?;
+    match start {
+        [kind @ (b'*' | b'$'), digit @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            let number = digit - b'0';
+            Some(match kind {
+                b'*' => (4, u64::from(number)),
+                _ => (4 + usize::from(number) + 2, 0),
+            })
+        }
+        [b':' | b'+' | b',', ..] => {
+            let (words, _) = start.as_chunks::<8>();
+            let mut offset = 0;
+            for word in words {
+                // The lowest of the top bits that are set is that of the first line feed.
+                let differing = u64::from_le_bytes(*word) ^ (LOW_BITS * u64::from(b'\n'));
+                let found = differing.wrapping_sub(LOW_BITS) & !differing & (LOW_BITS << 7);
+                if found != 0 {
+                    let end = offset + found.trailing_zeros() as usize / 8;
+                    return (start.get(end.wrapping_sub(1)) == Some(&b'\r')).then_some((end + 1, 0));
+                }
+                offset += word.len();
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Bytes that are looked at at once; no short element is longer.
+const SHORT_ELEMENT_ROOM_BYTES: usize = 32;
+/// The lowest bit of each byte.
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+
 /// A header's number: `Some(None)` for -1, `None` if it is not one.
 #[inline]
 fn length(digits: &[u8]) -> Option<Option<u64>> {
@@ -251,6 +298,32 @@ mod tests {
         for piece in 1..bytes.len() {
             assert_eq!(replies(bytes, piece), whole, "pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn short_elements_are_found_as_those_of_lines_are() {
+        let mut bytes = Vec::new();
+        for number in 0..400_u64 {
+            // Each line of a sample with the line feed at another place, and strings that hold what looks like one.
+            let text = "9".repeat(number as usize % 21);
+            bytes.extend(format!("*4\r\n:{text}\r\n+{text}\r\n*0\r\n").into_bytes());
+            let string = "\n:1\r\n*3\r\n".repeat(2);
+            let string = &string[..number as usize % 19];
+            bytes.extend(format!("${}\r\n{string}\r\n:5\r\n", string.len()).into_bytes());
+        }
+        let whole = replies(&bytes, bytes.len());
+        assert_eq!(whole, replies(&bytes, 1));
+        assert_eq!(whole.len(), 800);
+        bytes.extend_from_slice(b"*2\r\n:1\n                                ");
+        let mut scanner = ReplyScanner::default();
+        let mut at = 0;
+        let refused = loop {
+            match scanner.scan(&bytes[at..]) {
+                Ok((used, _)) => at += used,
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused, malformed(b":1"));
     }
 
     #[test]

@@ -26,9 +26,6 @@ use super::transaction::{Caller, Ended};
 use super::turn::Turn;
 use super::waking::Awake;
 
-/// Room made for a large request at a time, so that a declared length alone costs nothing.
-const READ_STEP_MAX_BYTES: usize = 1 << 20;
-
 /// How a turn ended.
 #[derive(PartialEq, Eq)]
 enum Flow {
@@ -96,9 +93,9 @@ impl Connection {
 
     /// Waits for bytes; 0 = the client has gone, or has to go; `None` = there are messages for it.
     async fn fill(&mut self) -> io::Result<Option<usize>> {
-        self.input.compact();
+        self.input.compact(&self.shell);
         let max = self.shell.shared.config.wire.query_buffer_max_bytes;
-        if self.input.bytes.len() >= max {
+        if self.input.waiting_bytes() >= max {
             self.shell
                 .lane
                 .borrow_mut()
@@ -110,12 +107,7 @@ impl Connection {
             );
             return Ok(Some(0));
         }
-        if self.input.bytes.is_empty() && self.input.bytes.capacity() > 0 {
-            // An idle connection holds no buffer.
-            self.shell.give_buffer(std::mem::take(&mut self.input.bytes));
-        }
-        let missing = self.input.missing_bytes().min(READ_STEP_MAX_BYTES);
-        let (shell, client, stream, bytes) = (&self.shell, &self.client, &self.stream, &mut self.input.bytes);
+        let (shell, client, stream, input) = (&self.shell, &self.client, &self.stream, &mut self.input);
         let read = poll_fn(|context| {
             if client.killed.get() || shell.stopping.get() {
                 return client.wait_if(context, Poll::Ready(Ok(Some(0))));
@@ -123,36 +115,16 @@ impl Connection {
             if client.has_messages() {
                 return client.wait_if(context, Poll::Ready(Ok(None)));
             }
-            let mut shared = shell.read_buffer.borrow_mut();
-            if bytes.is_empty() || missing <= shared.len() {
-                let polled = client.readiness.poll_read(stream, &mut shared);
-                if let Poll::Ready(Ok(len)) = &polled {
-                    if bytes.capacity() == 0 {
-                        *bytes = shell.take_buffer();
-                    }
-                    bytes.extend_from_slice(shared.get(..*len).unwrap_or(&[]));
-                }
-                return client.wait_if(context, polled.map_ok(Some));
-            }
-            let start = bytes.len();
-            bytes.resize(start + missing, 0);
-            let polled = client
-                .readiness
-                .poll_read(stream, bytes.get_mut(start..).unwrap_or(&mut []));
-            bytes.truncate(
-                start
-                    + if let Poll::Ready(Ok(len)) = &polled {
-                        *len
-                    } else {
-                        0
-                    },
-            );
+            let polled = match client.readiness.may_read() {
+                true => input.read_with(shell, |room| client.readiness.poll_read(stream, room)),
+                false => Poll::Pending,
+            };
             client.wait_if(context, polled.map_ok(Some))
         })
         .await?;
         let Some(read) = read else { return Ok(None) };
         self.shell.lane.borrow_mut().counters.net_input_bytes += read as u64;
-        self.client.query_buffer_bytes.set(self.input.bytes.len());
+        self.client.query_buffer_bytes.set(self.input.waiting_bytes());
         Ok(Some(read))
     }
 
@@ -160,7 +132,10 @@ impl Connection {
     async fn answer_all(&mut self, awake: &Awake) -> io::Result<Flow> {
         self.begin_turn();
         loop {
-            match run_ready(&self.shell, &self.client, &mut self.input, &mut self.turn) {
+            let step = run_ready(&self.shell, &self.client, &mut self.input, &mut self.turn);
+            // Others read while this connection waits for anything.
+            self.input.give_back(&self.shell);
+            match step {
                 Step::NeedInput => return self.settle_and_write(awake).await,
                 Step::Full => {
                     if self.settle_and_write(awake).await? == Flow::Close {

@@ -102,7 +102,7 @@ impl Section<'_> {
         let limits = self.shell.request_limits();
         input.forget_ahead();
         loop {
-            if input.position >= input.bytes.len() {
+            if input.waiting_bytes() == 0 {
                 return Step::NeedInput;
             }
             if self.commands >= commands_max || self.turn.reply.len() >= TURN_REPLY_MAX_BYTES {
@@ -149,18 +149,13 @@ impl Section<'_> {
 
     /// Parses the next request, whatever it is, and returns its length.
     fn parse(&mut self, input: &mut Input, limits: &RequestLimits) -> Result<usize, Step> {
-        let waiting = input.bytes.get(input.position..).unwrap_or(&[]);
         let limits = if self.session.authenticated {
             limits
         } else {
             &RequestLimits::UNAUTHENTICATED
         };
-        match input.parser.parse(waiting, limits, &mut input.spans) {
-            Ok(Some(request)) => {
-                input.inline = request.inline;
-                input.set_current();
-                Ok(request.consumed_bytes)
-            }
+        match input.parse(limits) {
+            Ok(Some(consumed_bytes)) => Ok(consumed_bytes),
             Ok(None) => Err(Step::NeedInput),
             Err(error) => {
                 self.lane.counters.protocol_errors += 1;

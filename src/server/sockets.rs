@@ -72,6 +72,12 @@ impl Readiness {
         }
     }
 
+    /// True if reading may find something.
+    #[inline]
+    pub fn may_read(&self) -> bool {
+        self.readable.get()
+    }
+
     /// Reads if there may be something; `Pending` = an event will come. The caller is woken through its
     /// [`ClientHandle`].
     pub fn poll_read(&self, mut stream: &TcpStream, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -70,7 +70,7 @@ impl Section<'_> {
         let Some((start, took_us)) = self.slow.take() else {
             return;
         };
-        let received = input.bytes.get(start..).unwrap_or(&[]);
+        let received = input.received().get(start..).unwrap_or(&[]);
         let shell = self.shell;
         shell.keep_slow_request(self.session, received, took_us, self.now_ms);
     }

@@ -183,11 +183,7 @@ impl Directory {
     pub fn place(&self, key: &[u8]) -> Option<Place> {
         let business = self.business_of(key)?;
         let entry = self.businesses.get(business)?;
-        let partition = if entry.partitions == 1 {
-            0
-        } else {
-            partition_of(slot_of(key), entry.partitions)
-        };
+        let partition = entry.partition_of_key(key);
         Some(Place {
             business,
             partition,
@@ -195,9 +191,28 @@ impl Directory {
         })
     }
 
+    /// Whether `key` lives at `place`, in the same partition. `None` as [`Directory::place`].
+    #[inline]
+    pub fn lives_at(&self, place: Place, key: &[u8]) -> Option<bool> {
+        let business = self.business_of(key)?;
+        let entry = self.businesses.get(business)?;
+        Some(business == place.business && entry.partition_of_key(key) == place.partition)
+    }
+
     /// The lane that serves most keys of a slot: what cluster-aware clients are told.
     pub fn lane_of_slot(&self, slot: usize) -> usize {
         slot * self.lanes / SLOTS
+    }
+}
+
+impl BusinessEntry {
+    #[inline]
+    fn partition_of_key(&self, key: &[u8]) -> usize {
+        if self.partitions == 1 {
+            0
+        } else {
+            partition_of(slot_of(key), self.partitions)
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Running commands on the lane that owns their keys: shared by local turns, hops and batches.
 
 use crate::lane::journal::BatchId;
-use crate::lane::{Handled, Partition, SOUGHT_KEYS_MAX, Stop, Wait};
+use crate::lane::{FETCHED_KEYS_MAX, Handled, Partition, SOUGHT_KEYS_MAX, Stop, Wait};
 use crate::refusal::Refusal;
-use crate::resp::Reply;
+use crate::resp::{Args, Reply};
 
 use super::{Call, Command, Flags, KeyCheck, KeyHandler, Merge, Run};
 
@@ -128,8 +128,6 @@ pub fn execute_split(
             }
         }
     }
-    let starts = (0..groups.len()).step_by(step).take(SOUGHT_KEYS_MAX);
-    partition.fetch_keys(starts.map(|start| groups.get(start)));
     let all = Call {
         args: groups,
         ..*call
@@ -140,6 +138,8 @@ pub fn execute_split(
     {
         return Ok(());
     }
+    let starts = (0..groups.len()).step_by(step).take(SOUGHT_KEYS_MAX);
+    partition.fetch_keys(starts.map(|start| groups.get(start)));
     // Every group can run before the first one does: a command that stops halfway would leave a trace.
     if partition.has_stored_keys() {
         for index in (0..groups.len()).step_by(step) {
@@ -165,6 +165,32 @@ pub fn execute_split(
         reply,
     )
     .inspect_err(|_| reply.truncate(start))
+}
+
+/// Shows the groups of `step` arguments to `find`, until one is not found (`Ok(false)`). What their keys touch is fetched
+/// a few groups ahead.
+///
+/// # Errors
+/// What `find` says.
+#[inline]
+pub fn find_all<'a>(
+    partition: &mut Partition,
+    groups: Args<'a>,
+    step: usize,
+    mut find: impl FnMut(&mut Partition, Args<'a>) -> Result<bool, Stop>,
+) -> Result<bool, Stop> {
+    let window = FETCHED_KEYS_MAX * step;
+    for start in (0..groups.len()).step_by(window) {
+        let ahead = groups.range(start..groups.len().min(start + window));
+        let starts = || (0..ahead.len()).step_by(step);
+        partition.fetch_keys(starts().map(|start| ahead.get(start)));
+        for start in starts() {
+            if !find(partition, ahead.range(start..start + step))? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Runs the groups of a split command one after the other and makes one reply of theirs.

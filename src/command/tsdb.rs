@@ -11,7 +11,7 @@ use crate::series::{Columns, DEFAULT_QUALITY, Sample};
 
 use super::plan::Plan;
 use super::session::{SessionContext, SessionStop};
-use super::{Call, Command, Flags, KeySpec, Merge, Run};
+use super::{Call, Command, Flags, KeySpec, Merge, Run, find_all};
 
 /// Arguments per sample: key, timestamp, value.
 const TSDB_MSET_STEP: usize = 3;
@@ -113,6 +113,7 @@ pub fn now_in(unit: TimeUnit, call: &Call<'_>) -> i64 {
     i64::try_from(nanoseconds).unwrap_or(i64::MAX)
 }
 
+#[inline]
 fn parse_timestamp(text: &[u8], unit: TimeUnit, call: &Call<'_>) -> Result<i64, Refusal> {
     if text == b"*" {
         return Ok(now_in(unit, call));
@@ -120,6 +121,7 @@ fn parse_timestamp(text: &[u8], unit: TimeUnit, call: &Call<'_>) -> Result<i64, 
     parse_i64(text).ok_or_else(|| Refusal::text("ERR invalid timestamp, must be a 64-bit integer or *"))
 }
 
+#[inline]
 fn parse_value(text: &[u8]) -> Result<f64, Refusal> {
     parse_f64(text).ok_or_else(|| Refusal::text("ERR invalid value, must be a floating-point number"))
 }
@@ -165,6 +167,7 @@ fn set(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handled
 }
 
 /// One (key, timestamp, value) of TSDB_MSET.
+#[inline(always)]
 fn parse_group(partition: &Partition, call: &Call<'_>) -> Result<Sample, Refusal> {
     let timestamp = parse_timestamp(call.args.get(1), partition.settings.time_unit, call)?;
     Ok(Sample {
@@ -179,8 +182,8 @@ fn set_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
     let mut found = partition.lend_found_samples();
     let outcome = find_groups(partition, call, &mut found);
     if let Ok(true) = outcome {
-        for (member, sample) in &found {
-            partition.put_sample(*member, *sample, call.now_ms);
+        for found in &found {
+            partition.put_sample(found.member, found.sample(), call.now_ms);
         }
         reply.ok();
     }
@@ -193,15 +196,16 @@ fn find_groups(
     call: &Call<'_>,
     found: &mut Vec<FoundSample>,
 ) -> Result<bool, Stop> {
-    for start in (0..call.args.len()).step_by(TSDB_MSET_STEP) {
-        let args = call.args.range(start..start + TSDB_MSET_STEP);
+    find_all(partition, call.args, TSDB_MSET_STEP, |partition, args| {
         let sample = parse_group(partition, &Call { args, ..*call })?;
         match partition.find_plain_series(args.get(0), call.now_ms)? {
-            Some((place, member)) if !partition.has_rules(place) => found.push((member, sample)),
-            _ => return Ok(false),
+            Some((place, member)) if !partition.has_rules(place) => {
+                found.push(FoundSample::new(member, sample));
+                Ok(true)
+            }
+            _ => Ok(false),
         }
-    }
-    Ok(true)
+    })
 }
 
 fn check_group(partition: &mut Partition, call: &Call<'_>) -> Result<bool, Stop> {

@@ -21,7 +21,10 @@ impl Partition {
             return Ok(None);
         };
         let entry = self.keys.at_mut(place);
-        entry.referenced = true;
+        // Written only if it changes: what is not written need not go back to memory.
+        if !entry.referenced {
+            entry.referenced = true;
+        }
         if !entry.is_present() {
             self.counters.keyspace_misses += 1;
             return Ok(None);
@@ -36,11 +39,18 @@ impl Partition {
     }
 
     /// Place of the key in the table, whether it exists or not, or `None` if it exists nowhere.
+    #[inline]
     pub(super) fn locate(&mut self, key: &[u8]) -> Result<Option<usize>, Stop> {
         if let Some(place) = self.keys.find(key) {
             self.counters.cache_hits += 1;
             return Ok(Some(place));
         }
+        self.locate_stored(key)
+    }
+
+    /// As [`Partition::locate`], for a key that is not in the table.
+    #[inline(never)]
+    fn locate_stored(&mut self, key: &[u8]) -> Result<Option<usize>, Stop> {
         if self.stored_keys == 0 {
             return Ok(None);
         }

@@ -15,12 +15,18 @@ pub enum KeyBytes {
 }
 
 impl KeyBytes {
+    /// Its bytes, if they are in memory of their own.
+    #[inline]
+    pub fn elsewhere(&self) -> &[u8] {
+        match self {
+            KeyBytes::Short { .. } => &[],
+            KeyBytes::Long(bytes) => bytes,
+        }
+    }
+
     /// Bytes of the memory that it has of its own.
     pub fn own_bytes(&self) -> usize {
-        match self {
-            KeyBytes::Short { .. } => 0,
-            KeyBytes::Long(bytes) => bytes.len(),
-        }
+        self.elsewhere().len()
     }
 }
 

@@ -74,6 +74,12 @@ impl Entry {
         &self.key
     }
 
+    /// The key's bytes, if they are not in the entry itself.
+    #[inline]
+    pub(super) fn key_elsewhere(&self) -> &[u8] {
+        self.key.elsewhere()
+    }
+
     /// Properties of a series key that was given some.
     pub fn properties(&self) -> Option<&ListedProperties> {
         self.properties.as_deref()
@@ -115,8 +121,9 @@ const CLOCK_STEPS_MAX: usize = 32_768;
 /// It walks farther when one in so many places could do without its entry.
 const CLOCK_WORTHWHILE_ONE_IN: usize = 16;
 
-/// Fewer keys than this stay in the processor's cache.
-const SOUGHT_KEYS_MIN: usize = 512;
+/// Fewer keys than this, and their series, stay in the processor's cache: with TSDB_MSET, 1,000 series cost 6 % more if they
+/// are fetched ahead, 2,000 cost 9 % less.
+const SOUGHT_KEYS_MIN: usize = 1_024;
 /// Sought keys that are remembered.
 pub const SOUGHT_KEYS_MAX: usize = 1_024;
 

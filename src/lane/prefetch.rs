@@ -14,23 +14,28 @@ const LINES_MAX: usize = 5;
 /// Keys that are fetched at a time.
 pub const FETCHED_KEYS_MAX: usize = 16;
 
-/// Starts fetching the first lines of `place` without waiting for them.
+/// Starts fetching the first lines of `place` without waiting for them. Always as many, though the last may be asked for
+/// twice: a branch on where lines end would be guessed wrong every other time.
 #[inline(always)]
-pub fn prefetch<T: ?Sized>(place: &T) {
-    fetch_lines(place, LINES_MAX * LINE_BYTES);
+pub fn prefetch<T>(place: &T) {
+    let bytes = size_of::<T>().min(LINES_MAX * LINE_BYTES);
+    let start = std::ptr::from_ref(place).cast::<u8>();
+    for line in 0..bytes.div_ceil(LINE_BYTES) {
+        fetch_line(start.wrapping_add(line * LINE_BYTES));
+    }
+    fetch_line(start.wrapping_add(bytes - 1));
 }
 
-/// Starts fetching the lines of the first `bytes_max` bytes of `place`.
+/// Starts fetching the first lines of `bytes`.
 #[inline(always)]
-fn fetch_lines<T: ?Sized>(place: &T, bytes_max: usize) {
-    let bytes = size_of_val(place).min(bytes_max);
-    let start = std::ptr::from_ref(place).cast::<u8>();
-    // Lines end where they end, not where the place does.
-    let end = start.wrapping_add(bytes);
-    let mut line = start.wrapping_sub(start.addr() % LINE_BYTES);
-    while line < end {
-        fetch_line(line);
-        line = line.wrapping_add(LINE_BYTES);
+fn prefetch_bytes(bytes: &[u8]) {
+    let bytes = bytes.get(..LINES_MAX * LINE_BYTES).unwrap_or(bytes);
+    for line in bytes.chunks(LINE_BYTES) {
+        fetch_line(line.as_ptr());
+    }
+    // Lines end where they end, not where the bytes do.
+    if let Some(last) = bytes.last() {
+        fetch_line(last);
     }
 }
 
@@ -82,13 +87,17 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Bytes of a series that are touched, from its start.
+    /// Starts fetching what is touched of a series, from its start. The place alone: whether a series is in it would have
+    /// to be read.
     #[inline]
-    fn touched_bytes(self) -> usize {
-        match self {
-            Purpose::Append => SAMPLE_TOUCHES_BYTES,
+    fn fetch_start(self, place: &Option<Series>) {
+        const _: () = assert!(SAMPLE_TOUCHES_BYTES <= 2 * LINE_BYTES && align_of::<Series>() == LINE_BYTES);
+        let start = std::ptr::from_ref(place).cast::<u8>();
+        fetch_line(start);
+        fetch_line(start.wrapping_add(LINE_BYTES));
+        if let Purpose::ReadFrom(_) = self {
             // Where its sealed samples end, too.
-            Purpose::ReadFrom(_) => SAMPLE_TOUCHES_BYTES + LINE_BYTES,
+            fetch_line(start.wrapping_add(2 * LINE_BYTES));
         }
     }
 }
@@ -113,12 +122,11 @@ impl Partition {
         let Some(entry) = self.keys.fetched(sought) else {
             return false;
         };
-        // A short key is in the entry.
-        prefetch(entry.key());
+        prefetch_bytes(entry.key_elsewhere());
         match &entry.value {
             Value::Absent => false,
             Value::String(bytes) => {
-                prefetch(&**bytes);
+                prefetch_bytes(bytes);
                 false
             }
             Value::Series(members) => {
@@ -126,9 +134,8 @@ impl Partition {
                     if let Purpose::ReadFrom(_) = purpose {
                         self.decoded.borrow().fetch(*member);
                     }
-                    // The place alone: whether a series is in it would have to be read.
                     if let Some(place) = self.series.place(*member) {
-                        fetch_lines(place, purpose.touched_bytes());
+                        purpose.fetch_start(place);
                     }
                 }
                 true

@@ -128,6 +128,7 @@ impl Partition {
     ///
     /// # Errors
     /// `WRONGTYPE`, `Wait::Load`.
+    #[inline]
     pub fn find_plain_series(&mut self, key: &[u8], now_ms: i64) -> Result<Option<(usize, u32)>, Stop> {
         let Some(place) = self.find(key, now_ms)? else {
             return Ok(None);

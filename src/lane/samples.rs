@@ -12,8 +12,43 @@ use super::properties::PLAIN_DATA_TYPE;
 use super::series_state::{Destination, SealedState, Series};
 use super::stop::Stop;
 
-/// Place in the slab of a series, and what it is about to be given.
-pub type FoundSample = (u32, Sample);
+/// What a series that was found is about to be given. Flat and small: many are listed before the first is added.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundSample {
+    timestamp: i64,
+    value: f64,
+    /// Place of the series in the slab.
+    pub member: u32,
+    quality: u8,
+}
+
+impl FoundSample {
+    /// `sample` for the series at `member`.
+    #[inline(always)]
+    pub fn new(member: u32, sample: Sample) -> FoundSample {
+        let Sample {
+            timestamp,
+            value,
+            quality,
+        } = sample;
+        FoundSample {
+            timestamp,
+            value,
+            member,
+            quality,
+        }
+    }
+
+    /// The sample.
+    #[inline(always)]
+    pub fn sample(self) -> Sample {
+        Sample {
+            timestamp: self.timestamp,
+            value: self.value,
+            quality: self.quality,
+        }
+    }
+}
 
 /// Samples for which a partition keeps room from command to command.
 const FOUND_SAMPLES_MAX: usize = 4_096;

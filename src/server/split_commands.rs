@@ -47,12 +47,12 @@ impl Section<'_> {
     #[inline]
     fn homes(&self, command: &Command, args: Args<'_>) -> Option<(Home, bool)> {
         let directory = &self.shell.shared.directory;
-        let first = directory.place(args.get(1))?.home;
+        let first = directory.place(args.get(1))?;
         let mut together = true;
         for key in command.keys.keys(args) {
-            together &= directory.place(key)?.home == first;
+            together &= directory.lives_at(first, key)?;
         }
-        Some((first, together))
+        Some((first.home, together))
     }
 
     /// Runs the groups of a split command where their keys live; nothing runs before all local keys are warm.

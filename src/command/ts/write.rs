@@ -1,6 +1,6 @@
 //! TS.ADD, TS.MADD, TS.INCRBY and TS.DECRBY: adding samples, and what becomes of duplicates.
 
-use crate::command::{Call, Command, Merge, Run};
+use crate::command::{Call, Command, Merge, Run, find_all};
 use crate::lane::{FoundSample, Handled, Partition, RangeQuery, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
@@ -129,10 +129,11 @@ fn add_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
     let are_found = find_groups(partition, call, &mut found);
     if are_found {
         reply.array(found.len());
-        for (index, (member, sample)) in found.iter().enumerate() {
-            let newest = partition.series_at(*member).newest();
+        for (index, found) in found.iter().enumerate() {
+            let (member, sample) = (found.member, found.sample());
+            let newest = partition.series_at(member).newest();
             if newest.is_none_or(|newest| sample.timestamp > newest) {
-                partition.put_sample(*member, *sample, call.now_ms);
+                partition.put_sample(member, sample, call.now_ms);
                 reply.integer(sample.timestamp);
             } else {
                 // An earlier group was about the same series.
@@ -150,20 +151,19 @@ fn add_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
 }
 
 fn find_groups(partition: &mut Partition, call: &Call<'_>, found: &mut Vec<FoundSample>) -> bool {
-    for start in (0..call.args.len()).step_by(MADD_STEP) {
-        let args = call.args.range(start..start + MADD_STEP);
-        let Ok(sample) = parse_sample(partition, call, args.get(1), args.get(2)) else {
-            return false;
-        };
-        let Ok(Some((place, member))) = partition.find_plain_series(args.get(0), call.now_ms) else {
-            return false;
+    let are_found = find_all(partition, call.args, MADD_STEP, |partition, args| {
+        let sample = parse_sample(partition, call, args.get(1), args.get(2))?;
+        let Some((place, member)) = partition.find_plain_series(args.get(0), call.now_ms)? else {
+            return Ok(false);
         };
         if partition.has_rules(place) || !is_newest(partition, place, member, sample) {
-            return false;
+            return Ok(false);
         }
-        found.push((member, sample));
-    }
-    true
+        found.push(FoundSample::new(member, sample));
+        Ok(true)
+    });
+    // What is wrong with a group, or has to wait, is found again when it runs by itself.
+    matches!(are_found, Ok(true))
 }
 
 /// Makes sure that [`add_group`] will not have to wait once the first group has run.

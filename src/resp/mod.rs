@@ -5,8 +5,10 @@
 
 pub mod args;
 pub mod error;
+pub mod extended;
 pub mod glob;
 pub mod inline;
+mod natural;
 pub mod number;
 pub mod reply;
 pub mod request;

@@ -303,11 +303,8 @@ fn parse_nan(text: &[u8]) -> Option<f64> {
     unsigned.eq_ignore_ascii_case(b"nan").then_some(f64::NAN)
 }
 
-/// Appends `value` as `INCRBYFLOAT` replies with and stores it: fixed notation, the shortest digits that
+/// Appends `value` as Redis shows numbers of its settings: fixed notation, the shortest digits that
 /// read back as the same number, at most 17 decimals, no trailing zeros, `0` for both zeros.
-///
-/// Redis calculates with `long double`, so it may print 10.5 + 0.1 as 10.6; the shortest digits of the
-/// `f64` do the same without the wider type.
 pub fn format_f64_redis(value: f64, out: &mut Vec<u8>) {
     let mut buffer = F64Buffer::new();
     if let Some(integer) = as_integer(value) {

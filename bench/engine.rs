@@ -10,6 +10,8 @@ mod data;
 mod gauge;
 #[path = "engine/harness.rs"]
 mod harness;
+#[path = "engine/heap.rs"]
+mod heap;
 #[path = "engine/served.rs"]
 mod served;
 #[path = "engine/start.rs"]
@@ -292,6 +294,29 @@ fn size(samples: usize) {
     }
 }
 
+/// The most that the engine has counted, and what was allocated at that moment.
+#[derive(Default)]
+struct Largest {
+    counted_bytes: usize,
+    allocated_bytes: usize,
+}
+
+impl Largest {
+    fn note(&mut self, counted_bytes: usize, heap_before: usize) {
+        if counted_bytes > self.counted_bytes {
+            self.counted_bytes = counted_bytes;
+            self.allocated_bytes = heap::taken_bytes().saturating_sub(heap_before);
+        }
+    }
+}
+
+impl std::fmt::Display for Largest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (counted, allocated) = (self.counted_bytes >> 20, self.allocated_bytes >> 20);
+        write!(f, "largest {counted} MiB ({allocated} MiB allocated then)")
+    }
+}
+
 /// A million series, of which ten thousand get samples.
 fn memory(budget_bytes: usize) {
     const ALL: usize = 1_000_000;
@@ -310,26 +335,26 @@ fn memory(budget_bytes: usize) {
     let keys = keys(ALL);
     let mut walk = Walk::new(ALL);
     println!("{} MiB resident before", gauge::memory_mib());
-    let mut largest = 0;
+    let heap_before = heap::taken_bytes();
+    let mut largest = Largest::default();
     let mut now_ms = engine.end_turn();
     for round in 0..3 {
         for (series, key) in keys.iter().enumerate() {
             engine.add(key, walk.sample(series, round), now_ms);
             if series % BATCH == 0 {
                 now_ms = engine.end_turn();
-                largest = largest.max(engine.partition.memory_bytes());
+                largest.note(engine.partition.memory_bytes(), heap_before);
             }
         }
     }
     println!(
-        "after 3 samples each: {} MiB resident, {} MiB of series and keys, largest {} MiB, {} series loaded",
+        "after 3 samples each: {} MiB resident, {} MiB of series and keys, {largest}, {} series loaded",
         gauge::memory_mib(),
         engine.partition.memory_bytes() >> 20,
-        largest >> 20,
         engine.partition.loaded_series()
     );
     let gauge = Gauge::start();
-    let (mut largest, rounds) = (0, 2_000);
+    let (mut largest, rounds) = (Largest::default(), 2_000);
     let mut within_s = None;
     for round in 3..3 + rounds {
         for (series, key) in keys.iter().enumerate().take(ACTIVE) {
@@ -337,7 +362,7 @@ fn memory(budget_bytes: usize) {
             if series % BATCH == 0 {
                 now_ms = engine.end_turn();
                 let used = engine.partition.memory_bytes();
-                largest = largest.max(used);
+                largest.note(used, heap_before);
                 if used <= budget_bytes {
                     within_s.get_or_insert_with(|| gauge.wall_s());
                 }
@@ -349,12 +374,11 @@ fn memory(budget_bytes: usize) {
         None => println!("not within the budget since the burst"),
     }
     println!(
-        "after {rounds} samples of each active one: {} MiB resident (peak {}), {} MiB of series and keys, largest {} MiB, \
+        "after {rounds} samples of each active one: {} MiB resident (peak {}), {} MiB of series and keys, {largest}, \
          {} series loaded, {} evicted, {:.2} M/s; {} MiB of RocksDB's buffers and cache",
         gauge::memory_mib(),
         gauge::peak_memory_mib(),
         engine.partition.memory_bytes() >> 20,
-        largest >> 20,
         engine.partition.loaded_series(),
         engine.partition.counters.evicted_entries,
         rounds as f64 * ACTIVE as f64 / 1e6 / gauge.wall_s(),

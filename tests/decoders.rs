@@ -143,7 +143,7 @@ fn row(random: &mut Rng) -> Vec<u8> {
             state.chunk_samples = random.u64(..);
             state.set_retention(random.bool().then_some(5));
             for from in 0..random.i64(..3) {
-                state.deleted.push((from, from + 1));
+                state.rest_mut().deleted.push((from, from + 1));
             }
             state.encode(0, b"key")
         }

@@ -311,7 +311,7 @@ mod tests {
         assert!(journal.is_empty() && batches.any_uncommitted());
         assert!(batches.commit(7, &[PartitionName::new("x", 0)], &mut journal, 42));
         assert!(!journal.is_empty() && !batches.any_uncommitted());
-        let mut series = Series::new(3, 0, b"a", SealedState::default());
+        let mut series = Series::new(3, 0, SealedState::default());
         series.first_unsealed_sequence = 40;
         assert!(batches.drop_later(&series).is_none());
         batches.enter(7, &mut journal);

@@ -39,10 +39,13 @@ impl Partition {
         let mut held_series = Vec::new();
         for member in &self.changed_series {
             if let Some(series) = self.series.get(*member) {
-                if self.batches.is_held(&series.key, None) {
+                if self.batches.is_held(self.key_of(series), None) {
                     held_series.push(*member);
                 } else {
-                    batch.put_series(series.id, &series.sealed.encode(series.data_type, &series.key));
+                    batch.put_series(
+                        series.id,
+                        &series.sealed.encode(series.data_type, self.key_of(series)),
+                    );
                 }
             }
         }

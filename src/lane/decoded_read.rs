@@ -95,7 +95,7 @@ impl Partition {
     /// About how many samples in chunks lie in the range, if they are spread evenly.
     pub(super) fn expected_samples(&self, member: u32, query: &RangeQuery) -> u64 {
         let sealed = &self.series_at(member).sealed;
-        let samples = sealed.chunk_samples + sealed.cold_samples;
+        let samples = sealed.chunk_samples + sealed.rest().cold_samples;
         let (first, last) = (sealed.first_timestamp, sealed.last_timestamp);
         let (from, to) = (query.from.max(first), query.to.min(last));
         if from > to || first == last {
@@ -117,7 +117,7 @@ impl Partition {
         if sealed.late_samples > 0 || !series.late.is_empty() || series.has_deletions() || !chunks.is_on() {
             return Ok(None);
         }
-        let has_chunks = sealed.chunk_samples + sealed.cold_samples > 0;
+        let has_chunks = sealed.chunk_samples + sealed.rest().cold_samples > 0;
         // The head is newer than all that is sealed.
         let mut head_range = if has_chunks && query.to <= sealed.last_timestamp {
             0..0
@@ -140,7 +140,7 @@ impl Partition {
             wanted.limit = wanted.limit.saturating_sub(taken);
         }
         let mut parts = Parts::default();
-        if !self.find_or_fetch(&mut chunks, &wanted, sealed.cold_samples > 0, &mut parts)? {
+        if !self.find_or_fetch(&mut chunks, &wanted, sealed.rest().cold_samples > 0, &mut parts)? {
             return Ok(None);
         }
         if !query.reverse {

@@ -1,6 +1,8 @@
 //! Keeping memory within its budgets: dropping entries that are clean, and making clean those that are not.
 //!
-//! A series may go when its samples are sealed and its key is written back. While series are over their budget, heads
+//! A series may go when its samples are sealed and its key is written back, which takes time: if that began when there
+//! are too many series, there would be many more of them by then. So what comes within a second at the rate of the last
+//! one counts as if it were there, up to an eighth of the budget. While series are over their budget in this sense, heads
 //! are sealed sooner and checkpoints come sooner; every beat drops as many series as the excess asks for, and every
 //! series that comes into memory is paid for by two that leave it, as far as there are any, when its turn ends.
 
@@ -13,8 +15,10 @@ const SERIES_VICTIMS_MAX: usize = 1_024;
 /// Series that leave memory for one that comes while there are too many, and at most at the end of one turn.
 const VICTIMS_PER_SERIES: usize = 2;
 const VICTIMS_PER_TURN_MAX: usize = 512;
-/// An excess of one in so many bytes of the budget is much.
+/// An excess of one in so many bytes of the budget is much, and no more growth is foreseen.
 const MUCH_ONE_IN: usize = 8;
+/// Looks at the budget in a second, one at each heartbeat.
+const LOOKS_PER_SECOND: usize = 200;
 
 /// Memory that a lane gives to one of its partitions.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +46,9 @@ pub(super) enum Pressure {
 pub(super) struct Excess {
     pub(super) pressure: Pressure,
     series_budget_bytes: usize,
+    /// What series had in memory about a second ago, once somebody has looked: each look takes it nearer to what they
+    /// have now, so that it is behind a steady growth by that of a second.
+    earlier_bytes: Option<usize>,
     /// Series that came into memory since the last payment.
     pub(super) newcomers: usize,
 }
@@ -51,8 +58,27 @@ impl Default for Excess {
         Excess {
             pressure: Pressure::None,
             series_budget_bytes: usize::MAX,
+            earlier_bytes: None,
             newcomers: 0,
         }
+    }
+}
+
+impl Excess {
+    /// Notes what series have in memory at this heartbeat.
+    fn look(&mut self, used_bytes: usize) {
+        let earlier = self.earlier_bytes.unwrap_or(used_bytes);
+        self.earlier_bytes = Some(if used_bytes >= earlier {
+            earlier + (used_bytes - earlier).div_ceil(LOOKS_PER_SECOND)
+        } else {
+            used_bytes
+        });
+    }
+
+    /// What series have in memory, and what they are about to have.
+    fn foreseen_bytes(&self, used_bytes: usize) -> usize {
+        let grown = used_bytes.saturating_sub(self.earlier_bytes.unwrap_or(used_bytes));
+        used_bytes + grown.min(self.series_budget_bytes / MUCH_ONE_IN)
     }
 }
 
@@ -67,6 +93,7 @@ impl Partition {
     /// yet becomes so with the next checkpoint, which comes sooner while series are over their budget.
     pub fn evict(&mut self, budget: &MemoryBudget) {
         self.excess.series_budget_bytes = budget.series_bytes;
+        self.excess.look(self.series_memory_bytes());
         let series_bytes = self.note_pressure();
         let cache_bytes = if self.cache_enabled {
             budget.read_cache_bytes
@@ -81,23 +108,24 @@ impl Partition {
         }
     }
 
-    /// Compares the memory of series with their budget, and returns it.
+    /// Compares the memory of series, and what is foreseen, with their budget, and returns both.
     fn note_pressure(&mut self) -> usize {
         let (used, budget) = (self.series_memory_bytes(), self.excess.series_budget_bytes);
-        self.excess.pressure = if used <= budget {
+        let foreseen = self.excess.foreseen_bytes(used);
+        self.excess.pressure = if foreseen <= budget {
             Pressure::None
-        } else if used - budget <= budget / MUCH_ONE_IN {
+        } else if used <= budget + budget / MUCH_ONE_IN {
             Pressure::Some
         } else {
             Pressure::Much
         };
-        used
+        foreseen
     }
 
     /// So many series of the usual size should leave memory, as far as one call may.
-    fn series_too_many(&self, used_bytes: usize) -> usize {
-        let excess_bytes = used_bytes.saturating_sub(self.excess.series_budget_bytes);
-        let usual_bytes = used_bytes / self.series.len().max(1);
+    fn series_too_many(&self, foreseen_bytes: usize) -> usize {
+        let excess_bytes = foreseen_bytes.saturating_sub(self.excess.series_budget_bytes);
+        let usual_bytes = foreseen_bytes / self.series.len().max(1);
         (excess_bytes / usual_bytes.max(1) + 1).min(SERIES_VICTIMS_MAX)
     }
 
@@ -361,6 +389,37 @@ mod tests {
             evicted = now_evicted;
         }
         assert!(evicted - first >= 100, "{} went, 100 came", evicted - first);
+    }
+
+    #[test]
+    fn series_go_before_there_are_too_many_if_there_soon_will_be() {
+        let (mut partition, mut budget) = half_too_many();
+        budget.series_bytes = partition.series_memory_bytes() * 12 / 10;
+        for _ in 0..2 * LOOKS_PER_SECOND {
+            partition.evict(&budget);
+        }
+        assert!(!partition.is_short_of_memory(), "nothing grows");
+        let mut came = 0;
+        while partition.counters.evicted_entries == 0 {
+            for _ in 0..SERIES / LOOKS_PER_SECOND {
+                add(&mut partition, format!("new{came}").as_bytes(), 1, 0);
+                came += 1;
+            }
+            let committed = partition.commit(&mut EncodeScratch::default());
+            assert!(matches!(committed, Committed::Written { .. }));
+            partition.evict(&budget);
+            let used = partition.series_memory_bytes();
+            assert!(
+                used <= budget.series_bytes,
+                "{used} bytes, {came} series have come"
+            );
+        }
+        // As soon as nothing comes any more, nothing has to go.
+        for _ in 0..10 * LOOKS_PER_SECOND {
+            partition.evict(&budget);
+        }
+        assert!(!partition.is_short_of_memory());
+        assert!(partition.loaded_series() >= SERIES * 9 / 10);
     }
 
     #[test]

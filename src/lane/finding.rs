@@ -96,13 +96,18 @@ impl Partition {
                     .map(|(id, data_type, sealed)| {
                         // Replay may have met the series before its key.
                         let known = self.series.place_of(id);
-                        let series = || Series::new(id, data_type, key, sealed);
+                        let series = || Series::new(id, data_type, sealed);
                         (data_type, known.unwrap_or_else(|| self.add_series(series())))
                     })
                     .collect(),
             ),
         };
         let place = self.keys.insert(key, value, expire_at_ms, stored);
+        if let Value::Series(members) = &self.keys.at(place).value {
+            for (_, member) in members.clone().iter() {
+                self.note_entry(*member, place);
+            }
+        }
         self.unlisted_stored_keys = self.unlisted_stored_keys.saturating_sub(1);
         let entry = self.keys.at_mut(place);
         entry.dirty_epoch = self.completed_epoch;

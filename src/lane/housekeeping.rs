@@ -132,6 +132,7 @@ impl Partition {
             if now_ms - series.touched_ms >= idle_max_ms {
                 if series.is_sealed() {
                     series.release_buffers();
+                    series.release_rest(now_ms);
                 } else {
                     self.request_seal(member);
                     seals += 1;

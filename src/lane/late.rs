@@ -23,7 +23,7 @@ fn first_number(sequence: u64) -> i64 {
 /// Adds the deletions of a series as a row that comes before the samples of the same seal.
 pub fn write_deletions(series: &Series, sequence: u64, batch: &mut Batch) {
     let mut row = vec![DELETIONS_TAG];
-    for (from, to) in series.unsealed_deletions.iter() {
+    for (from, to) in series.unsealed_deletions().iter() {
         row.extend_from_slice(&from.to_le_bytes());
         row.extend_from_slice(&to.to_le_bytes());
     }

@@ -42,6 +42,7 @@ mod removal;
 mod replay;
 mod replay_places;
 mod replay_rows;
+mod rest;
 mod rewrite;
 mod rewrites;
 mod rollup_reads;

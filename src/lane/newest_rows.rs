@@ -63,7 +63,7 @@ impl Partition {
         if series.has_nothing_sealed() {
             return Ok(NewestFound::Known(None));
         }
-        if series.late.is_empty() && series.unsealed_deletions.is_empty() && is_plain(&series.sealed) {
+        if series.late.is_empty() && series.unsealed_deletions().is_empty() && is_plain(&series.sealed) {
             return Ok(NewestFound::Sealed(series.id));
         }
         Ok(match self.read_whole_range(member, RangeQuery::NEWEST)? {
@@ -131,7 +131,7 @@ pub fn stored_states(
 
 /// True if of what is sealed only chunks count.
 fn is_plain(sealed: &SealedState) -> bool {
-    sealed.late_samples == 0 && sealed.deleted.is_empty()
+    sealed.late_samples == 0 && sealed.rest().deleted.is_empty()
 }
 
 /// The newest chunks of series, read from as few places as can be.
@@ -157,7 +157,7 @@ impl<'a> NewestOfChunks<'a> {
         // Hot chunks are all newer than cold ones.
         let (tier, chunks) = if sealed.chunk_samples > 0 {
             (Tier::Hot, &mut self.hot)
-        } else if sealed.cold_samples > 0 {
+        } else if sealed.rest().cold_samples > 0 {
             (Tier::Cold, &mut self.cold)
         } else {
             return Ok(Read::Known(None));

@@ -20,6 +20,7 @@ use super::checkpoint::Checkpoint;
 use super::decoded::DecodedChunks;
 use super::eviction::Excess;
 use super::journal::JournalBuffer;
+use super::key_bytes::KeyBytes;
 use super::keys::{KeyTable, Value};
 use super::label_query::WarmedLabels;
 use super::labels::LabelTable;
@@ -182,6 +183,8 @@ pub struct Partition {
     pub(super) replaying: bool,
     /// Where the replay has met series.
     pub(super) replay_places: RememberedPlaces,
+    /// Keys and ids of series that replay has met before their keys.
+    pub(super) loose_keys: Vec<(KeyBytes, u64)>,
     /// The read cache keeps clean entries.
     pub cache_enabled: bool,
     /// The database's write buffers have been raised from their idle size.

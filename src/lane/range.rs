@@ -101,8 +101,8 @@ impl Stored {
             version: Version::of(sealed),
             sequence: sealed.sequence,
             has_late_samples: sealed.late_samples > 0,
-            has_cold_chunks: sealed.cold_samples > 0,
-            deleted: sealed.deleted.to_vec(),
+            has_cold_chunks: sealed.rest().cold_samples > 0,
+            deleted: sealed.rest().deleted.to_vec(),
         }
     }
 }
@@ -163,7 +163,7 @@ impl Partition {
             store: self.store.clone(),
             series_id: series.id,
             stored: Stored::of(&series.sealed),
-            unsealed_deletions: series.unsealed_deletions.to_vec(),
+            unsealed_deletions: series.unsealed_deletions().to_vec(),
             head,
             late: late_columns(&series.late, &query),
             query,
@@ -247,7 +247,7 @@ impl RangeJob {
         let job = |query| RangeJob::of_stored_whole(store, series_id, sealed, query);
         let retention = sealed.retention().unwrap_or(default_retention);
         if retention > 0 {
-            let newest = match Series::new(series_id, 0, b"", sealed.clone()).known_newest() {
+            let newest = match Series::new(series_id, 0, sealed.clone()).known_newest() {
                 Some(newest) => newest,
                 None => job(RangeQuery::NEWEST).run_in(view)?.timestamps.last().copied(),
             };

@@ -24,7 +24,6 @@ use super::replay_places::{RememberedPlaces, SeriesIds};
 use super::replay_rows;
 use super::rewrites::{Rewrites, TierTotals};
 use super::sealing::SealQueue;
-use super::series_state::Series;
 use super::series_table::SeriesTable;
 use super::warmed::WarmedReads;
 use super::watches::Watches;
@@ -100,7 +99,7 @@ impl OpenedPartition {
         let mut partition = self.empty_partition(settings)?;
         for row in replay_rows::series_rows(&store, &sampled) {
             let (series_id, sealed, data_type, key) = row?;
-            partition.add_series(Series::new(series_id, data_type, &key, sealed));
+            partition.add_loose_series(series_id, data_type, key, sealed);
         }
         let mut replayed_bytes = 0;
         store.replay(low_water, |record| {
@@ -204,6 +203,7 @@ impl OpenedPartition {
             opening: 0,
             replaying: true,
             replay_places: RememberedPlaces::default(),
+            loose_keys: Vec::new(),
             store: self.store,
         })
     }

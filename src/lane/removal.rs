@@ -30,13 +30,14 @@ impl RewriteJob {
                 rest_begins = self.remove_from_tier(tier, &mut removal, out)?;
             }
         }
-        out.sealed.deleted = match rest_begins {
-            Some(first) => deletions::from(&self.sealed.deleted, first).into(),
-            None => crate::series::Seldom::default(),
+        let deleted = match rest_begins {
+            Some(first) => deletions::from(&self.sealed.rest().deleted, first),
+            None => Vec::new(),
         };
+        out.sealed.set_deleted(deleted);
         out.has_news = true;
         let border = self.sealed.last_timestamp;
-        if rest_begins.is_none() && deletions::covering(&self.sealed.deleted, border).is_some() {
+        if rest_begins.is_none() && deletions::covering(&self.sealed.rest().deleted, border).is_some() {
             out.newest_sealed = Some(self.newest_sealed(view)?);
         }
         Ok(())
@@ -50,7 +51,7 @@ impl RewriteJob {
         out: &mut Rewritten,
     ) -> Result<Option<i64>, StoreError> {
         let mut done = None;
-        for (from, to) in self.sealed.deleted.iter() {
+        for (from, to) in self.sealed.rest().deleted.iter() {
             let mut rows = removal.view.chunks(tier, self.series_id, *from, *to, false);
             while let Read::Known(Some((first, bytes))) = rows.current()? {
                 // A chunk is done with all ranges at once.
@@ -79,7 +80,7 @@ impl RewriteJob {
     ) -> Result<(), StoreError> {
         let damaged = |error| self.damaged(&format!("chunk ({error})"), first);
         let summary = series::summary(bytes).map_err(damaged)?;
-        if is_covered(&self.sealed.deleted, first, summary.last_timestamp) {
+        if is_covered(&self.sealed.rest().deleted, first, summary.last_timestamp) {
             out.remove(tier, first, summary.count, bytes.len());
             return Ok(());
         }
@@ -87,7 +88,7 @@ impl RewriteJob {
         series::decode(bytes, &mut samples).map_err(damaged)?;
         removal.samples += samples.len();
         let mut left = Columns::default();
-        deletions::copy_visible(&samples, 0..samples.len(), &self.sealed.deleted, &mut left);
+        deletions::copy_visible(&samples, 0..samples.len(), &self.sealed.rest().deleted, &mut left);
         if left.len() < samples.len() {
             out.remove(tier, first, samples.len(), bytes.len());
             if !left.is_empty() {
@@ -106,8 +107,9 @@ impl RewriteJob {
                 let mut timestamps = Vec::new();
                 series::decode_timestamps(bytes, &mut timestamps)
                     .map_err(|e| self.damaged(&format!("chunk ({e})"), first))?;
-                let is_visible =
-                    |timestamp: &&i64| deletions::covering(&self.sealed.deleted, **timestamp).is_none();
+                let is_visible = |timestamp: &&i64| {
+                    deletions::covering(&self.sealed.rest().deleted, **timestamp).is_none()
+                };
                 if let Some(newest) = timestamps.iter().rev().find(is_visible) {
                     return Ok(newest_late.max(Some(*newest)));
                 }
@@ -192,7 +194,7 @@ mod tests {
         assert!(partition.delete_range(member, 0, 2_499).is_ok());
         seal(&mut partition, member);
         rewrite(&mut partition, member);
-        assert_eq!(partition.series_at(member).sealed.deleted, []);
+        assert_eq!(partition.series_at(member).sealed.rest().deleted, []);
         assert_eq!(partition.series_at(member).sealed.first_timestamp, 2_500);
         // A whole chunk, and nothing is written anew.
         let first = read(&mut partition, member)[1_000];
@@ -211,13 +213,16 @@ mod tests {
         let left: Vec<i64> = (0..1_500).chain(550_001..600_000).collect();
         assert!(read(&mut partition, member) == left, "at once");
         seal(&mut partition, member);
-        assert_eq!(partition.series_at(member).sealed.deleted, [(1_500, 550_000)]);
+        assert_eq!(
+            partition.series_at(member).sealed.rest().deleted,
+            [(1_500, 550_000)]
+        );
         assert!(read(&mut partition, member) == left, "while still on disk");
         assert!(rewrite(&mut partition, member) > 1, "more than one job drops");
         let after = partition.tier_totals();
         assert_eq!(after.hot_samples, left.len() as u64);
         assert!(after.hot_bytes < before.hot_bytes / 8, "{before:?} {after:?}");
-        assert!(partition.series_at(member).sealed.deleted.is_empty());
+        assert!(partition.series_at(member).sealed.rest().deleted.is_empty());
         assert!(read(&mut partition, member) == left, "removed");
     }
 

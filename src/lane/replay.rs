@@ -4,13 +4,14 @@ use crate::series::{Sample, SeriesProperties};
 use crate::store::{Reach, Read, StoreError, StoreOperation, StoredKey};
 
 use super::journal::Operation;
+use super::key_bytes::KeyBytes;
 use super::keys::Value;
 use super::loading::{damaged_series, load_key_but, load_stored};
 use super::members::Members;
 use super::outbox::OutboxEntry;
 use super::partition::Partition;
 use super::replay_rows::KeyRows;
-use super::series_state::{SealedState, Series};
+use super::series_state::{NO_ENTRY, SealedState, Series};
 
 impl Partition {
     /// Does what an operation on record says.
@@ -174,13 +175,13 @@ impl Partition {
         Ok(())
     }
 
-    fn series_row(&mut self, series_id: u64) -> Result<Option<(SealedState, u8, Vec<u8>)>, StoreError> {
+    fn series_row(&mut self, series_id: u64) -> Result<Option<(SealedState, u8, KeyBytes)>, StoreError> {
         let Read::Known(Some(row)) = self.store.series(series_id, Reach::Disk)? else {
             return Ok(None);
         };
         let (sealed, data_type, key) =
             SealedState::decode(&row).ok_or_else(|| damaged_series(&self.store, series_id))?;
-        Ok(Some((sealed, data_type, key.to_vec())))
+        Ok(Some((sealed, data_type, key.into())))
     }
 
     fn replay_sample(&mut self, series_id: u64, sample: Sample) -> Result<(), StoreError> {
@@ -211,8 +212,19 @@ impl Partition {
             return Ok(Some(member));
         }
         let row = self.series_row(series_id)?;
-        Ok(row
-            .map(|(sealed, data_type, key)| self.add_series(Series::new(series_id, data_type, &key, sealed))))
+        Ok(row.map(|(sealed, data_type, key)| self.add_loose_series(series_id, data_type, key, sealed)))
+    }
+
+    /// Adds a series that is met before its key.
+    pub(super) fn add_loose_series(
+        &mut self,
+        id: u64,
+        data_type: u8,
+        key: KeyBytes,
+        sealed: SealedState,
+    ) -> u32 {
+        self.loose_keys.push((key, id));
+        self.add_series(Series::new(id, data_type, sealed))
     }
 
     fn replay_rename(
@@ -252,9 +264,6 @@ impl Partition {
             self.touch_replayed(source);
         }
         for (_, member) in members.iter() {
-            if let Some(series) = self.series.get_mut(*member) {
-                series.key = to.into();
-            }
             self.changed_series.push(*member);
         }
         let target = match self.keys.find(to) {
@@ -264,6 +273,9 @@ impl Partition {
             }
             None => self.keys.insert(to, Value::Absent, 0, StoredKey::default()),
         };
+        for (_, member) in members.iter() {
+            self.note_entry(*member, target);
+        }
         self.keys.set_value(target, Value::Series(members));
         if let Some(properties) = properties {
             self.list(target, properties);
@@ -274,13 +286,14 @@ impl Partition {
 
     /// Gives series that were met without their key to it, and forgets those that no key has any more.
     pub(super) fn finish_replay(&mut self) -> Result<(), StoreError> {
-        let mut loose = self.loose_series();
-        loose.sort_unstable_by(|left, right| self.series_at(*left).key.cmp(&self.series_at(*right).key));
+        let mut loose = std::mem::take(&mut self.loose_keys);
+        loose.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let store = self.store.clone();
         let mut rows = KeyRows::new(&store);
-        for member in &loose {
-            let key = self.series_at(*member).key.clone();
-            if self.keys.find(&key).is_some() {
+        for (key, series_id) in loose {
+            let member = self.series.place_of(series_id);
+            let is_loose = member.is_some_and(|member| self.series_at(member).entry == NO_ENTRY);
+            if !is_loose || self.keys.find(&key).is_some() {
                 continue;
             }
             let series = &self.series;

@@ -96,7 +96,7 @@ mod tests {
     fn a_remembered_place_counts_only_while_it_is_right() {
         let mut series = SeriesTable::default();
         let mut places = RememberedPlaces::default();
-        let new = |id| Series::new(id, 0, b"key", SealedState::default());
+        let new = |id| Series::new(id, 0, SealedState::default());
         let other = 5 + REMEMBERED_PLACES as u64;
         let (first, second) = (series.insert(new(5)), series.insert(new(other)));
         for _ in 0..2 {

@@ -74,16 +74,18 @@ impl Rewritten {
     pub(super) fn remove(&mut self, tier: Tier, first: i64, samples: usize, bytes: usize) {
         self.deleted_chunks.push((tier, first));
         self.work_bytes += bytes as u64;
-        let (total_samples, total_bytes) = self.sealed.tier_mut(tier);
-        *total_samples = total_samples.saturating_sub(samples as u64);
-        *total_bytes = total_bytes.saturating_sub(bytes as u64);
+        self.sealed.change_tier(tier, |total_samples, total_bytes| {
+            *total_samples = total_samples.saturating_sub(samples as u64);
+            *total_bytes = total_bytes.saturating_sub(bytes as u64);
+        });
     }
 
     fn add(&mut self, tier: Tier, first: i64, samples: usize, chunk: Vec<u8>) {
         self.work_bytes += chunk.len() as u64;
-        let (total_samples, total_bytes) = self.sealed.tier_mut(tier);
-        *total_samples += samples as u64;
-        *total_bytes += chunk.len() as u64;
+        self.sealed.change_tier(tier, |total_samples, total_bytes| {
+            *total_samples += samples as u64;
+            *total_bytes += chunk.len() as u64;
+        });
         self.chunks.push((tier, first, chunk));
     }
 }
@@ -127,7 +129,7 @@ impl RewriteJob {
             self.drop_expired(&view, before, &mut out)?;
         }
         // Before late samples are folded: those are newer than the deletions, which must not hide them in chunks.
-        if out.is_empty() && !self.sealed.deleted.is_empty() {
+        if out.is_empty() && !self.sealed.rest().deleted.is_empty() {
             self.remove_deleted(&view, &mut out)?;
         }
         if out.is_empty() && self.sealed.late_samples > 0 {
@@ -143,7 +145,7 @@ impl RewriteJob {
     /// The oldest sample is another one when chunks have gone. As long as late samples or deletions are left, readers look
     /// for themselves.
     fn find_first(&self, view: &View<'_>, out: &mut Rewritten) -> Result<(), StoreError> {
-        let looks = out.sealed.late_samples == 0 && out.sealed.deleted.is_empty();
+        let looks = out.sealed.late_samples == 0 && out.sealed.rest().deleted.is_empty();
         if !looks || out.deleted_chunks.is_empty() {
             return Ok(());
         }

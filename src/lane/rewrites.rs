@@ -67,7 +67,7 @@ fn needs_rewrite(settings: &PartitionSettings, series: &Series, now_ms: i64) -> 
     let sealed = &series.sealed;
     let is_before = |limit: Option<i64>| limit.is_some_and(|limit| sealed.first_timestamp < limit);
     let is_idle = now_ms - series.touched_ms >= settings.head_idle_ms;
-    !sealed.deleted.is_empty()
+    !sealed.rest().deleted.is_empty()
         || sealed.late_samples >= LATE_SAMPLES_FOLDED
         || (sealed.late_samples > 0 && is_idle)
         || is_before(expired_before(settings, series))
@@ -102,7 +102,7 @@ impl SeriesWalk {
             let id = u64::from_be_bytes(id.try_into().unwrap_or([u8::MAX; 8]));
             let state = SealedState::decode(row).ok_or_else(|| damaged_series(&self.store, id))?;
             let (sealed, data_type, key) = state;
-            if needs_rewrite(&self.settings, &Series::new(id, data_type, key, sealed), now_ms) {
+            if needs_rewrite(&self.settings, &Series::new(id, data_type, sealed), now_ms) {
                 keys.push(key.into());
             }
             self.next_id = id.saturating_add(1);
@@ -145,12 +145,12 @@ impl Partition {
         let Some(series) = self.series.get_mut(member) else {
             return;
         };
-        if now_ms < series.rewrite_after_ms || !needs_rewrite(&self.settings, series, now_ms) {
+        if now_ms < series.rewrite_after_ms() || !needs_rewrite(&self.settings, series, now_ms) {
             return;
         }
         if self.rewrites.waiting.len() < WAITING_MAX {
             // Not listed again before the job has had its chance.
-            series.rewrite_after_ms = now_ms + self.settings.head_idle_ms;
+            series.set_rewrite_after_ms(now_ms + self.settings.head_idle_ms);
             self.rewrites.waiting.push_back(series.id);
         }
     }
@@ -167,7 +167,7 @@ impl Partition {
                 continue;
             };
             // A series created in the open record has nothing sealed, one held by a batch may yet change its name.
-            if self.rewrites.is_running(series_id) || self.batches.is_held(&series.key, None) {
+            if self.rewrites.is_running(series_id) || self.batches.is_held(self.key_of(series), None) {
                 continue;
             }
             let ticket = Arc::new(());
@@ -201,13 +201,13 @@ impl Partition {
         let series = member.and_then(|member| self.series.get_mut(member));
         match (result, series) {
             (Some(rewritten), Some(series)) if !rewritten.is_empty() => {
-                series.rewrite_after_ms = 0;
+                series.set_rewrite_after_ms(0);
                 self.rewrites.finished.push(rewritten);
                 true
             }
             (_, series) => {
                 if let Some(series) = series {
-                    series.rewrite_after_ms = now_ms + NOTHING_TO_DO_MS;
+                    series.set_rewrite_after_ms(now_ms + NOTHING_TO_DO_MS);
                 }
                 self.rewrites.running.remove(&series_id);
                 false
@@ -226,7 +226,7 @@ impl Partition {
                 self.rewrites.running.remove(&rewritten.series_id);
                 continue;
             };
-            if self.batches.is_held(&series.key, None) {
+            if self.batches.is_held(self.key_of(series), None) {
                 self.rewrites.finished.push(rewritten);
                 continue;
             }
@@ -249,7 +249,10 @@ impl Partition {
             if let Some(newest) = rewritten.newest_sealed {
                 rewritten.sealed.lower_last_timestamp(newest);
             }
-            batch.put_series(series.id, &rewritten.sealed.encode(series.data_type, &series.key));
+            batch.put_series(
+                series.id,
+                &rewritten.sealed.encode(series.data_type, self.key_of(series)),
+            );
             written.push(rewritten);
         }
         written
@@ -317,7 +320,15 @@ impl TierTotals {
             |total: &mut u64, before: u64, after: u64| *total = (*total + after).saturating_sub(before);
         moved(&mut self.hot_samples, before.chunk_samples, after.chunk_samples);
         moved(&mut self.hot_bytes, before.chunk_bytes, after.chunk_bytes);
-        moved(&mut self.cold_samples, before.cold_samples, after.cold_samples);
-        moved(&mut self.cold_bytes, before.cold_bytes, after.cold_bytes);
+        moved(
+            &mut self.cold_samples,
+            before.rest().cold_samples,
+            after.rest().cold_samples,
+        );
+        moved(
+            &mut self.cold_bytes,
+            before.rest().cold_bytes,
+            after.rest().cold_bytes,
+        );
     }
 }

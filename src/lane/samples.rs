@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use crate::series::Sample;
 use crate::store::StoredKey;
 
-use super::keys::Value;
+use super::keys::{Entry, Value};
 use super::members::Members;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
 use super::properties::PLAIN_DATA_TYPE;
@@ -160,7 +160,7 @@ impl Partition {
         self.counters.samples_added += 1;
         self.counters.changes += 1;
         if !self.watches.is_empty() {
-            let key = self.series_at(member).key.clone();
+            let key: Box<[u8]> = self.key_of(self.series_at(member)).into();
             self.watches.touch(&key);
         }
     }
@@ -184,7 +184,7 @@ impl Partition {
         if from > to || !series.may_hold(from, to) {
             return Ok(());
         }
-        if series.unsealed_deletions.len() + series.sealed.deleted.len() >= DELETED_RANGES_MAX {
+        if series.unsealed_deletions().len() + series.sealed.rest().deleted.len() >= DELETED_RANGES_MAX {
             let text = "ERR too many deleted ranges of this key wait for background work, try again later";
             return Err(Refusal::text(text).into());
         }
@@ -198,14 +198,14 @@ impl Partition {
         let series = self.series.get_mut(member);
         let series = series.expect("invariant: entries name living series");
         series.delete_range(from, to, sequence);
-        if series.unsealed_deletions.len() >= LATE_SAMPLES_MAX {
+        if series.unsealed_deletions().len() >= LATE_SAMPLES_MAX {
             self.request_seal(member);
         }
         let id = self.series_at(member).id;
         self.warmed.forget(id);
         self.counters.changes += 1;
         if !self.watches.is_empty() {
-            let key = self.series_at(member).key.clone();
+            let key: Box<[u8]> = self.key_of(self.series_at(member)).into();
             self.watches.touch(&key);
         }
     }
@@ -237,8 +237,7 @@ impl Partition {
 
     pub(super) fn apply_create_series(&mut self, place: usize, data_type: u8, id: u64) -> u32 {
         self.next_series_id = self.next_series_id.max(id.saturating_add(1));
-        let key: Box<[u8]> = self.keys.at(place).key().into();
-        let member = self.add_series(Series::new(id, data_type, &key, SealedState::default()));
+        let member = self.add_series(Series::new(id, data_type, SealedState::default()));
         self.attach_series(place, data_type, member);
         member
     }
@@ -253,6 +252,7 @@ impl Partition {
             _ => Members::default().with(data_type, member),
         };
         self.keys.set_value(place, Value::Series(members));
+        self.note_entry(member, place);
         self.key_count += u64::from(!was_present);
         self.adopt_retention(place, member);
         self.touch(place);
@@ -283,6 +283,18 @@ impl Partition {
             self.seal_queue.due.retain(|due| *due != member);
         }
         Some(series)
+    }
+
+    /// The series at `member` belongs to the entry at `place` of the key table from now on.
+    pub(super) fn note_entry(&mut self, member: u32, place: usize) {
+        if let Some(series) = self.series.get_mut(member) {
+            series.entry = u32::try_from(place).expect("invariant: memory holds fewer than 2^32 keys");
+        }
+    }
+
+    /// The key of a series; empty before replay has met it.
+    pub(super) fn key_of(&self, series: &Series) -> &[u8] {
+        self.keys.get(series.entry as usize).map_or(&[], Entry::key)
     }
 
     /// The living series at `member`.

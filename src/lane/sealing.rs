@@ -60,6 +60,7 @@ impl Partition {
             return;
         };
         let usual = series.head_samples_max(head_samples_max);
+        let has_grown = series.head.grow_by(usual / FULL_HEAD_GROWTH);
         let is_urgent = series.head.len() >= usual + usual / FULL_HEAD_GROWTH
             || series.late.len() >= LATE_SAMPLES_MAX + LATE_SAMPLES_MAX / FULL_HEAD_GROWTH;
         if !series.seal_due {
@@ -67,6 +68,9 @@ impl Partition {
             self.seal_queue.due.push_back(member);
         }
         self.seal_queue.is_urgent |= is_urgent;
+        if has_grown {
+            self.recount(member);
+        }
     }
 
     /// Puts the series at `member` on the list to be sealed with one of the next records, however few there are.
@@ -110,7 +114,7 @@ impl Partition {
                 let Some(series) = self.series.get(member) else {
                     continue;
                 };
-                if self.batches.is_held(&series.key, None) || self.rewrites.is_running(series.id) {
+                if self.batches.is_held(self.key_of(series), None) || self.rewrites.is_running(series.id) {
                     waiting.push(member);
                 } else {
                     room = room.saturating_sub(SEAL_OWN_SAMPLES + series.head.len() + series.late.len());
@@ -165,7 +169,7 @@ impl Partition {
             if !series.late.is_empty() {
                 late::write_samples(series, &mut sealed, batch, scratch);
             }
-            batch.put_series(series.id, &sealed.encode(series.data_type, &series.key));
+            batch.put_series(series.id, &sealed.encode(series.data_type, self.key_of(series)));
             seals.push(Seal {
                 member,
                 id: series.id,
@@ -196,14 +200,14 @@ impl Partition {
             let tables = self.summaries.get_mut();
             tables.append(id, &series.sealed, &sealed, summaries);
             series.set_sealed(sealed);
-            if !series.unsealed_deletions.is_empty() {
+            if !series.unsealed_deletions().is_empty() {
                 // There may be something to remove now.
-                series.rewrite_after_ms = 0;
+                series.set_rewrite_after_ms(0);
             }
             let sealed_samples = series.head.len() + series.late.len();
             series.head.clear();
             series.late.clear();
-            series.unsealed_deletions.clear();
+            series.take_unsealed_deletions();
             series.first_unsealed_sequence = 0;
             series.seal_due = false;
             if is_short && sealed_samples <= SMALL_SEAL_SAMPLES {
@@ -237,12 +241,12 @@ fn chunk_ranges(series: &Series, head_samples_max: usize) -> impl Iterator<Item 
 /// Puts the deletions of a series on disk: among its late samples, of which they hide those written before, and in its
 /// state for what chunks hold.
 fn seal_deletions(series: &Series, sealed: &mut SealedState, batch: &mut Batch) {
-    if sealed.late_samples > 0 && !series.unsealed_deletions.is_empty() {
+    if sealed.late_samples > 0 && !series.unsealed_deletions().is_empty() {
         late::write_deletions(series, sealed.sequence, batch);
     }
-    if sealed.chunk_samples + sealed.cold_samples > 0 {
-        for (from, to) in series.unsealed_deletions.iter() {
-            deletions::insert(sealed.deleted.list(), *from, *to);
+    if sealed.has_chunk_samples() {
+        for (from, to) in series.unsealed_deletions() {
+            deletions::insert(&mut sealed.rest_mut().deleted, *from, *to);
         }
     }
 }
@@ -302,6 +306,21 @@ mod tests {
         commit(&mut partition);
         assert_eq!(sealed(&partition, &members), members.len());
         assert!(!partition.has_more_to_seal());
+    }
+
+    #[test]
+    fn a_full_head_that_waits_grows_by_little() {
+        let mut partition = test_partition();
+        let usual = partition.settings.head_samples_max;
+        for timestamp in 0..usual as i64 + 1 {
+            let added = partition.add_sample(b"k", 0, Sample::new(timestamp, 1.0), 0);
+            assert!(added.is_ok());
+        }
+        let member = partition.find_series(b"k", 0, 0).ok().flatten().unwrap();
+        let room = partition.series_at(member).head.timestamps.capacity();
+        assert_eq!(room, usual + usual / FULL_HEAD_GROWTH);
+        let counted = partition.series_at(member).memory_bytes();
+        assert_eq!(partition.series_memory_bytes, counted);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! One series in memory: its head, its late samples, and what is known of its sealed chunks.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
-use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample, Seldom};
+use crate::series::{CHUNK_SAMPLES_MAX, Columns, Sample};
 use crate::store::Tier;
 
 use super::deletions;
-use super::key_bytes::KeyBytes;
+use super::rest::{NO_REST, SealedRest, SeriesRest};
 
 /// What is stored of a series beside its chunks; its row in the `series` family.
 ///
@@ -26,15 +26,8 @@ pub struct SealedState {
     pub chunk_bytes: u64,
     /// Samples written to `late`, equal timestamps counted again, and deleted ones until the next fold.
     pub late_samples: u64,
-    /// Samples in cold chunks.
-    pub cold_samples: u64,
-    /// Bytes of cold chunks.
-    pub cold_bytes: u64,
-    /// Retention of this series and one more; 0 = that of the business.
-    retention_and_one: u64,
-    /// Ranges of time, both ends included, ascending and apart, whose samples in chunks are deleted. Late samples are
-    /// newer than these.
-    pub deleted: Seldom<(i64, i64)>,
+    /// What most series have nothing of.
+    pub(super) rest: Option<Box<SealedRest>>,
 }
 
 impl Default for SealedState {
@@ -46,10 +39,7 @@ impl Default for SealedState {
             chunk_samples: 0,
             chunk_bytes: 0,
             late_samples: 0,
-            cold_samples: 0,
-            cold_bytes: 0,
-            retention_and_one: 0,
-            deleted: Seldom::default(),
+            rest: None,
         }
     }
 }
@@ -63,6 +53,7 @@ impl SealedState {
     /// Encodes the row of a series: version, data type, ten 64-bit integers (little-endian, the last is
     /// the number of deleted ranges), two integers for each deleted range, key.
     pub fn encode(&self, data_type: u8, key: &[u8]) -> Vec<u8> {
+        let rest = self.rest();
         let mut row = Vec::with_capacity(ROW_HEADER_BYTES + key.len());
         row.extend_from_slice(&[ROW_VERSION, data_type]);
         for word in [
@@ -72,14 +63,14 @@ impl SealedState {
             self.chunk_samples,
             self.chunk_bytes,
             self.late_samples,
-            self.cold_samples,
-            self.cold_bytes,
-            self.retention_and_one,
-            self.deleted.len() as u64,
+            rest.cold_samples,
+            rest.cold_bytes,
+            rest.retention_and_one,
+            rest.deleted.len() as u64,
         ] {
             row.extend_from_slice(&word.to_le_bytes());
         }
-        for (from, to) in self.deleted.iter() {
+        for (from, to) in &rest.deleted {
             row.extend_from_slice(&from.to_le_bytes());
             row.extend_from_slice(&to.to_le_bytes());
         }
@@ -89,25 +80,39 @@ impl SealedState {
 
     /// Retention of this series in the business's unit; 0 = for ever, `None` = that of the business.
     pub fn retention(&self) -> Option<i64> {
-        let retention = self.retention_and_one.checked_sub(1);
+        let retention = self.rest().retention_and_one.checked_sub(1);
         retention.map(|retention| retention as i64)
     }
 
     /// Changes [`SealedState::retention`].
     pub fn set_retention(&mut self, retention: Option<i64>) {
-        self.retention_and_one = retention.map_or(0, |retention| (retention as u64).saturating_add(1));
+        let retention_and_one = retention.map_or(0, |retention| (retention as u64).saturating_add(1));
+        if retention_and_one != self.rest().retention_and_one {
+            self.rest_mut().retention_and_one = retention_and_one;
+            self.drop_empty_rest();
+        }
     }
 
     /// True if the newest sealed timestamp is known.
     pub fn has_chunks(&self) -> bool {
-        self.last_timestamp != i64::MIN || self.chunk_samples + self.cold_samples > 0
+        self.last_timestamp != i64::MIN || self.has_chunk_samples()
+    }
+
+    /// True if there are samples in chunks of any tier.
+    pub fn has_chunk_samples(&self) -> bool {
+        self.chunk_samples + self.rest().cold_samples > 0
+    }
+
+    /// True if there are samples in chunks of any tier or in `late`.
+    pub fn has_samples(&self) -> bool {
+        self.late_samples > 0 || self.has_chunk_samples()
     }
 
     /// Samples are not late any more that are newer than `newest`, the newest sealed one; `None` = nothing is sealed.
     pub fn lower_last_timestamp(&mut self, newest: Option<i64>) {
         match newest {
             Some(newest) => self.last_timestamp = self.last_timestamp.min(newest),
-            None if self.chunk_samples + self.cold_samples == 0 => {
+            None if !self.has_chunk_samples() => {
                 self.last_timestamp = i64::MIN;
                 self.first_timestamp = i64::MAX;
                 self.late_samples = 0;
@@ -116,11 +121,15 @@ impl SealedState {
         }
     }
 
-    /// Samples and bytes of the chunks of one tier.
-    pub fn tier_mut(&mut self, tier: Tier) -> (&mut u64, &mut u64) {
+    /// Changes samples and bytes of the chunks of one tier.
+    pub fn change_tier(&mut self, tier: Tier, change: impl FnOnce(&mut u64, &mut u64)) {
         match tier {
-            Tier::Hot => (&mut self.chunk_samples, &mut self.chunk_bytes),
-            Tier::Cold => (&mut self.cold_samples, &mut self.cold_bytes),
+            Tier::Hot => change(&mut self.chunk_samples, &mut self.chunk_bytes),
+            Tier::Cold => {
+                let rest = self.rest_mut();
+                change(&mut rest.cold_samples, &mut rest.cold_bytes);
+                self.drop_empty_rest();
+            }
         }
     }
 
@@ -142,18 +151,22 @@ impl SealedState {
             chunk_samples: word()?,
             chunk_bytes: word()?,
             late_samples: word()?,
+            rest: None,
+        };
+        let mut rest = SealedRest {
             cold_samples: word()?,
             cold_bytes: word()?,
             retention_and_one: word()?,
-            deleted: Seldom::default(),
+            deleted: Vec::new(),
         };
         let ranges = usize::try_from(word()?).ok()?;
         let (ranges, key) = key.split_at_checked(ranges.checked_mul(DELETED_RANGE_BYTES)?)?;
         let end = |bytes: &[u8]| bytes.try_into().map_or(0, i64::from_le_bytes);
         for range in ranges.chunks_exact(DELETED_RANGE_BYTES) {
             let (from, to) = range.split_at(DELETED_RANGE_BYTES / 2);
-            state.deleted.push((end(from), end(to)));
+            rest.deleted.push((end(from), end(to)));
         }
+        state.rest = (rest != NO_REST).then(|| Box::new(rest));
         Some((state, data_type, key))
     }
 }
@@ -196,45 +209,43 @@ pub struct Series {
     /// Already on the list of series to seal.
     pub seal_due: bool,
     /// Whether there is a [`Series::found_newest`]: late samples ask.
-    newest_is_found: Cell<bool>,
+    pub(super) newest_is_found: Cell<bool>,
     /// What is sealed.
     pub sealed: SealedState,
-    /// The key it belongs to.
-    pub key: KeyBytes,
-    /// What a look at the disk has found, see [`Series::known_newest`].
-    found_newest: Cell<Option<i64>>,
-    /// Ranges whose sealed samples are deleted, late samples included, which the next seal puts on disk. What is in memory
-    /// is newer than these.
-    pub unsealed_deletions: Seldom<(i64, i64)>,
-    /// Unix milliseconds before which no background work is looked for.
-    pub rewrite_after_ms: i64,
+    /// Place of its key's entry in the key table; [`NO_ENTRY`] before replay has met the key.
+    pub(super) entry: u32,
+    /// What most series have nothing of.
+    pub(super) rest: OnceCell<Box<SeriesRest>>,
 }
+
+/// No place in the key table.
+pub(super) const NO_ENTRY: u32 = u32::MAX;
 
 /// Bytes at the start of a [`Series`] that a new sample touches: up to the last sealed timestamp, which comes first of
 /// what is sealed.
 pub(super) const SAMPLE_TOUCHES_BYTES: usize =
     std::mem::offset_of!(Series, sealed) + std::mem::offset_of!(SealedState, first_timestamp);
 const _: () = assert!(SAMPLE_TOUCHES_BYTES <= 128);
+/// Three lines of the cache; a place in the slab needs no more.
+const _: () = assert!(size_of::<Option<Series>>() == 192);
 
 impl Series {
     /// A series without samples in memory.
-    pub fn new(id: u64, data_type: u8, key: &[u8], sealed: SealedState) -> Series {
+    pub fn new(id: u64, data_type: u8, sealed: SealedState) -> Series {
         Series {
             id,
             data_type,
-            key: key.into(),
             head: Columns::default(),
             late: Vec::new(),
             newest: sealed.last_timestamp,
             newest_is_found: Cell::new(false),
-            found_newest: Cell::new(None),
             sealed,
-            unsealed_deletions: Seldom::default(),
             first_unsealed_sequence: 0,
             touched_ms: 0,
             seal_due: false,
-            rewrite_after_ms: 0,
             counted_bytes: 0,
+            entry: NO_ENTRY,
+            rest: OnceCell::new(),
         }
     }
 
@@ -273,7 +284,7 @@ impl Series {
 
     /// Ranges of what is sealed are deleted: the newest timestamp may be among them.
     pub fn has_deletions(&self) -> bool {
-        !self.unsealed_deletions.is_empty() || !self.sealed.deleted.is_empty()
+        !self.unsealed_deletions().is_empty() || !self.sealed.rest().deleted.is_empty()
     }
 
     /// Samples at which the head is full. Where values do not compress, a chunk's own bytes weigh more than its
@@ -290,18 +301,6 @@ impl Series {
         }
     }
 
-    /// What a look at the disk has found: `Some(None)` if there is nothing, `None` if nobody has looked.
-    #[inline]
-    pub(super) fn found_newest(&self) -> Option<Option<i64>> {
-        self.newest_is_found.get().then(|| self.found_newest.get())
-    }
-
-    /// Changes [`Series::found_newest`].
-    pub(super) fn set_found_newest(&self, found: Option<Option<i64>>) {
-        self.newest_is_found.set(found.is_some());
-        self.found_newest.set(found.flatten());
-    }
-
     /// What is sealed was read or written anew.
     pub fn set_sealed(&mut self, sealed: SealedState) {
         self.newest = self.newest.max(sealed.last_timestamp);
@@ -311,8 +310,7 @@ impl Series {
 
     /// True if the head holds everything.
     pub fn has_nothing_sealed(&self) -> bool {
-        let sealed = &self.sealed;
-        sealed.chunk_samples + sealed.cold_samples + sealed.late_samples == 0 && self.late.is_empty()
+        !self.sealed.has_samples() && self.late.is_empty()
     }
 
     /// True if there may be samples in `from..=to`.
@@ -325,8 +323,7 @@ impl Series {
     fn sealed_within(&self, from: i64, to: i64) -> Option<(i64, i64)> {
         let sealed = &self.sealed;
         let (from, to) = (from.max(sealed.first_timestamp), to.min(sealed.last_timestamp));
-        let is_something = sealed.chunk_samples + sealed.cold_samples + sealed.late_samples > 0;
-        (is_something && from <= to).then_some((from, to))
+        (sealed.has_samples() && from <= to).then_some((from, to))
     }
 
     /// Deletes the samples in `from..=to`: in memory at once, of what is sealed it is remembered.
@@ -339,7 +336,7 @@ impl Series {
         self.late
             .retain(|sample| !(from..=to).contains(&sample.timestamp));
         if let Some((from, to)) = self.sealed_within(from, to) {
-            deletions::insert(self.unsealed_deletions.list(), from, to);
+            self.add_unsealed_deletion(from, to);
         }
         self.note_deleted(from, to);
         self.find_newest();
@@ -360,9 +357,9 @@ impl Series {
         for sample in newer {
             self.head.upsert(sample);
         }
-        for (from, to) in self.unsealed_deletions.take() {
+        for (from, to) in self.take_unsealed_deletions() {
             if let Some((from, to)) = self.sealed_within(from, to) {
-                deletions::insert(self.unsealed_deletions.list(), from, to);
+                self.add_unsealed_deletion(from, to);
             }
         }
         self.set_found_newest(None);
@@ -387,7 +384,7 @@ impl Series {
 
     /// The deleted range, merged from all, that the last sealed timestamp lies in.
     pub(super) fn newest_deletion(&self) -> Option<(i64, i64)> {
-        let (stored, unsealed) = (&self.sealed.deleted, &self.unsealed_deletions);
+        let (stored, unsealed) = (&self.sealed.rest().deleted, self.unsealed_deletions());
         let last = self.sealed.last_timestamp;
         if deletions::covering(stored, last).is_none() && deletions::covering(unsealed, last).is_none() {
             return None;
@@ -410,7 +407,7 @@ impl Series {
     /// Samples, rows of `late` with equal timestamps counted again, and deleted ones until they are removed from disk.
     pub fn sample_count(&self) -> u64 {
         self.sealed.chunk_samples
-            + self.sealed.cold_samples
+            + self.sealed.rest().cold_samples
             + self.sealed.late_samples
             + (self.head.len() + self.late.len()) as u64
     }
@@ -435,7 +432,7 @@ mod tests {
             chunk_samples: 1,
             ..SealedState::default()
         };
-        let mut series = Series::new(1, 0, b"k", sealed);
+        let mut series = Series::new(1, 0, sealed);
         for timestamp in [20, 30, 25, 30, 10, 5] {
             series.add(sample(timestamp), 7);
         }
@@ -449,13 +446,13 @@ mod tests {
 
     #[test]
     fn rows_come_back() {
-        let state = SealedState {
+        let mut state = SealedState {
             last_timestamp: -1,
             sequence: 9,
-            retention_and_one: 1,
-            deleted: vec![(-4, 5), (7, 7)].into(),
             ..SealedState::default()
         };
+        state.set_retention(Some(0));
+        state.set_deleted(vec![(-4, 5), (7, 7)]);
         assert_eq!(state.retention(), Some(0));
         let row = state.encode(3, b"key");
         assert_eq!(SealedState::decode(&row), Some((state, 3, &b"key"[..])));

@@ -100,7 +100,7 @@ mod tests {
     fn series_are_found_by_place_and_by_id() {
         let mut table = SeriesTable::default();
         let places: Vec<u32> = (100..1_100)
-            .map(|id| table.insert(Series::new(id, 0, b"key", SealedState::default())))
+            .map(|id| table.insert(Series::new(id, 0, SealedState::default())))
             .collect();
         for (id, place) in (100..).zip(&places) {
             assert_eq!(
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(table.remove(places[7]).map(|series| series.id), Some(107));
         assert_eq!((table.place_of(107), table.len()), (None, 999));
         assert_eq!(table.places_taken().count(), 999);
-        let place = table.insert(Series::new(5_000, 0, b"key", SealedState::default()));
+        let place = table.insert(Series::new(5_000, 0, SealedState::default()));
         assert_eq!((place, table.place_of(5_000)), (places[7], Some(place)));
         table.clear();
         assert_eq!((table.place_of(100), table.len(), table.places()), (None, 0, 0));

@@ -48,7 +48,7 @@ impl Version {
         Version {
             sequence: sealed.sequence,
             hot: (sealed.chunk_samples, sealed.chunk_bytes),
-            cold: (sealed.cold_samples, sealed.cold_bytes),
+            cold: (sealed.rest().cold_samples, sealed.rest().cold_bytes),
             ends: (sealed.first_timestamp, sealed.last_timestamp),
         }
     }
@@ -365,7 +365,7 @@ impl SummaryTables {
         };
         let samples: usize = chunks.iter().map(|chunk| chunk.count).sum();
         let is_append = after.late_samples == 0
-            && after.deleted.is_empty()
+            && after.rest().deleted.is_empty()
             && after.chunk_samples == before.chunk_samples + samples as u64;
         let table = self.tables.get_mut(place);
         let table = table.filter(|table| is_append && table.known.version == Version::of(before));

@@ -24,12 +24,13 @@ fn chunks(numbers: std::ops::Range<i64>) -> Vec<KnownChunk> {
 
 /// A series of so many chunks of ten samples.
 fn sealed(chunks: u64) -> SealedState {
-    let mut sealed = SealedState::default();
-    sealed.first_timestamp = 0;
-    sealed.last_timestamp = chunks as i64 * 10 - 1;
-    sealed.sequence = chunks;
-    sealed.chunk_samples = chunks * 10;
-    sealed
+    SealedState {
+        first_timestamp: 0,
+        last_timestamp: chunks as i64 * 10 - 1,
+        sequence: chunks,
+        chunk_samples: chunks * 10,
+        ..SealedState::default()
+    }
 }
 
 fn lesson(series_id: u64, sealed: &SealedState, numbers: std::ops::Range<i64>) -> Lesson {
@@ -91,7 +92,7 @@ fn a_seal_of_anything_else_ends_a_table() {
     let before = sealed(100);
     let (mut late, mut deleted) = (sealed(101), sealed(101));
     late.late_samples = 1;
-    deleted.deleted = vec![(5, 6)].into();
+    deleted.set_deleted(vec![(5, 6)]);
     for (after, appended) in [(late, 1), (deleted, 1), (sealed(101), 0)] {
         let mut tables = tables();
         tables.learn(lesson(1, &before, 0..100));

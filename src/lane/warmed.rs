@@ -33,7 +33,7 @@ impl Warmed {
     fn is_of(&self, series: &Series) -> bool {
         self.series_id == series.id
             && self.sealed_sequence == series.sealed.sequence
-            && self.unsealed_deletions == *series.unsealed_deletions
+            && self.unsealed_deletions == series.unsealed_deletions()
     }
 
     /// Retention may have moved the start since: then samples at the start are not wanted any more.
@@ -122,23 +122,23 @@ mod tests {
 
     #[test]
     fn a_read_answers_its_own_query_as_long_as_the_series_is_as_it_was() {
-        let mut series = Series::new(1, 0, b"k", SealedState::default());
+        let mut series = Series::new(1, 0, SealedState::default());
         let mut reads = WarmedReads::default();
         reads.keep(warmed(1, QUERY, 10), 0);
         assert_eq!(found(&reads, &series, QUERY), Some(10));
         assert_eq!(found(&reads, &series, RangeQuery { from: 4, ..QUERY }), Some(6));
         assert_eq!(found(&reads, &series, RangeQuery { from: -1, ..QUERY }), None);
         assert_eq!(found(&reads, &series, RangeQuery { to: 99, ..QUERY }), None);
-        series.unsealed_deletions = vec![(5, 5)].into();
+        series.add_unsealed_deletion(5, 5);
         assert_eq!(found(&reads, &series, QUERY), None);
-        series.unsealed_deletions.clear();
+        series.take_unsealed_deletions();
         series.sealed.sequence = 1;
         assert_eq!(found(&reads, &series, QUERY), None);
     }
 
     #[test]
     fn a_limited_read_is_no_answer_once_its_start_has_moved() {
-        let series = Series::new(1, 0, b"k", SealedState::default());
+        let series = Series::new(1, 0, SealedState::default());
         let mut reads = WarmedReads::default();
         let limited = RangeQuery { limit: 10, ..QUERY };
         reads.keep(warmed(1, limited, 10), 0);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn reads_go_when_they_are_too_many_or_too_old() {
-        let series = |id| Series::new(id, 0, b"k", SealedState::default());
+        let series = |id| Series::new(id, 0, SealedState::default());
         let mut reads = WarmedReads::default();
         for id in 0..KEPT_READS_MAX as u64 + 5 {
             reads.keep(warmed(id, QUERY, 1), id as i64);

@@ -171,6 +171,17 @@ impl Columns {
         self.values.reserve_exact(room);
     }
 
+    /// Makes room for so many more samples, and no more than that, if there is none for the next one, which otherwise
+    /// would double it. True if that took more memory.
+    pub fn grow_by(&mut self, samples: usize) -> bool {
+        let is_full = self.len() == self.timestamps.capacity().min(self.values.capacity());
+        if is_full {
+            self.timestamps.reserve_exact(samples);
+            self.values.reserve_exact(samples);
+        }
+        is_full
+    }
+
     /// Puts a sample in its place; of an equal timestamp it replaces value and quality. Says whether it is
     /// new.
     pub fn upsert(&mut self, sample: Sample) -> bool {

@@ -16,7 +16,6 @@ pub mod payload;
 pub mod properties;
 pub mod sample;
 pub mod search;
-pub mod seldom;
 pub mod summary;
 
 #[cfg(test)]
@@ -36,5 +35,4 @@ pub use merge::{merge_newer, sorted};
 pub use properties::{DuplicatePolicy, Encoding, Ignore, Label, Rule, SeriesProperties};
 pub use sample::{DEFAULT_QUALITY, Sample};
 pub use search::Search;
-pub use seldom::Seldom;
 pub use summary::{ChunkSummary, ValueSummary};

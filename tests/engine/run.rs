@@ -806,7 +806,7 @@ impl Run {
         }
         let expected = [
             (sealed.chunk_samples, sealed.chunk_bytes),
-            (sealed.cold_samples, sealed.cold_bytes),
+            (sealed.rest().cold_samples, sealed.rest().cold_bytes),
         ];
         if counted != expected {
             return Err(format!(

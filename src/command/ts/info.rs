@@ -103,13 +103,13 @@ fn known(partition: &Partition, place: usize, member: u32, debug: bool) -> Known
         })
     };
     Known {
-        key: (*series.key).into(),
+        key: partition.entry(place).key().into(),
         properties: match partition.properties(place) {
             Some(properties) => properties.clone(),
             None => partition.settings.series_defaults.load().properties(),
         },
         retention,
-        memory_bytes: series.memory_bytes() as u64 + sealed.chunk_bytes + sealed.cold_bytes,
+        memory_bytes: series.memory_bytes() as u64 + sealed.chunk_bytes + sealed.rest().cold_bytes,
         extent,
         debug,
     }

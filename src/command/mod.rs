@@ -3,6 +3,7 @@
 //! A new command is one entry in its family's table and its handler; look-up, arity, COMMAND, ACL-like key checks,
 //! routing and histograms follow from the entry.
 
+pub mod background;
 mod entry;
 mod events;
 mod execute;

@@ -14,6 +14,7 @@ use crate::lane::EventClasses;
 use crate::series::SeriesDefaults;
 
 use super::CommandTable;
+use super::background::BackgroundThreads;
 
 /// Settings that CONFIG SET may change while the server runs.
 #[derive(Clone, Debug)]
@@ -189,6 +190,8 @@ pub struct Shared {
     pub rules_seen: Arc<AtomicBool>,
     /// Milliseconds for which writing a checkpoint is held up, as a slow disk would: DEBUG CHECKPOINT-DELAY.
     pub checkpoint_delay_ms: AtomicU64,
+    /// RocksDB's threads.
+    pub background: BackgroundThreads,
     /// Where keys live.
     pub directory: Arc<Directory>,
     /// All commands.

@@ -37,6 +37,7 @@ pub fn shared() -> Arc<Shared> {
         event_classes: Arc::default(),
         rules_seen: Arc::default(),
         checkpoint_delay_ms: AtomicU64::new(0),
+        background: Default::default(),
         directory,
         commands: CommandTable::default(),
         run_id: "0123456789abcdef0123456789abcdef01234567".into(),

@@ -119,7 +119,7 @@ pub struct StorageConfig {
     /// Chunks decoded for reads, and summaries of chunks, per lane; 0 = off.
     pub decoded_cache_bytes: usize,
     pub background_threads: usize,
-    /// Niceness of those threads, 0 to 19.
+    /// Niceness of those threads while they keep up, 0 to 19.
     pub background_nice: i32,
     /// Per database.
     pub max_open_files: usize,

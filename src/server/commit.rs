@@ -296,6 +296,7 @@ fn commit_changed(shell: &Rc<LaneShell>) -> Pass {
             }
             Committed::Stalled => {
                 lane.counters.commit_stalls += 1;
+                shell.shared.background.note_held_up();
                 commits.changed.set(true);
                 stalled.push(place);
             }

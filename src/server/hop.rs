@@ -415,6 +415,7 @@ async fn resolve_for(shell: &Rc<LaneShell>, place: usize, wait: Wait, holds: boo
         Wait::Held | Wait::Checkpoint => {
             if matches!(wait, Wait::Checkpoint) {
                 shell.lane.borrow_mut().counters.checkpoint_waits += 1;
+                shell.shared.background.note_held_up();
             }
             // Released keys raise the event; the timer covers a partition that was closed meanwhile.
             let timer = glommio::timer::sleep(std::time::Duration::from_millis(2));

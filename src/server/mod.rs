@@ -1,6 +1,7 @@
 //! Threads, sockets, timers: the only module that names glommio.
 
 mod admission;
+mod background;
 mod banner;
 mod batch_steps;
 mod blocking;

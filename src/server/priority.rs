@@ -10,6 +10,8 @@ use std::cell::Cell;
 const LANE_SLICE_NS: u64 = 100_000;
 /// That of the kernel's own choice.
 const USUAL_SLICE: u64 = 0;
+/// What the names of RocksDB's threads begin with.
+const ROCKSDB: &[u8] = b"rocksdb:";
 
 /// What this thread is to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +25,57 @@ pub fn be_lane() {
     set(Role::Lane, own_nice());
 }
 
-/// This thread, and those that it starts, yield to lanes. `nice` is that of setpriority(2), 0 to 19.
-pub fn be_background(nice: i32) {
-    set(Role::Background, own_nice().max(nice));
+/// This thread, and those that it starts, never interrupt a lane.
+pub fn be_background() {
+    set(Role::Background, own_nice());
 }
 
-/// As [`be_background`] with the niceness it has, once for each thread.
+/// As [`be_background`], once for each thread.
 pub fn be_background_once() {
     thread_local!(static IS_DONE: Cell<bool> = const { Cell::new(false) });
     if !IS_DONE.replace(true) {
-        be_background(own_nice());
+        be_background();
     }
 }
 
-fn own_nice() -> i32 {
+/// Niceness of this thread.
+pub fn own_nice() -> i32 {
     // SAFETY: the call touches no memory of ours; 0 names this thread.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// True if a thread that takes the niceness `nice` may go back to that of this one: `CAP_SYS_NICE` or `RLIMIT_NICE`
+/// (setpriority(2)) have to allow it. A thread of its own tries.
+pub fn may_return_from(nice: i32) -> bool {
+    let usual = own_nice();
+    let tried = std::thread::spawn(move || set_nice(0, nice) && set_nice(0, usual)).join();
+    tried.is_ok_and(|permitted| permitted)
+}
+
+/// Gives RocksDB's threads, which carry its name, the niceness `nice`; those of other servers in this process too.
+pub fn set_nice_of_rocksdb(nice: i32) {
+    let threads = match std::fs::read_dir("/proc/self/task") {
+        Ok(threads) => threads,
+        Err(error) => {
+            log::warn!("RocksDB's threads are not found: {error}");
+            return;
+        }
+    };
+    for thread in threads.flatten() {
+        let is_rocksdb =
+            std::fs::read(thread.path().join("comm")).is_ok_and(|name| name.starts_with(ROCKSDB));
+        let number = thread.file_name().to_str().and_then(|number| number.parse().ok());
+        if let Some(number) = number.filter(|_| is_rocksdb) {
+            // A thread that has ended meanwhile needs none.
+            set_nice(number, nice);
+        }
+    }
+}
+
+/// False if it is not permitted, or there is no such thread. 0 names this one.
+fn set_nice(thread: libc::id_t, nice: i32) -> bool {
+    // SAFETY: the call touches no memory of ours. Of a thread's number it sets that thread's niceness only.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice) == 0 }
 }
 
 /// A server that an operator runs under another policy, a real-time one for example, stays there.
@@ -84,11 +121,11 @@ mod tests {
     fn background_threads_yield_and_so_do_those_they_start() {
         let before = of_this_thread();
         let inner = std::thread::spawn(|| {
-            be_background(3);
+            be_background();
             std::thread::spawn(of_this_thread).join()
         });
         let inner = inner.join().unwrap().unwrap();
-        assert_eq!(inner, (libc::SCHED_BATCH, before.1.max(3)));
+        assert_eq!(inner, (libc::SCHED_BATCH, before.1));
         assert_eq!(of_this_thread(), before);
     }
 

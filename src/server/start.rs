@@ -28,6 +28,7 @@ use crate::store::{
     layout, open_business_dir,
 };
 
+use super::background::Watch;
 use super::banner::print_banner;
 use super::lane_shell::PartitionOpening;
 use super::run_lane::{LaneStart, run_lane};
@@ -76,7 +77,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), StartError> {
     let opened =
         open_partitions(&directory, &openings, &resources, cut_damaged_logs).map_err(storage_error)?;
     lifecycle::watch_signals(2 * config.server.shutdown_grace + STOP_MARGIN).map_err(cannot_start(0))?;
+    let watch = Watch::start(&shared, &resources).map_err(cannot_start(0))?;
     run(&config, &cores, shared, resources, openings, opened)?;
+    watch.join();
     drop(lock);
     log::info!("stopped; everything is on disk");
     Ok(())
@@ -169,6 +172,7 @@ fn shared(config: Config, options: &ServeOptions, directory: Arc<Directory>, por
         event_classes: Arc::default(),
         rules_seen: Arc::default(),
         checkpoint_delay_ms: AtomicU64::new(0),
+        background: Default::default(),
         commands: CommandTable::new(&config.server.disabled_commands),
         run_id: random_hex(40),
         started_ms: Clock::system().now_ms(),
@@ -386,7 +390,7 @@ fn blocking_placement(threads: usize, cores: &CoreChoice) -> PoolPlacement {
 /// Block cache, write buffers and RocksDB's threads, which yield to the lanes: they are started by a thread that does.
 fn shared_resources(storage: &StorageConfig) -> Result<SharedResources, StoreError> {
     let create = || {
-        priority::be_background(storage.background_nice);
+        priority::be_background();
         SharedResources::new(
             storage.block_cache_bytes,
             storage.write_buffers_bytes,

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{ColumnFamily, DB, DBRecoveryMode, ErrorKind, FlushOptions, ReadOptions, WriteOptions};
 
@@ -21,11 +22,13 @@ pub struct Database {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     db: DB,
     /// `business/partition`, for messages.
     name: String,
     read_only: bool,
+    /// Its buffers have grown.
+    loaded: AtomicBool,
 }
 
 /// One record of the journal as read back at recovery.
@@ -55,7 +58,7 @@ impl Database {
         let families = options::families(options, shared, logs_bytes(path))?;
         let db = DB::open_cf_descriptors(&options::database(name, options, shared), path, families)
             .map_err(|e| open_error(&e))?;
-        Ok(Database::new(db, name, false))
+        Ok(Database::new(db, name, shared))
     }
 
     /// As [`Database::open`], for a database one of whose logs is damaged: what was written after the damage is given
@@ -83,7 +86,7 @@ impl Database {
         options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
-        Ok(Database::new(db, name, false))
+        Ok(Database::new(db, name, shared))
     }
 
     /// Opens the database at `path` as it is, without writing a byte: for a disk that has no space left. It takes no
@@ -101,15 +104,32 @@ impl Database {
         let options = options::database(name, options, shared);
         let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
             .map_err(|e| StoreError::new(StoreOperation::Open, name, e))?;
-        Ok(Database::new(db, name, true))
+        Ok(Database::new_unwatched(db, name, true))
     }
 
-    fn new(db: DB, name: &str, read_only: bool) -> Database {
+    fn new(db: DB, name: &str, shared: &SharedResources) -> Database {
+        let database = Database::new_unwatched(db, name, false);
+        shared.open.add(&database.inner);
+        database
+    }
+
+    /// True if it has seen a real load since it was opened.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.inner.loaded.load(Ordering::Relaxed)
+    }
+
+    /// A handle of what is open anyway.
+    pub(super) fn of(inner: Arc<Inner>) -> Database {
+        Database { inner }
+    }
+
+    fn new_unwatched(db: DB, name: &str, read_only: bool) -> Database {
         Database {
             inner: Arc::new(Inner {
                 db,
                 name: name.to_string(),
                 read_only,
+                loaded: AtomicBool::new(false),
             }),
         }
     }
@@ -270,6 +290,7 @@ impl Database {
                 .set_options_cf(self.family(family), &[("write_buffer_size", &bytes.to_string())])
                 .map_err(|e| self.error(StoreOperation::Open, e))?;
         }
+        self.inner.loaded.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -324,7 +345,7 @@ impl Database {
             .any(|family| self.property(family, "rocksdb.num-immutable-mem-table") > 1)
     }
 
-    fn property(&self, family: &'static str, name: &str) -> u64 {
+    pub(super) fn property(&self, family: &'static str, name: &str) -> u64 {
         let value = self.inner.db.property_int_value_cf(self.family(family), name);
         value.ok().flatten().unwrap_or(0)
     }

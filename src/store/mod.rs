@@ -2,6 +2,7 @@
 //!
 //! It stores bytes under the layout of [`layout`] and knows neither commands nor what a series means.
 
+mod backlog;
 mod batch;
 mod checkpoint;
 mod data_dir;

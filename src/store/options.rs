@@ -7,6 +7,7 @@ use rocksdb::{
     DBRecoveryMode, Env, InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
 };
 
+use super::backlog::OpenDatabases;
 use super::error::{StoreError, StoreOperation};
 use super::layout;
 
@@ -16,6 +17,7 @@ pub struct SharedResources {
     pub(super) cache: Cache,
     pub(super) write_buffers: WriteBufferManager,
     pub(super) env: Env,
+    pub(super) open: OpenDatabases,
 }
 
 impl SharedResources {
@@ -35,12 +37,19 @@ impl SharedResources {
             cache,
             write_buffers,
             env,
+            open: OpenDatabases::default(),
         })
     }
 
     /// Bytes of the shared block cache in use.
     pub fn cache_used_bytes(&self) -> usize {
         self.cache.get_usage()
+    }
+
+    /// The largest share, in thousandths, that any database has reached of what makes RocksDB hold up writes: full
+    /// buffers, unmerged files, bytes to be merged. Asks RocksDB, some microseconds per loaded database.
+    pub fn backlog_permille(&self) -> u64 {
+        self.open.backlog_permille()
     }
 
     /// Bytes of memtables of all databases.
@@ -104,6 +113,11 @@ const INDEX_RESTART_INTERVAL: i32 = 8;
 const WRITE_BUFFERS_MAX: i32 = 6;
 /// Those of the journal, which are the largest.
 const JOURNAL_BUFFERS_MAX: i32 = 4;
+/// Table files that wait to be merged, and bytes that merges have to rewrite, at which RocksDB slows writes down: its own
+/// defaults, but for the journal, whose files are few and of no use soon.
+const LEVEL0_SLOWDOWN_FILES: i32 = 20;
+const JOURNAL_LEVEL0_SLOWDOWN_FILES: i32 = 64;
+pub(super) const PENDING_BYTES_SLOWDOWN: u64 = 64 << 30;
 /// A table file is merged soon after it was written if so many of so many neighbouring rows, or this share of all its
 /// rows, are deletions: what they delete takes far more room than they do, which by size alone would start nothing.
 const DELETIONS_MIN: usize = 64;
@@ -178,6 +192,24 @@ fn write_buffer_bytes(name: &str, options: &DatabaseOptions, logs_bytes: u64) ->
         .clamp(IDLE_WRITE_BUFFER_BYTES, largest)
 }
 
+/// Write buffers that a family may have.
+pub(super) fn write_buffers_max(name: &str) -> i32 {
+    if name == layout::JOURNAL {
+        JOURNAL_BUFFERS_MAX
+    } else {
+        WRITE_BUFFERS_MAX
+    }
+}
+
+/// Table files of a family's first level at which RocksDB slows writes down.
+pub(super) fn level0_slowdown_files(name: &str) -> i32 {
+    if name == layout::JOURNAL {
+        JOURNAL_LEVEL0_SLOWDOWN_FILES
+    } else {
+        LEVEL0_SLOWDOWN_FILES
+    }
+}
+
 fn merge_deletions_soon(cf: &mut Options) {
     cf.add_compact_on_deletion_collector_factory(DELETIONS_AMONG_ROWS, DELETIONS_MIN, DELETIONS_SHARE_MIN);
 }
@@ -185,7 +217,9 @@ fn merge_deletions_soon(cf: &mut Options) {
 fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Result<Options, StoreError> {
     let mut cf = Options::default();
     cf.set_disable_auto_compactions(!options.compaction);
-    cf.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
+    cf.set_max_write_buffer_number(write_buffers_max(name));
+    cf.set_level_zero_slowdown_writes_trigger(level0_slowdown_files(name));
+    cf.set_soft_pending_compaction_bytes_limit(PENDING_BYTES_SLOWDOWN as usize);
     cf.set_level_compaction_dynamic_level_bytes(true);
     cf.set_compression_type(options.compression.rocksdb());
     let mut table = BlockBasedOptions::default();
@@ -222,12 +256,10 @@ fn family(name: &str, options: &DatabaseOptions, shared: &SharedResources) -> Re
         }
         layout::JOURNAL => {
             cf.set_compression_type(DBCompressionType::None);
-            cf.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
             table.set_block_size(64 << 10);
             // Records are deleted by range soon after, and nobody writes over them: each flush is merged at once with
             // the file before, all of which its range covers by then, so that no dead record stays on the disk.
             cf.set_level_zero_file_num_compaction_trigger(1);
-            cf.set_level_zero_slowdown_writes_trigger(64);
             cf.set_level_zero_stop_writes_trigger(128);
         }
         _ => {}

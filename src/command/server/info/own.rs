@@ -96,4 +96,7 @@ pub fn rocksdb(facts: &Facts<'_>, lines: &mut Lines) {
             .filter(|partition| partition.checkpoint_running)
             .count(),
     );
+    let background = &facts.shared.background;
+    lines.add("background_nice", background.nice());
+    lines.add("background_hurries", background.hurries());
 }

@@ -142,7 +142,9 @@ fn random_sample_command(random: &mut Rng) -> Arguments {
         }
         2 => {
             let mut words = vec!["TSDB_MSET".to_owned()];
-            for _ in 0..random.usize(1..5) {
+            // A few, or more than are looked up together.
+            let most = if random.bool() { 5 } else { 50 };
+            for _ in 0..random.usize(1..most) {
                 words.extend([
                     key(random),
                     random.i64(-5..50).to_string(),
@@ -173,6 +175,20 @@ fn random_pipeline(random: &mut Rng, with_samples: bool) -> Vec<Arguments> {
     // Leave no transaction open.
     commands.push(vec![b"EXEC".to_vec()]);
     commands
+}
+
+/// Puts long values between the commands of a pipeline, some of them longer than the smallest read buffer.
+fn with_long_values(commands: Vec<Arguments>, random: &mut Rng) -> Vec<Arguments> {
+    let mut all = Vec::new();
+    for command in commands {
+        if random.usize(..8) == 0 {
+            let key = KEYS[random.usize(..KEYS.len())].as_bytes().to_vec();
+            let value = vec![random.alphabetic() as u8; random.usize(..4_000)];
+            all.push(vec![b"SET".to_vec(), key, value]);
+        }
+        all.push(command);
+    }
+    all
 }
 
 /// Sends `bytes` from a thread of its own, cut at random places, so that replies cannot fill the pipe.
@@ -225,13 +241,17 @@ fn assert_same(commands: &[Arguments], expected: &[Value], got: &[Value], what: 
     }
 }
 
-fn cut_equals_whole(lanes: usize) {
+fn cut_equals_whole(options: ServerOptions) {
     let seed = seed();
     let mut random = Rng::with_seed(seed);
-    let server = Server::start(ServerOptions::with_lanes(lanes));
+    let (lanes, has_own_buffer) = (options.lanes, !options.sets.is_empty());
+    let server = Server::start(options);
     let with_samples = Program::from_environment() == Program::Ticklane;
     for round in 0..PIPELINES {
-        let commands = random_pipeline(&mut random, with_samples);
+        let mut commands = random_pipeline(&mut random, with_samples);
+        if has_own_buffer {
+            commands = with_long_values(commands, &mut random);
+        }
         let whole = answers(&server, &commands, None);
         let cut = answers(&server, &commands, Some(random.fork()));
         let what = format!("cut against whole, {lanes} lanes, SEED={seed}, round {round}");
@@ -241,12 +261,19 @@ fn cut_equals_whole(lanes: usize) {
 
 #[test]
 fn cut_equals_whole_on_one_lane() {
-    cut_equals_whole(1);
+    cut_equals_whole(ServerOptions::with_lanes(1));
 }
 
 #[test]
 fn cut_equals_whole_on_four_lanes() {
-    cut_equals_whole(4);
+    cut_equals_whole(ServerOptions::with_lanes(4));
+}
+
+#[test]
+fn cut_equals_whole_with_a_read_buffer_smaller_than_requests() {
+    let mut options = ServerOptions::with_lanes(1);
+    options.sets = vec![("wire.read_buffer".into(), "1 KiB".into())];
+    cut_equals_whole(options);
 }
 
 #[test]

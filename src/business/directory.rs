@@ -244,6 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn keys_live_together_where_their_places_are_equal() {
+        let keys = ["a", "stock_1", "stock_2", "iot_77", "foo{x}", "{x}bar"];
+        for partitions in [1, 4] {
+            let directory = directory(4, partitions);
+            for (first, second) in keys.iter().flat_map(|first| keys.map(|second| (*first, second))) {
+                let place = |key: &str| directory.place(key.as_bytes()).unwrap();
+                let together = directory.lives_at(place(first), second.as_bytes());
+                let expected = place(first).home == place(second).home;
+                assert_eq!(together, Some(expected), "{first} {second} {partitions}");
+            }
+        }
+    }
+
+    #[test]
     fn with_a_partition_per_lane_the_cluster_view_is_exact() {
         let directory = directory(4, 4);
         for key in ["a", "b", "stock_1", "iot_77", "foo{x}"] {

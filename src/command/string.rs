@@ -10,13 +10,16 @@ use crate::refusal::Refusal;
 use crate::resp::Reply;
 use crate::resp::number::parse_i64;
 
-use super::{Call, Command, Flags, KeySpec, Merge, Run};
+use super::{Call, Command, Flags, KeySpec, Merge, Run, find_all};
 
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
 const WRITE: Flags = Flags::WRITE.and(Flags::DENY_ON_FULL);
 const WRITE_FAST: Flags = WRITE.and(Flags::FAST);
 const SHRINK_FAST: Flags = Flags::WRITE.and(Flags::FAST);
+
+/// Arguments per pair of MSET and MSETNX: key, value.
+const MSET_STEP: usize = 2;
 
 /// The family's table.
 pub const COMMANDS: &[Command] = &[
@@ -159,7 +162,7 @@ pub const COMMANDS: &[Command] = &[
         syntax: "key value [key value ...]",
         summary: "Sets keys to strings, all or none.",
         run: Run::Split {
-            step: 2,
+            step: MSET_STEP,
             handler: mset,
             merge: Merge::Ok,
             atomic: Some(mset_check),
@@ -177,7 +180,7 @@ pub const COMMANDS: &[Command] = &[
         syntax: "key value [key value ...]",
         summary: "Sets keys to strings if none of the keys exists.",
         run: Run::Split {
-            step: 2,
+            step: MSET_STEP,
             handler: mset,
             merge: Merge::OneIfDone,
             atomic: Some(msetnx_check),
@@ -391,18 +394,15 @@ fn mset(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handle
 
 /// All pairs of an MSET.
 fn mset_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Result<bool, Stop> {
-    let pairs = || {
-        (0..call.args.len())
-            .step_by(2)
-            .map(|start| call.args.range(start..start + 2))
-    };
-    for pair in pairs() {
+    find_all(partition, call.args, MSET_STEP, |partition, pair| {
         partition.check_key(pair.get(0))?;
         check_value_len(partition, pair.get(1).len())?;
         partition.warm(pair.get(0))?;
-    }
-    for pair in pairs() {
-        partition.set_string(pair.get(0), pair.get(1), 0, call.now_ms)?;
+        Ok(true)
+    })?;
+    for start in (0..call.args.len()).step_by(MSET_STEP) {
+        let (key, value) = (call.args.get(start), call.args.get(start + 1));
+        partition.set_string(key, value, 0, call.now_ms)?;
     }
     reply.ok();
     Ok(true)

@@ -108,7 +108,8 @@ impl Input {
         }
         let waiting = self.received_bytes;
         let room = shared.len() / 2;
-        if waiting <= room && self.missing_bytes() <= room {
+        // Where nothing waits, what was missing once has come.
+        if waiting == 0 || (waiting <= room && self.missing_bytes() <= room) {
             let (start, rest) = shared.split_at_mut(waiting);
             start.copy_from_slice(self.received());
             let polled = read(rest);

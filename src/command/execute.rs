@@ -167,17 +167,17 @@ pub fn execute_split(
     .inspect_err(|_| reply.truncate(start))
 }
 
-/// Shows the groups of `step` arguments to `find`, until one is not found (`Ok(false)`). What their keys touch is fetched
+/// Shows the groups of `step` arguments to `see`, until it has seen enough (`Ok(false)`). What their keys touch is fetched
 /// a few groups ahead.
 ///
 /// # Errors
-/// What `find` says.
+/// What `see` says.
 #[inline]
-pub fn find_all<'a>(
+pub fn each_group<'a>(
     partition: &mut Partition,
     groups: Args<'a>,
     step: usize,
-    mut find: impl FnMut(&mut Partition, Args<'a>) -> Result<bool, Stop>,
+    mut see: impl FnMut(&mut Partition, Args<'a>) -> Result<bool, Stop>,
 ) -> Result<bool, Stop> {
     let window = FETCHED_KEYS_MAX * step;
     for start in (0..groups.len()).step_by(window) {
@@ -185,7 +185,7 @@ pub fn find_all<'a>(
         let starts = || (0..ahead.len()).step_by(step);
         partition.fetch_keys(starts().map(|start| ahead.get(start)));
         for start in starts() {
-            if !find(partition, ahead.range(start..start + step))? {
+            if !see(partition, ahead.range(start..start + step))? {
                 return Ok(false);
             }
         }

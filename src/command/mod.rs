@@ -41,7 +41,7 @@ use crate::resp::{Args, Reply};
 
 pub use connection::{REDIS_VERSION, client_line};
 pub use execute::{
-    admit_write, execute_one, execute_ready, execute_split, find_all, is_key_held, write_outcome,
+    admit_write, each_group, execute_one, execute_ready, execute_split, is_key_held, write_outcome,
 };
 pub use keyspec::KeySpec;
 pub use plan::{Gather, GatherRequest, GatherTarget, Order, Plan, QueuedCommand, Render};

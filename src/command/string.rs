@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::resp::Reply;
 use crate::resp::number::parse_i64;
 
-use super::{Call, Command, Flags, KeySpec, Merge, Run, find_all};
+use super::{Call, Command, Flags, KeySpec, Merge, Run, each_group};
 
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.and(Flags::FAST);
@@ -394,7 +394,7 @@ fn mset(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Handle
 
 /// All pairs of an MSET.
 fn mset_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> Result<bool, Stop> {
-    find_all(partition, call.args, MSET_STEP, |partition, pair| {
+    each_group(partition, call.args, MSET_STEP, |partition, pair| {
         partition.check_key(pair.get(0))?;
         check_value_len(partition, pair.get(1).len())?;
         partition.warm(pair.get(0))?;

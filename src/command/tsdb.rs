@@ -11,7 +11,7 @@ use crate::series::{Columns, DEFAULT_QUALITY, Sample};
 
 use super::plan::Plan;
 use super::session::{SessionContext, SessionStop};
-use super::{Call, Command, Flags, KeySpec, Merge, Run, find_all};
+use super::{Call, Command, Flags, KeySpec, Merge, Run, each_group};
 
 /// Arguments per sample: key, timestamp, value.
 const TSDB_MSET_STEP: usize = 3;
@@ -196,7 +196,7 @@ fn find_groups(
     call: &Call<'_>,
     found: &mut Vec<FoundSample>,
 ) -> Result<bool, Stop> {
-    find_all(partition, call.args, TSDB_MSET_STEP, |partition, args| {
+    each_group(partition, call.args, TSDB_MSET_STEP, |partition, args| {
         let sample = parse_group(partition, &Call { args, ..*call })?;
         match partition.find_plain_series(args.get(0), call.now_ms)? {
             Some((place, member)) if !partition.has_rules(place) => {

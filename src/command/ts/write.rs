@@ -1,6 +1,6 @@
 //! TS.ADD, TS.MADD, TS.INCRBY and TS.DECRBY: adding samples, and what becomes of duplicates.
 
-use crate::command::{Call, Command, Merge, Run, find_all};
+use crate::command::{Call, Command, Merge, Run, each_group};
 use crate::lane::{FoundSample, Handled, Partition, RangeQuery, Stop};
 use crate::refusal::Refusal;
 use crate::resp::{Args, Reply};
@@ -151,7 +151,7 @@ fn add_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
 }
 
 fn find_groups(partition: &mut Partition, call: &Call<'_>, found: &mut Vec<FoundSample>) -> bool {
-    let are_found = find_all(partition, call.args, MADD_STEP, |partition, args| {
+    let are_found = each_group(partition, call.args, MADD_STEP, |partition, args| {
         let sample = parse_sample(partition, call, args.get(1), args.get(2))?;
         let Some((place, member)) = partition.find_plain_series(args.get(0), call.now_ms)? else {
             return Ok(false);

@@ -110,8 +110,7 @@ impl Partition {
     /// budget.
     pub fn sweep_series(&mut self, sweep: &mut SeriesSweep, now_ms: i64, over_budget: bool) {
         self.warmed.expire(now_ms);
-        // Full heads have waited for others long enough.
-        self.seal_queue.is_urgent |= !self.seal_queue.due.is_empty();
+        self.seal_queue.end_waiting();
         let (seals_max, pressed_idle_ms) = match self.excess.pressure {
             Pressure::Much => (SEALS_PER_CALL_PRESSED, HARD_PRESSED_IDLE_MS),
             _ if over_budget => (SEALS_PER_CALL_PRESSED, PRESSED_IDLE_MS),

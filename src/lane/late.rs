@@ -30,21 +30,36 @@ pub fn write_deletions(series: &Series, sequence: u64, batch: &mut Batch) {
     batch.put_late_run(series.id, first_number(sequence), &row);
 }
 
+/// Memory for sorting and encoding the late samples of one series after the other.
+#[derive(Default)]
+pub struct LateScratch {
+    arrived: Vec<Sample>,
+    sorted: Columns,
+    run: Vec<u8>,
+}
+
 /// Adds the late samples of a series: as one run, unless they are very many.
 pub fn write_samples(
     series: &Series,
     sealed: &mut SealedState,
     batch: &mut Batch,
-    scratch: &mut EncodeScratch,
+    encode_scratch: &mut EncodeScratch,
+    scratch: &mut LateScratch,
 ) {
-    let late = series::sorted(series.late.clone());
+    let LateScratch {
+        arrived,
+        sorted: late,
+        run,
+    } = scratch;
+    arrived.clear();
+    arrived.extend_from_slice(&series.late);
+    series::sort_into(arrived, late);
     let number = first_number(sealed.sequence) + 1;
-    let mut run = Vec::new();
     for (piece, start) in (0..).zip((0..late.len()).step_by(CHUNK_SAMPLES_MAX)) {
         run.clear();
         let end = late.len().min(start + CHUNK_SAMPLES_MAX);
-        series::encode(&late, start..end, scratch, &mut run);
-        batch.put_late_run(series.id, number + piece, &run);
+        series::encode(late, start..end, encode_scratch, run);
+        batch.put_late_run(series.id, number + piece, run);
     }
     sealed.first_timestamp = sealed.first_timestamp.min(late.get(0).timestamp);
     sealed.late_samples += late.len() as u64;

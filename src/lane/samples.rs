@@ -280,7 +280,7 @@ impl Partition {
         self.series_memory_bytes -= series.counted_bytes as usize;
         if series.seal_due {
             // The place may be given to another series, which then would be sealed twice.
-            self.seal_queue.due.retain(|due| *due != member);
+            self.seal_queue.forget(series.id);
         }
         Some(series)
     }

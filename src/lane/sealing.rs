@@ -1,10 +1,12 @@
 //! Sealing: which series give their heads up for chunks, when, and how many with one record.
 //!
-//! Full series wait for others: the code and tables of the encoder, and the places in RocksDB's tables, then are in the
-//! processor's caches for all but the first. But a turn of a few commands must not wait until dozens of heads are
-//! encoded, nor one that comes during a checkpoint: what one record seals is in proportion to what it holds.
+//! Full series wait for others, and all that are full are sealed in the order of their rows: RocksDB's tables are walked
+//! through instead of searched, and the code and tables of the encoder are in the processor's caches for all but the
+//! first. Series that are written to at the same pace stay in step that way, however they have come out of it. But a turn
+//! of a few commands must not wait until dozens of heads are encoded, nor one that comes during a checkpoint: what one
+//! record seals is in proportion to what it holds.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::series::{self, CHUNK_SAMPLES_MAX, ChunkSummary, EncodeScratch};
@@ -15,16 +17,14 @@ use super::late;
 use super::partition::{LATE_SAMPLES_MAX, Partition};
 use super::series_state::{SealedState, Series};
 
-/// So many full series are sealed together, unless there are fewer that cannot wait.
-const SEALS_TOGETHER: usize = 64;
-/// A full head that has grown by one in so many samples since waits no longer.
+/// When a full head has grown by one in so many samples since, all full ones are sealed.
 const FULL_HEAD_GROWTH: usize = 8;
 /// While memory is short, series that were sealed with no more samples than this give the memory of their heads back:
 /// others will soon have as many again.
 const SMALL_SEAL_SAMPLES: usize = 64;
 /// Samples that one record seals at least, and for each sample that it holds: encoding one takes 0.1 us, so a quarter of a
 /// millisecond, or three times as long as the samples of a pipeline themselves took. More would be a pause that clients
-/// notice; less would seal fewer than [`SEALS_TOGETHER`] in a turn of a thousand samples, in colder caches.
+/// notice; less would seal fewer than 64 in a turn of a thousand samples, in colder caches.
 const SEALED_SAMPLES_MIN: usize = 2_800;
 const SEALED_PER_SAMPLE: usize = 36;
 /// Rows of a series take as long as encoding so many samples.
@@ -33,10 +33,14 @@ const SEAL_OWN_SAMPLES: usize = 56;
 /// Series that are to be sealed.
 #[derive(Debug, Default)]
 pub(super) struct SealQueue {
-    /// Those that are full for the longest time come first.
-    pub(super) due: VecDeque<u32>,
-    /// They do not wait for others.
-    pub(super) is_urgent: bool,
+    /// Their places by their ids, the order of their rows.
+    due: BTreeMap<u64, u32>,
+    /// The id at which the next record goes on.
+    next_id: u64,
+    /// Records seal until none is due.
+    is_begun: bool,
+    /// Empty records do, too.
+    is_urgent: bool,
     /// The last record has left some that could have been sealed.
     has_rest: bool,
     /// Samples that the partition had taken when the last record ended.
@@ -47,12 +51,44 @@ impl SealQueue {
     /// Forgets all of them.
     pub(super) fn clear(&mut self) {
         self.due.clear();
-        (self.is_urgent, self.has_rest) = (false, false);
+        (self.is_begun, self.is_urgent, self.has_rest) = (false, false, false);
+    }
+
+    /// The series is gone.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.due.remove(&id);
+    }
+
+    /// Those that are due have waited for others long enough.
+    pub(super) fn end_waiting(&mut self) {
+        self.is_urgent |= !self.due.is_empty();
+    }
+
+    fn add(&mut self, series: &mut Series, member: u32) {
+        if !series.seal_due {
+            series.seal_due = true;
+            self.due.insert(series.id, member);
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.is_begun || self.is_urgent
+    }
+
+    /// The one behind the last one taken; behind the last of all, the first.
+    fn take_next(&mut self) -> Option<(u64, u32)> {
+        let behind = self.due.range(self.next_id..).next();
+        let (id, member) = behind
+            .or_else(|| self.due.first_key_value())
+            .map(|(id, member)| (*id, *member))?;
+        self.due.remove(&id);
+        self.next_id = id + 1;
+        Some((id, member))
     }
 }
 
 impl Partition {
-    /// Puts a series that is full on the list to be sealed. One that goes on growing does not wait for others.
+    /// Puts a series that is full on the list to be sealed. When one has gone on growing, sealing begins.
     #[cold]
     pub(super) fn note_full(&mut self, member: u32) {
         let head_samples_max = self.settings.head_samples_max;
@@ -61,13 +97,10 @@ impl Partition {
         };
         let usual = series.head_samples_max(head_samples_max);
         let has_grown = series.head.grow_by(usual / FULL_HEAD_GROWTH);
-        let is_urgent = series.head.len() >= usual + usual / FULL_HEAD_GROWTH
+        let has_waited = series.head.len() >= usual + usual / FULL_HEAD_GROWTH
             || series.late.len() >= LATE_SAMPLES_MAX + LATE_SAMPLES_MAX / FULL_HEAD_GROWTH;
-        if !series.seal_due {
-            series.seal_due = true;
-            self.seal_queue.due.push_back(member);
-        }
-        self.seal_queue.is_urgent |= is_urgent;
+        self.seal_queue.add(series, member);
+        self.seal_queue.is_begun |= has_waited;
         if has_grown {
             self.recount(member);
         }
@@ -78,18 +111,14 @@ impl Partition {
         if let Some(series) = self.series.get_mut(member)
             && !series.is_sealed()
         {
+            self.seal_queue.add(series, member);
             self.seal_queue.is_urgent = true;
-            if !series.seal_due {
-                series.seal_due = true;
-                self.seal_queue.due.push_back(member);
-            }
         }
     }
 
     /// True if series are to be sealed with the open record.
     pub(super) fn seals_are_due(&self) -> bool {
-        let queue = &self.seal_queue;
-        queue.due.len() >= SEALS_TOGETHER || (queue.is_urgent && !queue.due.is_empty())
+        self.seal_queue.has_begun() && !self.seal_queue.due.is_empty()
     }
 
     /// True if another record, even an empty one, should seal what the last one has left.
@@ -97,37 +126,33 @@ impl Partition {
         self.seal_queue.has_rest
     }
 
-    /// Those that the open record seals, in the order of their places. A series held by a batch, or whose chunks are being
+    /// Those that the open record seals, in the order of their ids. A series held by a batch, or whose chunks are being
     /// rewritten, stays in the queue.
     fn take_due(&mut self) -> Vec<u32> {
         let samples = self.counters.samples_added - self.seal_queue.samples_before;
         let samples = usize::try_from(samples).unwrap_or(usize::MAX);
         let mut room = samples.saturating_mul(SEALED_PER_SAMPLE).max(SEALED_SAMPLES_MIN);
         let (mut taken, mut waiting) = (Vec::new(), Vec::new());
-        let is_urgent = self.seal_queue.is_urgent;
-        let count_max = if is_urgent { usize::MAX } else { SEALS_TOGETHER };
-        if self.seals_are_due() {
-            while room > 0
-                && taken.len() < count_max
-                && let Some(member) = self.seal_queue.due.pop_front()
-            {
-                let Some(series) = self.series.get(member) else {
-                    continue;
-                };
-                if self.batches.is_held(self.key_of(series), None) || self.rewrites.is_running(series.id) {
-                    waiting.push(member);
-                } else {
-                    room = room.saturating_sub(SEAL_OWN_SAMPLES + series.head.len() + series.late.len());
-                    taken.push(member);
-                }
+        while self.seal_queue.has_begun()
+            && room > 0
+            && let Some((id, member)) = self.seal_queue.take_next()
+        {
+            let Some(series) = self.series.get(member) else {
+                continue;
+            };
+            if self.batches.is_held(self.key_of(series), None) || self.rewrites.is_running(id) {
+                waiting.push((id, member));
+            } else {
+                room = room.saturating_sub(SEAL_OWN_SAMPLES + series.head.len() + series.late.len());
+                taken.push(member);
             }
         }
         let queue = &mut self.seal_queue;
+        queue.is_begun &= !queue.due.is_empty();
         queue.is_urgent &= !queue.due.is_empty();
         queue.has_rest = queue.is_urgent;
         queue.is_urgent |= !waiting.is_empty();
         queue.due.extend(waiting);
-        taken.sort_unstable();
         taken
     }
 
@@ -143,7 +168,7 @@ impl Partition {
         } else {
             self.sequence
         };
-        let mut chunk = Vec::new();
+        let (mut chunk, mut late_scratch) = (Vec::new(), late::LateScratch::default());
         for member in due {
             let Some(series) = self.series.get(member) else {
                 continue;
@@ -167,7 +192,7 @@ impl Partition {
                 }
             }
             if !series.late.is_empty() {
-                late::write_samples(series, &mut sealed, batch, scratch);
+                late::write_samples(series, &mut sealed, batch, scratch, &mut late_scratch);
             }
             batch.put_series(series.id, &sealed.encode(series.data_type, self.key_of(series)));
             seals.push(Seal {
@@ -224,7 +249,7 @@ impl Partition {
         self.seal_queue.is_urgent |= !seals.is_empty();
         self.seal_queue
             .due
-            .extend(seals.into_iter().map(|seal| seal.member));
+            .extend(seals.into_iter().map(|seal| (seal.id, seal.member)));
     }
 }
 
@@ -306,6 +331,36 @@ mod tests {
         commit(&mut partition);
         assert_eq!(sealed(&partition, &members), members.len());
         assert!(!partition.has_more_to_seal());
+    }
+
+    #[test]
+    fn full_heads_wait_until_one_of_them_has_grown() {
+        let usual = test_partition().settings.head_samples_max as i64;
+        let (mut partition, members) = partition_with(3, usual);
+        assert_eq!(sealed(&partition, &members), 0);
+        let grown = usual + usual / FULL_HEAD_GROWTH as i64;
+        for timestamp in usual + 1..=grown {
+            assert!(!partition.seals_are_due());
+            let added = partition.add_sample(b"series1", 0, Sample::new(timestamp, 1.0), 0);
+            assert!(added.is_ok());
+        }
+        commit(&mut partition);
+        assert_eq!(sealed(&partition, &members), members.len());
+        assert!(!partition.seals_are_due());
+    }
+
+    #[test]
+    fn a_record_goes_on_in_the_order_of_ids_where_the_last_one_stopped() {
+        let mut queue = SealQueue {
+            due: BTreeMap::from([(9, 0), (1, 2), (5, 1)]),
+            ..SealQueue::default()
+        };
+        assert_eq!(queue.take_next(), Some((1, 2)));
+        assert_eq!(queue.take_next(), Some((5, 1)));
+        queue.due.insert(3, 4);
+        assert_eq!(queue.take_next(), Some((9, 0)));
+        assert_eq!(queue.take_next(), Some((3, 4)));
+        assert_eq!(queue.take_next(), None);
     }
 
     #[test]

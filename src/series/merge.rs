@@ -31,9 +31,16 @@ pub fn merge_newer(base: &Columns, newer: &Columns, out: &mut Columns) {
 
 /// Samples in the order of their arrival as columns; of equal timestamps the last one counts.
 pub fn sorted(mut samples: Vec<Sample>) -> Columns {
+    let mut columns = Columns::with_capacity(samples.len());
+    sort_into(&mut samples, &mut columns);
+    columns
+}
+
+/// As [`sorted`], with memory for the columns from last time; what they hold is forgotten.
+pub fn sort_into(samples: &mut [Sample], columns: &mut Columns) {
     // Stable: equal timestamps keep the order of their arrival.
     samples.sort_by_key(|sample| sample.timestamp);
-    let mut columns = Columns::with_capacity(samples.len());
+    columns.clear();
     for (index, sample) in samples.iter().enumerate() {
         if samples
             .get(index + 1)
@@ -42,7 +49,6 @@ pub fn sorted(mut samples: Vec<Sample>) -> Columns {
             columns.push(*sample);
         }
     }
-    columns
 }
 
 /// How many timestamps lie before `limit`: doubling steps, so that short stretches cost little.

@@ -31,7 +31,7 @@ pub use columns::{Columns, Qualities};
 pub use compaction::CompactionPolicy;
 pub use defaults::SeriesDefaults;
 pub use error::ChunkError;
-pub use merge::{merge_newer, sorted};
+pub use merge::{merge_newer, sort_into, sorted};
 pub use properties::{DuplicatePolicy, Encoding, Ignore, Label, Rule, SeriesProperties};
 pub use sample::{DEFAULT_QUALITY, Sample};
 pub use search::Search;

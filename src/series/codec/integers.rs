@@ -23,6 +23,8 @@ const SLOPE_SHIFT: u32 = 16;
 const LINE_MAGNITUDE_BITS_MAX: u32 = 46;
 /// Deltas in so few bytes are not worth a trial of anything else.
 const DELTA_SAMPLES_PER_BYTE_GOOD: usize = 8;
+/// Neither are so few values: runs of late samples, nearly all of which will be folded into chunks.
+const TRIAL_VALUES_MIN: usize = 16;
 
 /// Buffers that live from chunk to chunk.
 #[derive(Debug, Default)]
@@ -74,19 +76,19 @@ pub fn encode(values: &[i64], scratch: &mut IntegerScratch, out: &mut Vec<u8>) {
         offsets,
         plans,
     } = scratch;
-    curves.clear();
-    curves.extend(
-        deltas
-            .iter()
-            .zip(&deltas[1..])
-            .map(|(left, right)| right.wrapping_sub(*left)),
-    );
-    let slope = fill_offsets(deltas, offsets);
     let [delta_plans, curve_plans, line_plans] = plans;
     let delta_bytes = plan_all(deltas, delta_plans);
-    let (mut curve_bytes, mut line_bytes) = (usize::MAX, usize::MAX);
-    if delta_bytes > values.len() / DELTA_SAMPLES_PER_BYTE_GOOD {
+    let (mut curve_bytes, mut line_bytes, mut slope) = (usize::MAX, usize::MAX, 0);
+    if values.len() >= TRIAL_VALUES_MIN && delta_bytes > values.len() / DELTA_SAMPLES_PER_BYTE_GOOD {
+        curves.clear();
+        curves.extend(
+            deltas
+                .iter()
+                .zip(&deltas[1..])
+                .map(|(left, right)| right.wrapping_sub(*left)),
+        );
         curve_bytes = plan_all(curves, curve_plans);
+        slope = fill_offsets(deltas, offsets);
         line_bytes = plan_all(offsets, line_plans);
     }
 

@@ -4,13 +4,17 @@
 //! rows that a checkpoint has already written ends in the same state. Samples are the exception: a series' row
 //! remembers up to which record its samples are sealed, and replay skips those.
 //!
-//! Numbers of operations are part of the format and are never reused. Integers are LEB128 varints.
+//! Numbers of operations are part of the format and are never reused. Integers are LEB128 varints, but for those of
+//! samples (`journal/sample.rs`), whose numbers are tags from 128 on. Samples as they were written before are still read.
 
 mod reader;
+mod sample;
 
 use crate::series::SeriesProperties;
 
 use super::outbox::OutboxEntry;
+
+use sample::{SAMPLE_MAX_BYTES, SampleRecord, zigzag};
 
 pub use reader::{JournalDamage, JournalReader};
 
@@ -42,8 +46,8 @@ const DELETE: u8 = 3;
 const EXPIRE: u8 = 4;
 const PATCH: u8 = 5;
 const CREATE_SERIES: u8 = 6;
-const SAMPLE: u8 = 7;
-const SAMPLE_WITH_QUALITY: u8 = 8;
+const OLD_SAMPLE: u8 = 7;
+const OLD_SAMPLE_WITH_QUALITY: u8 = 8;
 const FLUSH: u8 = 9;
 const BATCH_BEGIN: u8 = 10;
 const BATCH_END: u8 = 11;
@@ -54,8 +58,8 @@ const DELETE_RANGE: u8 = 16;
 const SET_PROPERTIES: u8 = 17;
 const OWE: u8 = 18;
 const DELIVERED: u8 = 19;
-const DECIMAL_SAMPLE: u8 = 20;
-const DECIMAL_SAMPLE_WITH_QUALITY: u8 = 21;
+const OLD_DECIMAL_SAMPLE: u8 = 20;
+const OLD_DECIMAL_SAMPLE_WITH_QUALITY: u8 = 21;
 
 /// One operation as read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,34 +199,18 @@ impl JournalBuffer {
     /// Adds [`Operation::Sample`].
     #[inline]
     pub fn sample(&mut self, series_id: u64, timestamp: i64, value: f64, quality: u8) {
+        let sample = SampleRecord {
+            series_id,
+            distance: timestamp.wrapping_sub(self.last_timestamp),
+            value,
+            quality,
+        };
+        self.last_timestamp = timestamp;
         // One growth of the buffer, by a constant: what is not needed of it is taken back.
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; SAMPLE_MAX_BYTES]);
-        let operation = self.bytes.last_chunk_mut::<SAMPLE_MAX_BYTES>();
-        let operation = operation.expect("invariant: so many bytes were just added");
-        let mut len = put_varint(operation, 1, series_id);
-        let distance = timestamp.wrapping_sub(self.last_timestamp);
-        len = put_varint(operation, len, zigzag(distance));
-        self.last_timestamp = timestamp;
-        let decimal = decimal_of(value);
-        operation[0] = match (decimal, quality) {
-            (Some(_), 0) => DECIMAL_SAMPLE,
-            (Some(_), _) => DECIMAL_SAMPLE_WITH_QUALITY,
-            (None, 0) => SAMPLE,
-            (None, _) => SAMPLE_WITH_QUALITY,
-        };
-        match decimal {
-            Some(decimal) => {
-                operation[len..len + 4].copy_from_slice(&decimal.to_le_bytes());
-                len += 4;
-            }
-            None => {
-                operation[len..len + 8].copy_from_slice(&value.to_le_bytes());
-                len += 8;
-            }
-        }
-        operation[len] = quality;
-        len += usize::from(quality != 0);
+        let operation = self.bytes.last_chunk_mut();
+        let len = sample.write(operation.expect("invariant: so many bytes were just added"));
         self.bytes.truncate(start + len);
     }
 
@@ -318,56 +306,6 @@ impl JournalBuffer {
         }
         self.bytes.push(value as u8);
     }
-}
-
-/// Longest [`Operation::Sample`]: its tag, two integers of 64 bits, a value of eight bytes, the quality.
-const SAMPLE_MAX_BYTES: usize = 1 + 2 * 10 + 8 + 1;
-
-/// Decimal values are stored as that many parts of one: up to four decimals, up to 214,748.3647.
-const DECIMAL_PARTS: f64 = 10_000.0;
-
-/// The value as a number of [`DECIMAL_PARTS`], if that gives back every bit of it. Most values that people measure are
-/// such, and half as long: what a sample costs is, for the most part, how often its bytes are copied.
-#[inline(always)]
-fn decimal_of(value: f64) -> Option<i32> {
-    let decimal = (value * DECIMAL_PARTS).round_ties_even() as i32;
-    (decimal_value(decimal).to_bits() == value.to_bits()).then_some(decimal)
-}
-
-#[inline(always)]
-fn decimal_value(decimal: i32) -> f64 {
-    f64::from(decimal) / DECIMAL_PARTS
-}
-
-/// Whether a sample of this operation number holds its value as a decimal, and whether it has a quality.
-#[inline(always)]
-fn sample_shape(number: u8) -> (bool, bool) {
-    let is_decimal = matches!(number, DECIMAL_SAMPLE | DECIMAL_SAMPLE_WITH_QUALITY);
-    (
-        is_decimal,
-        matches!(number, SAMPLE_WITH_QUALITY | DECIMAL_SAMPLE_WITH_QUALITY),
-    )
-}
-
-/// Writes `value` at `position` and returns the position behind it.
-#[inline(always)]
-fn put_varint(out: &mut [u8; SAMPLE_MAX_BYTES], mut position: usize, mut value: u64) -> usize {
-    while value >= 0x80 {
-        out[position] = value as u8 | 0x80;
-        position += 1;
-        value >>= 7;
-    }
-    out[position] = value as u8;
-    position + 1
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-#[inline]
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 #[cfg(test)]

@@ -119,6 +119,76 @@ fn a_cut_record_is_damage_or_a_prefix() {
     assert_eq!(all(&[99]).unwrap_err().expected, "a known operation");
 }
 
+#[test]
+fn samples_of_older_journals_are_read() {
+    let mut record = vec![OLD_SAMPLE, 0xac, 0x02, 0xc8, 0x01];
+    record.extend_from_slice(&1.5_f64.to_le_bytes());
+    record.extend_from_slice(&[OLD_SAMPLE_WITH_QUALITY, 1, 2]);
+    record.extend_from_slice(&f64::INFINITY.to_le_bytes());
+    record.push(7);
+    record.extend_from_slice(&[OLD_DECIMAL_SAMPLE, 1, 1]);
+    record.extend_from_slice(&(-25_000_i32).to_le_bytes());
+    record.extend_from_slice(&[OLD_DECIMAL_SAMPLE_WITH_QUALITY, 1, 0]);
+    record.extend_from_slice(&1_i32.to_le_bytes());
+    record.push(9);
+    let expected = [
+        (300, 100, 1.5, 0),
+        (1, 101, f64::INFINITY, 7),
+        (1, 100, -2.5, 0),
+        (1, 100, 0.0001, 9),
+    ];
+    let expected = expected.map(|(series_id, timestamp, value, quality)| Operation::Sample {
+        series_id,
+        timestamp,
+        value,
+        quality,
+    });
+    assert_eq!(all(&record).unwrap(), expected);
+    for cut in 1..record.len() {
+        assert!(all(&record[..cut]).is_ok_and(|read| read.len() < 4) || all(&record[..cut]).is_err());
+    }
+}
+
+#[test]
+fn series_and_distances_take_the_bytes_they_need() {
+    let mut buffer = JournalBuffer::default();
+    let (mut expected, mut len) = (Vec::new(), 0);
+    for (series_id, id_bytes) in [
+        (0, 1),
+        (0xff, 1),
+        (0x100, 2),
+        (0xffff, 2),
+        (0x1_0000, 4),
+        (0xffff_ffff, 4),
+        (0x1_0000_0000, 8),
+        (u64::MAX, 8),
+    ] {
+        for distance_bytes in 1..=8_u32 {
+            // The largest numbers of so many bytes, of both signs.
+            let furthest = i64::MAX >> (64 - 8 * distance_bytes);
+            for distance in [furthest, -furthest - 1] {
+                let mut sample = JournalBuffer::default();
+                sample.sample(series_id, distance, 0.5, 0);
+                assert_eq!(sample.bytes().len(), 1 + id_bytes + distance_bytes as usize + 4);
+                buffer.sample(series_id, distance, 0.5, 0);
+                expected.push((series_id, distance));
+                len += 1;
+            }
+        }
+    }
+    let read: Vec<(u64, i64)> = all(buffer.bytes())
+        .unwrap()
+        .iter()
+        .map(|operation| match operation {
+            Operation::Sample {
+                series_id, timestamp, ..
+            } => (*series_id, *timestamp),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!((read.len(), read), (len, expected));
+}
+
 /// What a journal of one sample reads as, and its length.
 fn of_one_sample(value: f64, quality: u8) -> (u64, usize) {
     let mut buffer = JournalBuffer::default();

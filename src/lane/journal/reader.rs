@@ -1,10 +1,10 @@
 //! Reading a journal record back, operation by operation.
 
+use super::sample::{SAMPLE_MAX_BYTES, SAMPLE_TAG, SampleRecord, decimal_value, unzigzag};
 use super::{
-    BATCH_BEGIN, BATCH_END, BATCH_OUTCOME, CREATE_SERIES, DECIMAL_SAMPLE, DECIMAL_SAMPLE_WITH_QUALITY,
-    DELETE, DELETE_RANGE, DELIVERED, DROP_SERIES, EXPIRE, FLUSH, OWE, Operation, PATCH, PartitionName,
-    RENAME, SAMPLE, SAMPLE_MAX_BYTES, SAMPLE_WITH_QUALITY, SET, SET_PROPERTIES, SET_WITH_EXPIRY,
-    decimal_value, sample_shape, unzigzag,
+    BATCH_BEGIN, BATCH_END, BATCH_OUTCOME, CREATE_SERIES, DELETE, DELETE_RANGE, DELIVERED, DROP_SERIES,
+    EXPIRE, FLUSH, OLD_DECIMAL_SAMPLE, OLD_DECIMAL_SAMPLE_WITH_QUALITY, OLD_SAMPLE, OLD_SAMPLE_WITH_QUALITY,
+    OWE, Operation, PATCH, PartitionName, RENAME, SET, SET_PROPERTIES, SET_WITH_EXPIRY,
 };
 
 /// A record cannot be read: at which byte, and what was expected there.
@@ -94,6 +94,9 @@ impl<'a> JournalReader<'a> {
         if self.offset == self.record.len() {
             return Ok(None);
         }
+        if let Some(SAMPLE_TAG..) = self.record.get(self.offset) {
+            return self.sample().map(Some);
+        }
         let number = self.byte("an operation")?;
         let operation = match number {
             SET | SET_WITH_EXPIRY => self.set(number)?,
@@ -114,8 +117,8 @@ impl<'a> JournalReader<'a> {
                 data_type: self.byte("a data type")?,
                 series_id: self.varint("a series id")?,
             },
-            SAMPLE | SAMPLE_WITH_QUALITY | DECIMAL_SAMPLE | DECIMAL_SAMPLE_WITH_QUALITY => {
-                self.sample(number)?
+            OLD_SAMPLE | OLD_SAMPLE_WITH_QUALITY | OLD_DECIMAL_SAMPLE | OLD_DECIMAL_SAMPLE_WITH_QUALITY => {
+                self.old_sample(number)?
             }
             FLUSH => Operation::Flush,
             BATCH_BEGIN => self.batch_begin()?,
@@ -168,55 +171,42 @@ impl<'a> JournalReader<'a> {
     }
 
     #[inline]
-    fn sample(&mut self, number: u8) -> Result<Operation<'a>, JournalDamage> {
-        if let Some(sample) = self.short_sample(number) {
-            return Ok(sample);
-        }
-        let series_id = self.varint("a series id")?;
-        let timestamp = self
-            .last_timestamp
-            .wrapping_add(unzigzag(self.varint("a timestamp")?));
-        self.last_timestamp = timestamp;
-        let (is_decimal, has_quality) = sample_shape(number);
-        let value = if is_decimal {
-            decimal_value(i32::from_le_bytes(self.array("a decimal")?))
-        } else {
-            f64::from_le_bytes(self.array("a value")?)
+    fn sample(&mut self) -> Result<Operation<'a>, JournalDamage> {
+        let rest = self.record.get(self.offset..).unwrap_or(&[]);
+        let (sample, len) = match rest.first_chunk() {
+            Some(bytes) => SampleRecord::read(bytes),
+            None => {
+                let mut bytes = [0; SAMPLE_MAX_BYTES];
+                let (written, _) = bytes.split_at_mut(rest.len());
+                written.copy_from_slice(rest);
+                SampleRecord::read(&bytes)
+            }
         };
-        let quality = if has_quality { self.byte("a quality")? } else { 0 };
+        self.take(len, "a sample")?;
+        self.last_timestamp = self.last_timestamp.wrapping_add(sample.distance);
         Ok(Operation::Sample {
-            series_id,
-            timestamp,
-            value,
-            quality,
+            series_id: sample.series_id,
+            timestamp: self.last_timestamp,
+            value: sample.value,
+            quality: sample.quality,
         })
     }
 
-    /// A sample as most are, without a look for the end of the record at every byte: `None` if it may be longer than
-    /// what is left of the record, or if it is damaged.
-    #[inline]
-    fn short_sample(&mut self, number: u8) -> Option<Operation<'a>> {
-        let bytes = self
-            .record
-            .get(self.offset..)?
-            .first_chunk::<SAMPLE_MAX_BYTES>()?;
-        let (series_id, position) = short_varint(bytes, 0)?;
-        let (distance, position) = short_varint(bytes, position)?;
-        let (is_decimal, has_quality) = sample_shape(number);
-        let (value, position) = if is_decimal {
-            let decimal = i32::from_le_bytes(*bytes.get(position..)?.first_chunk()?);
-            (decimal_value(decimal), position + 4)
-        } else {
-            let value = f64::from_le_bytes(*bytes.get(position..)?.first_chunk()?);
-            (value, position + 8)
+    fn old_sample(&mut self, number: u8) -> Result<Operation<'a>, JournalDamage> {
+        let series_id = self.varint("a series id")?;
+        let distance = unzigzag(self.varint("a timestamp")?);
+        self.last_timestamp = self.last_timestamp.wrapping_add(distance);
+        let value = match number {
+            OLD_SAMPLE | OLD_SAMPLE_WITH_QUALITY => f64::from_le_bytes(self.array("a value")?),
+            _ => decimal_value(i32::from_le_bytes(self.array("a decimal")?)),
         };
-        let quality = if has_quality { *bytes.get(position)? } else { 0 };
-        self.offset += position + usize::from(has_quality);
-        let timestamp = self.last_timestamp.wrapping_add(unzigzag(distance));
-        self.last_timestamp = timestamp;
-        Some(Operation::Sample {
+        let quality = match number {
+            OLD_SAMPLE_WITH_QUALITY | OLD_DECIMAL_SAMPLE_WITH_QUALITY => self.byte("a quality")?,
+            _ => 0,
+        };
+        Ok(Operation::Sample {
             series_id,
-            timestamp,
+            timestamp: self.last_timestamp,
             value,
             quality,
         })
@@ -249,18 +239,4 @@ impl<'a> JournalReader<'a> {
         self.last_timestamp = 0;
         Ok(Operation::BatchBegin { id, participants })
     }
-}
-
-/// The integer at `position` and the position behind it; `None` if it takes more than nine bytes.
-#[inline(always)]
-fn short_varint(bytes: &[u8; SAMPLE_MAX_BYTES], position: usize) -> Option<(u64, usize)> {
-    const LEN_MAX: usize = 9;
-    let mut value = 0;
-    for (place, byte) in bytes.get(position..position + LEN_MAX)?.iter().enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * place);
-        if *byte < 0x80 {
-            return Some((value, position + place + 1));
-        }
-    }
-    None
 }

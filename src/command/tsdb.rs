@@ -182,9 +182,7 @@ fn set_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
     let mut found = partition.lend_found_samples();
     let outcome = find_groups(partition, call, &mut found);
     if let Ok(true) = outcome {
-        for found in &found {
-            partition.put_sample(found.member, found.sample(), call.now_ms);
-        }
+        partition.put_found_samples(&found, call.now_ms);
         reply.ok();
     }
     partition.return_found_samples(found);

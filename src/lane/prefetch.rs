@@ -160,6 +160,22 @@ impl Partition {
         }
     }
 
+    /// Starts fetching what a new sample touches of the series at `member` itself.
+    #[inline]
+    pub(super) fn fetch_member(&self, member: u32) {
+        if let Some(place) = self.series.place(member) {
+            Purpose::Append.fetch_start(place);
+        }
+    }
+
+    /// Starts fetching where the next sample of the series at `member` goes.
+    #[inline]
+    pub(super) fn fetch_end(&self, member: u32) {
+        if let Some(series) = self.series.get(member) {
+            series.fetch_end();
+        }
+    }
+
     /// Starts fetching all that looking these keys up will touch.
     #[inline]
     pub fn fetch_keys<'k>(&mut self, mut keys: impl Iterator<Item = &'k [u8]>) {

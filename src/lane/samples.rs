@@ -53,6 +53,10 @@ impl FoundSample {
 /// Samples for which a partition keeps room from command to command.
 const FOUND_SAMPLES_MAX: usize = 4_096;
 
+/// So many samples before a sample is put, the end of its head is fetched, and its series as many before that: finding
+/// the others has pushed both out of the first cache.
+const PUT_AHEAD_SAMPLES: usize = 4;
+
 impl Partition {
     /// An empty list, with room from last time, to be given back to [`Partition::return_found_samples`].
     pub fn lend_found_samples(&mut self) -> Vec<FoundSample> {
@@ -139,6 +143,19 @@ impl Partition {
         series.touched_ms = now_ms;
         let added = Added::to(series, sample, self.sequence, self.settings.head_samples_max);
         self.sample_added(member, added);
+    }
+
+    /// As [`Partition::put_sample`] for all of `found`, one after the other.
+    pub fn put_found_samples(&mut self, found: &[FoundSample], now_ms: i64) {
+        for (index, sample) in found.iter().enumerate() {
+            if let Some(later) = found.get(index + 2 * PUT_AHEAD_SAMPLES) {
+                self.fetch_member(later.member);
+            }
+            if let Some(next) = found.get(index + PUT_AHEAD_SAMPLES) {
+                self.fetch_end(next.member);
+            }
+            self.put_sample(sample.member, sample.sample(), now_ms);
+        }
     }
 
     #[inline]

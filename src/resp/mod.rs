@@ -19,6 +19,6 @@ pub use args::{ArgCursor, Args};
 pub use error::ProtocolError;
 pub use glob::glob_match;
 pub use reply::{Proto, Reply};
-pub use request::{Request, RequestLimits, RequestParser, Span, complete_request};
+pub use request::{ArgHeaders, Request, RequestLimits, RequestParser, Span, complete_request};
 pub use samples::{SampleWriter, VALUE_TEXT_BYTES, ValueText};
 pub use value::skip_value;

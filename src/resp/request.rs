@@ -170,7 +170,11 @@ impl RequestParser {
         }
         let mut progress = self.progress;
         let (inline, outcome) = match buf.first() {
-            Some(b'*') => (false, read_multibulk(buf, limits, spans, &mut progress)),
+            Some(b'*') => {
+                let mut headers = ArgHeaders::default();
+                let outcome = read_multibulk(buf, limits, spans, &mut progress, &mut headers);
+                (false, outcome)
+            }
             Some(_) => (true, self.read_inline(buf, limits, spans, &mut progress)),
             None => (false, Ok(Step::Missing(1))),
         };
@@ -240,19 +244,81 @@ impl RequestParser {
     }
 }
 
-/// Appends the spans of the request at the start of `buf` and returns its length; nothing is remembered.
+/// Appends the spans of the request at the start of `buf` and returns its length; nothing is remembered but `headers`, for
+/// the request behind it.
 ///
 /// `None` leaves some spans behind: the request is inline, incomplete or wrong, for [`RequestParser::parse`] to deal
 /// with.
 #[inline]
-pub fn complete_request(buf: &[u8], limits: &RequestLimits, spans: &mut Vec<Span>) -> Option<usize> {
+pub fn complete_request(
+    buf: &[u8],
+    limits: &RequestLimits,
+    spans: &mut Vec<Span>,
+    headers: &mut ArgHeaders,
+) -> Option<usize> {
     if buf.first() != Some(&b'*') {
         return None;
     }
     let mut progress = Progress::default();
-    match read_multibulk(buf, limits, spans, &mut progress) {
+    match read_multibulk(buf, limits, spans, &mut progress, headers) {
         Ok(Step::Complete) => Some(progress.position),
         _ => None,
+    }
+}
+
+/// Headers of arguments that were seen last, by the argument's number in its request.
+///
+/// Where an argument ends says where the next one begins, so reading lengths digit by digit is one chain of steps, each of
+/// which waits for the one before. Pipelines repeat themselves, and so do the groups of TSDB_MSET (of three arguments) and
+/// MSET (of two): where a header is the one that was seen there before, its length is known already, and the processor,
+/// which guesses that it is, goes on without having read it.
+#[derive(Debug, Default)]
+pub struct ArgHeaders {
+    seen: [ArgHeader; ARG_HEADERS],
+    next: usize,
+}
+
+/// A multiple of the lengths of groups.
+const ARG_HEADERS: usize = 6;
+
+/// A header of one or two digits. Its first four bytes tell it: `$7\r\n`, or `$13\r` and what is taken for the line feed.
+#[derive(Clone, Copy, Debug, Default)]
+struct ArgHeader {
+    start: [u8; ARG_HEADER_START_BYTES],
+    header_bytes: u8,
+    len_bytes: u8,
+}
+
+const ARG_HEADER_START_BYTES: usize = 4;
+
+impl ArgHeaders {
+    /// A request begins.
+    #[inline(always)]
+    fn begin(&mut self) {
+        self.next = 0;
+    }
+
+    /// Reads the header at `position` and returns the argument's length and where it begins, as [`read_short_header`].
+    #[inline(always)]
+    fn read(&mut self, buf: &[u8], position: usize) -> Option<(usize, usize)> {
+        let start = *buf.get(position..)?.first_chunk()?;
+        let header = self.seen.get_mut(self.next)?;
+        self.next = (self.next + 1) % ARG_HEADERS;
+        if header.start == start {
+            return Some((
+                usize::from(header.len_bytes),
+                position + usize::from(header.header_bytes),
+            ));
+        }
+        let (len_bytes, next) = read_short_header(buf, position, b'$')?;
+        if start.contains(&b'\r') {
+            *header = ArgHeader {
+                start,
+                header_bytes: (next - position) as u8,
+                len_bytes: len_bytes as u8,
+            };
+        }
+        Some((len_bytes, next))
     }
 }
 
@@ -270,7 +336,9 @@ fn read_multibulk(
     limits: &RequestLimits,
     spans: &mut Vec<Span>,
     progress: &mut Progress,
+    headers: &mut ArgHeaders,
 ) -> Result<Step, ProtocolError> {
+    headers.begin();
     if progress.args_left == 0 {
         let (args, next) = match read_short_header(buf, 0, b'*') {
             Some((args, next)) if args <= limits.args_max => (args, next),
@@ -289,7 +357,7 @@ fn read_multibulk(
         let len_bytes = match progress.bulk_len_bytes {
             Some(len_bytes) => len_bytes,
             None => {
-                let (len_bytes, next) = match read_short_header(buf, progress.position, b'$') {
+                let (len_bytes, next) = match headers.read(buf, progress.position) {
                     Some((len_bytes, next)) if len_bytes <= limits.bulk_len_max_bytes => (len_bytes, next),
                     _ => match read_bulk_header(buf, limits, progress)? {
                         Some(header) => header,

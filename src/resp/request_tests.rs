@@ -214,6 +214,32 @@ proptest! {
     }
 
     #[test]
+    fn a_pipeline_is_read_as_its_commands_are_one_by_one(
+        lens in prop::collection::vec(prop::collection::vec(prop::sample::select(&[0, 1, 3, 9, 10, 13, 99, 100][..]), 1..14), 1..6),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(&b"$*\r\n019x"[..])), 0..3),
+    ) {
+        let command = |lens: &Vec<usize>| encode(&lens.iter().map(|len| vec![b'a'; *len]).collect::<Vec<_>>());
+        let mut bytes: Vec<u8> = lens.iter().flat_map(command).collect();
+        for (index, byte) in damage {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        let (mut headers, mut spans, mut rest) = (ArgHeaders::default(), Vec::new(), &bytes[..]);
+        loop {
+            spans.clear();
+            let quick = complete_request(rest, &LIMITS, &mut spans, &mut headers);
+            let careful = parse(rest);
+            let Some(consumed_bytes) = quick else {
+                prop_assert!(!matches!(careful, Ok(Some(_))) || rest.first() != Some(&b'*'));
+                break;
+            };
+            let args: Vec<Vec<u8>> = spans.iter().map(|span| rest[span.range()].to_vec()).collect();
+            prop_assert_eq!(careful, Ok(Some((args, consumed_bytes))));
+            rest = &rest[consumed_bytes..];
+        }
+    }
+
+    #[test]
     fn the_cut_does_not_matter(
         command in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 1..6),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),

@@ -10,7 +10,7 @@ use std::task::Poll;
 use crate::business::Place;
 use crate::command::CommandId;
 use crate::lane::FETCHED_KEYS_MAX;
-use crate::resp::{Args, ProtocolError, RequestLimits, RequestParser, Span, complete_request};
+use crate::resp::{ArgHeaders, Args, ProtocolError, RequestLimits, RequestParser, Span, complete_request};
 
 use super::lane_shell::LaneShell;
 
@@ -50,6 +50,7 @@ pub struct Input {
     is_lent: bool,
     pub(super) position: usize,
     parser: RequestParser,
+    headers: ArgHeaders,
     /// Arguments of the last request and of those parsed ahead, each from the start of its request.
     spans: Vec<Span>,
     /// Which of them are those of the last request.
@@ -173,7 +174,8 @@ impl Input {
             let received = self.buffer.get(..self.received_bytes).unwrap_or(&[]);
             let waiting = received.get(start..).unwrap_or(&[]);
             let first_span = self.spans.len();
-            let Some(consumed_bytes) = complete_request(waiting, limits, &mut self.spans) else {
+            let spans = &mut self.spans;
+            let Some(consumed_bytes) = complete_request(waiting, limits, spans, &mut self.headers) else {
                 self.spans.truncate(first_span);
                 break;
             };

@@ -182,7 +182,10 @@ fn set_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
     let mut found = partition.lend_found_samples();
     let outcome = find_groups(partition, call, &mut found);
     if let Ok(true) = outcome {
-        partition.put_found_samples(&found, call.now_ms);
+        for (index, sample) in found.iter().enumerate() {
+            partition.fetch_found(&found, index);
+            partition.put_sample(sample.member, sample.sample(), call.now_ms);
+        }
         reply.ok();
     }
     partition.return_found_samples(found);

@@ -145,16 +145,14 @@ impl Partition {
         self.sample_added(member, added);
     }
 
-    /// As [`Partition::put_sample`] for all of `found`, one after the other.
-    pub fn put_found_samples(&mut self, found: &[FoundSample], now_ms: i64) {
-        for (index, sample) in found.iter().enumerate() {
-            if let Some(later) = found.get(index + 2 * PUT_AHEAD_SAMPLES) {
-                self.fetch_member(later.member);
-            }
-            if let Some(next) = found.get(index + PUT_AHEAD_SAMPLES) {
-                self.fetch_end(next.member);
-            }
-            self.put_sample(sample.member, sample.sample(), now_ms);
+    /// Starts fetching what putting the samples soon behind `index` of `found` will touch.
+    #[inline]
+    pub fn fetch_found(&self, found: &[FoundSample], index: usize) {
+        if let Some(later) = found.get(index + 2 * PUT_AHEAD_SAMPLES) {
+            self.fetch_member(later.member);
+        }
+        if let Some(next) = found.get(index + PUT_AHEAD_SAMPLES) {
+            self.fetch_end(next.member);
         }
     }
 

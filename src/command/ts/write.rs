@@ -129,8 +129,9 @@ fn add_groups(partition: &mut Partition, call: &Call<'_>, reply: &mut Reply) -> 
     let are_found = find_groups(partition, call, &mut found);
     if are_found {
         reply.array(found.len());
-        for (index, found) in found.iter().enumerate() {
-            let (member, sample) = (found.member, found.sample());
+        for (index, of_group) in found.iter().enumerate() {
+            partition.fetch_found(&found, index);
+            let (member, sample) = (of_group.member, of_group.sample());
             let newest = partition.series_at(member).newest();
             if newest.is_none_or(|newest| sample.timestamp > newest) {
                 partition.put_sample(member, sample, call.now_ms);

@@ -22,11 +22,11 @@ const FULL_HEAD_GROWTH: usize = 8;
 /// While memory is short, series that were sealed with no more samples than this give the memory of their heads back:
 /// others will soon have as many again.
 const SMALL_SEAL_SAMPLES: usize = 64;
-/// Samples that one record seals at least, and for each sample that it holds: encoding one takes 0.1 us, so a quarter of a
-/// millisecond, or three times as long as the samples of a pipeline themselves took. More would be a pause that clients
-/// notice; less would seal fewer than 64 in a turn of a thousand samples, in colder caches.
-const SEALED_SAMPLES_MIN: usize = 2_800;
-const SEALED_PER_SAMPLE: usize = 36;
+/// Samples that one record seals at least, and for each sample that it holds: encoding one takes up to 0.1 us, so one
+/// series, or as long as the samples of a pipeline themselves took. More would be a pause that clients notice: all of ten
+/// thousand series that are written to alike are full within a second. It is twelve times as much as comes in.
+const SEALED_SAMPLES_MIN: usize = 500;
+const SEALED_PER_SAMPLE: usize = 12;
 /// Rows of a series take as long as encoding so many samples.
 const SEAL_OWN_SAMPLES: usize = 56;
 

@@ -19,6 +19,8 @@ use super::series_state::{SealedState, Series};
 
 /// When a full head has grown by one in so many samples since, all full ones are sealed.
 const FULL_HEAD_GROWTH: usize = 8;
+/// Full series wait for others so long at most.
+const WAIT_MS: i64 = 100;
 /// While memory is short, series that were sealed with no more samples than this give the memory of their heads back:
 /// others will soon have as many again.
 const SMALL_SEAL_SAMPLES: usize = 64;
@@ -43,6 +45,8 @@ pub(super) struct SealQueue {
     is_urgent: bool,
     /// The last record has left some that could have been sealed.
     has_rest: bool,
+    /// Unix milliseconds when full series have waited for others long enough.
+    wait_ends_ms: i64,
     /// Samples that the partition had taken when the last record ended.
     samples_before: u64,
 }
@@ -59,9 +63,12 @@ impl SealQueue {
         self.due.remove(&id);
     }
 
-    /// Those that are due have waited for others long enough.
-    pub(super) fn end_waiting(&mut self) {
-        self.is_urgent |= !self.due.is_empty();
+    /// Those that are due have waited for others long enough, if the last ones have at least [`WAIT_MS`] ago.
+    pub(super) fn end_waiting(&mut self, now_ms: i64) {
+        if now_ms >= self.wait_ends_ms {
+            self.wait_ends_ms = now_ms + WAIT_MS;
+            self.is_urgent |= !self.due.is_empty();
+        }
     }
 
     fn add(&mut self, series: &mut Series, member: u32) {

@@ -17,7 +17,7 @@ pub async fn heartbeat_loop(shell: Rc<LaneShell>) {
     let beat = shell.shared.config.lane.heartbeat;
     let (mut housekeeping_at, mut second_at, mut expiry_at) = (0, 0, 0);
     let places = shell.lane.borrow().partitions.len();
-    let mut sweeps: Vec<SeriesSweep> = (0..places).map(|_| SeriesSweep::default()).collect();
+    let mut sweeps: Vec<SeriesSweep> = (0..places).map(|_| SeriesSweep::every(beat)).collect();
     let expiry_ms = shell
         .shared
         .config
@@ -28,14 +28,14 @@ pub async fn heartbeat_loop(shell: Rc<LaneShell>) {
     while !lifecycle::stop_requested() {
         glommio::timer::sleep(beat).await;
         let now_ms = shell.lane.borrow().clock.now_ms();
-        evict(&shell, now_ms, &mut sweeps);
+        evict_and_sweep(&shell, now_ms, &mut sweeps);
         if now_ms >= expiry_at {
             expiry_at = now_ms + expiry_ms;
             expire(&shell, now_ms);
         }
         if now_ms >= housekeeping_at {
             housekeeping_at = now_ms + HOUSEKEEPING_MS;
-            keep_house(&shell, now_ms, &mut sweeps);
+            keep_house(&shell, now_ms);
         }
         if now_ms >= second_at {
             second_at = now_ms + SECOND_MS;
@@ -115,25 +115,25 @@ fn budget(shell: &LaneShell, partition: &crate::lane::Partition, used: &MemoryBu
     }
 }
 
-/// Lets go of keys that are over budget. At every beat: new keys come by the hundred thousand a second.
-fn evict(shell: &LaneShell, now_ms: i64, sweeps: &mut [SeriesSweep]) {
+/// Lets go of keys that are over budget, and looks after a few of the series. At every beat: new keys come by the
+/// hundred thousand a second, and what is done seldom takes long.
+fn evict_and_sweep(shell: &LaneShell, now_ms: i64, sweeps: &mut [SeriesSweep]) {
     let mut lane = shell.lane.borrow_mut();
     let used = used(&mut lane);
     for (place, partition) in lane.open_partitions() {
         let budget = budget(shell, partition, &used);
         partition.evict(&budget);
-        if partition.is_short_of_memory()
-            && let Some(sweep) = sweeps.get_mut(place)
-        {
-            partition.sweep_series(sweep, now_ms, true);
-            if partition.has_changes() {
-                shell.commits.note(place, false);
-            }
+        let is_short = partition.is_short_of_memory();
+        if let Some(sweep) = sweeps.get_mut(place) {
+            partition.sweep_series(sweep, now_ms, is_short);
+        }
+        if partition.has_changes() {
+            shell.commits.note(place, false);
         }
     }
 }
 
-fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
+fn keep_house(shell: &Rc<LaneShell>, now_ms: i64) {
     let storage = &shell.shared.config.storage;
     let mut checkpoints_due = Vec::new();
     {
@@ -147,15 +147,6 @@ fn keep_house(shell: &Rc<LaneShell>, now_ms: i64, sweeps: &mut [SeriesSweep]) {
         for (place, partition) in lane.open_partitions() {
             let decoded_bytes = partition.decoded_bytes();
             partition.set_decoded_limit(decoded_bytes - decoded_bytes / DECODED_FADING + decoded_free_bytes);
-            // While memory is short, every beat does that.
-            if !partition.is_short_of_memory()
-                && let Some(sweep) = sweeps.get_mut(place)
-            {
-                partition.sweep_series(sweep, now_ms, false);
-            }
-            if partition.has_changes() {
-                shell.commits.note(place, false);
-            }
             if partition.wants_checkpoint(now_ms) {
                 checkpoints_due.push(place);
             }

@@ -14,7 +14,8 @@ use ticklane::lane::{
 };
 use ticklane::series::{EncodeScratch, Sample};
 use ticklane::store::{
-    BusinessIdentity, Compression, Database, DatabaseOptions, SharedResources, layout, open_business_dir,
+    BusinessIdentity, Compression, Database, DatabaseOptions, FAMILY_WRITE_BUFFER_BYTES,
+    JOURNAL_BUFFER_MULTIPLE, SharedResources, layout, open_business_dir,
 };
 
 /// The business that a data directory of the benchmark holds, so that a server can open it.
@@ -261,7 +262,10 @@ impl Engine {
         if self.partition.take_growth() {
             let database = self.partition.database().clone();
             self.help(move || {
-                let grown = database.grow_buffers(2 * CHECKPOINT_JOURNAL_BYTES, 16 << 20);
+                let grown = database.grow_buffers(
+                    JOURNAL_BUFFER_MULTIPLE * CHECKPOINT_JOURNAL_BYTES,
+                    FAMILY_WRITE_BUFFER_BYTES,
+                );
                 grown.expect("options");
                 Done::Other
             });

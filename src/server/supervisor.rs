@@ -150,7 +150,7 @@ async fn reopen(shell: Rc<LaneShell>, place: usize, mut closing: Closing) {
 }
 
 /// Space without which the partition would soon fail again: the opening writes what the logs hold to table files before
-/// it lets them go, and the journal's buffer, of twice the journal between two checkpoints, is filled again after that.
+/// it lets them go, and a log of up to twice the journal between two checkpoints is written after that.
 async fn writing_bytes(opening: &PartitionOpening) -> u64 {
     let path = opening.path.clone();
     let logs_bytes = blocking::run(move || logs_bytes(&path)).await;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::lane::{MemoryBudget, SeriesSweep};
-use crate::store::FAMILY_WRITE_BUFFER_BYTES;
+use crate::store::{FAMILY_WRITE_BUFFER_BYTES, JOURNAL_BUFFER_MULTIPLE};
 
 use super::lane_shell::LaneShell;
 use super::{blocking, checkpoints, commit, dumps, lifecycle};
@@ -213,7 +213,8 @@ async fn grow_buffers(shell: &Rc<LaneShell>) {
     if due.is_empty() {
         return;
     }
-    let journal_bytes = 2 * shell.shared.config.storage.checkpoint_journal_bytes as usize;
+    let checkpoint_bytes = shell.shared.config.storage.checkpoint_journal_bytes as usize;
+    let journal_bytes = checkpoint_bytes.saturating_mul(JOURNAL_BUFFER_MULTIPLE);
     blocking::run(move || {
         for database in due {
             if let Err(error) = database.grow_buffers(journal_bytes, FAMILY_WRITE_BUFFER_BYTES) {

@@ -19,5 +19,7 @@ pub use data_dir::{BusinessIdentity, open_business_dir};
 pub use database::{Database, JournalRecord};
 pub use error::{StoreError, StoreOperation};
 pub use log_check::{check_logs, logs_bytes};
-pub use options::{Compression, DatabaseOptions, FAMILY_WRITE_BUFFER_BYTES, SharedResources};
+pub use options::{
+    Compression, DatabaseOptions, FAMILY_WRITE_BUFFER_BYTES, JOURNAL_BUFFER_MULTIPLE, SharedResources,
+};
 pub use read::{ChunkCursor, NewestChunks, Reach, Read, RowCursor, Tier, View};

@@ -63,7 +63,7 @@ impl SharedResources {
 pub struct DatabaseOptions {
     /// Compression of rows and of runs of late samples; chunks are compressed by our own codecs already.
     pub compression: Compression,
-    /// Journal bytes between two checkpoints; its memtable holds twice as much so that it is rarely flushed.
+    /// Journal bytes between two checkpoints.
     pub checkpoint_journal_bytes: usize,
     /// Directory of the cold tier's table files; `None` = beside the others. Fixed once it holds files.
     pub cold_path: Option<PathBuf>,
@@ -102,6 +102,12 @@ impl Compression {
 /// A database starts with small buffers so that one never written costs little: RocksDB preallocates its log by the
 /// largest of them. [`super::Database::grow_buffers`] raises them at the first real load.
 pub(super) const IDLE_WRITE_BUFFER_BYTES: usize = 256 << 10;
+/// The journal's write buffer holds so many times the journal between two checkpoints: records of a sample or two take
+/// three times their length in memory. A buffer that is full before the checkpoint is written to a table file in vain, and
+/// then merged away.
+pub const JOURNAL_BUFFER_MULTIPLE: usize = 4;
+/// Space that is asked for ahead for a log, in lengths of the journal between two checkpoints.
+const LOG_SPACE_MULTIPLE: usize = 2;
 /// Write buffer of the families beside the journal once a database is loaded.
 pub const FAMILY_WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Pieces of the index and the filter of a table, each cached by itself.
@@ -130,6 +136,13 @@ pub(super) fn database(name: &str, options: &DatabaseOptions, shared: &SharedRes
     db.create_missing_column_families(true);
     db.set_env(&shared.env);
     db.set_write_buffer_manager(&shared.write_buffers);
+    // Beside a manager of buffers this only bounds the space asked for ahead for a log, by default that of the largest
+    // buffer.
+    db.set_db_write_buffer_size(
+        options
+            .checkpoint_journal_bytes
+            .saturating_mul(LOG_SPACE_MULTIPLE),
+    );
     db.set_max_background_jobs(options.background_jobs.max(2));
     db.set_max_open_files(options.max_open_files);
     db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -180,7 +193,9 @@ pub(super) fn families(
 /// makes a table file of each buffer that is full, hundreds of them with idle buffers, and RocksDB then stops writes.
 fn write_buffer_bytes(name: &str, options: &DatabaseOptions, logs_bytes: u64) -> usize {
     let largest = if name == layout::JOURNAL {
-        options.checkpoint_journal_bytes.saturating_mul(2)
+        options
+            .checkpoint_journal_bytes
+            .saturating_mul(JOURNAL_BUFFER_MULTIPLE)
     } else {
         FAMILY_WRITE_BUFFER_BYTES
     };
@@ -292,7 +307,7 @@ mod tests {
         let bytes = |name, logs_bytes| write_buffer_bytes(name, &options, logs_bytes);
         assert_eq!(bytes(layout::JOURNAL, 0), IDLE_WRITE_BUFFER_BYTES);
         assert_eq!(bytes(layout::JOURNAL, 40 << 20), 80 << 20);
-        assert_eq!(bytes(layout::JOURNAL, u64::MAX), 128 << 20);
+        assert_eq!(bytes(layout::JOURNAL, u64::MAX), 256 << 20);
         assert_eq!(bytes(layout::SERIES, 80 << 20), FAMILY_WRITE_BUFFER_BYTES);
         assert_eq!(bytes(layout::SERIES, 1 << 20), 2 << 20);
     }

@@ -202,3 +202,60 @@ impl Partition {
                 .map_or(0, |first| self.deadlines.len() * deadline(first))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::Committed;
+    use crate::lane::test_support::test_partition;
+    use crate::series::{EncodeScratch, Sample};
+
+    #[test]
+    fn a_walk_in_short_calls_visits_every_series_as_often() {
+        const SERIES: usize = 500;
+        const BEAT: Duration = Duration::from_millis(5);
+        let mut partition = test_partition();
+        let mut members = Vec::new();
+        for number in 0..SERIES {
+            let key = format!("series{number}");
+            let added = partition.add_sample(key.as_bytes(), 0, Sample::new(1, 1.0), 0);
+            assert!(added.is_ok());
+            members.extend(partition.find_series(key.as_bytes(), 0, 0).ok().flatten());
+        }
+        let now_ms = partition.settings.head_idle_ms + 1;
+        let per_call = (f64::from(SERIES_PER_SECOND) * BEAT.as_secs_f64()).ceil() as usize;
+        let mut sweep = SeriesSweep::every(BEAT);
+        let mut calls = 0;
+        while members
+            .iter()
+            .any(|member| !partition.series_at(*member).seal_due)
+        {
+            partition.sweep_series(&mut sweep, now_ms, false);
+            calls += 1;
+            let due = members
+                .iter()
+                .filter(|member| partition.series_at(**member).seal_due);
+            assert_eq!(due.count(), SERIES.min(calls * per_call));
+        }
+        assert_eq!(calls, SERIES.div_ceil(per_call));
+        while partition.has_changes() {
+            assert!(matches!(
+                partition.commit(&mut EncodeScratch::default()),
+                Committed::Written { .. }
+            ));
+        }
+        assert!(
+            members
+                .iter()
+                .all(|member| partition.series_at(*member).is_sealed())
+        );
+    }
+
+    #[test]
+    fn rare_calls_are_no_longer_than_one_with_memory_short() {
+        let per_call = |interval| SeriesSweep::every(interval).series_per_call;
+        assert_eq!(per_call(Duration::from_millis(1)), 41);
+        assert_eq!(per_call(Duration::from_millis(100)), SERIES_PER_CALL_MAX);
+        assert_eq!(per_call(Duration::from_secs(1)), SERIES_PER_CALL_MAX);
+    }
+}

@@ -373,6 +373,17 @@ mod tests {
     }
 
     #[test]
+    fn full_heads_have_waited_long_enough_once_in_so_many_milliseconds() {
+        let mut queue = SealQueue::default();
+        queue.end_waiting(0);
+        queue.due.insert(1, 0);
+        queue.end_waiting(WAIT_MS - 1);
+        assert!(!queue.has_begun());
+        queue.end_waiting(WAIT_MS);
+        assert!(queue.has_begun());
+    }
+
+    #[test]
     fn a_full_head_that_waits_grows_by_little() {
         let mut partition = test_partition();
         let usual = partition.settings.head_samples_max;
